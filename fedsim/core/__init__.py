@@ -1,0 +1,59 @@
+"""Floor 0: the contracts that every other room is written against.
+
+Nothing here imports a framework: numpy and the standard library only.
+"""
+
+from fedsim.core.contracts import (
+    Cohort,
+    Combination,
+    LinearSum,
+    Population,
+    Process,
+    Rule,
+    Sums,
+    World,
+)
+from fedsim.core.data import ClientData, Examples
+from fedsim.core.errors import (
+    CapacityError,
+    ClientError,
+    ClusterLostError,
+    DiskError,
+    FedsimError,
+    LockedError,
+    NoCheckpointError,
+    NonFiniteError,
+    Problem,
+    ScenarioError,
+)
+from fedsim.core.layout import Layout
+from fedsim.core.local_work import LocalWork
+from fedsim.core.messages import Failure, Reply, Task
+
+__all__ = [
+    "CapacityError",
+    "ClientData",
+    "ClientError",
+    "ClusterLostError",
+    "Cohort",
+    "Combination",
+    "DiskError",
+    "Examples",
+    "Failure",
+    "FedsimError",
+    "Layout",
+    "LinearSum",
+    "LocalWork",
+    "LockedError",
+    "NoCheckpointError",
+    "NonFiniteError",
+    "Population",
+    "Problem",
+    "Process",
+    "Reply",
+    "Rule",
+    "ScenarioError",
+    "Sums",
+    "Task",
+    "World",
+]

@@ -1,0 +1,168 @@
+"""The contracts of a run: population, cohort, participation process, and the rule that a strategy is.
+
+Notation used throughout: N clients, a cohort S_t in round t, delta_i = local - global (added, never subtracted),
+h_i the delta that client i sent last (its memory, zero at first), a_i the objective weights with sum a_i = 1, p_i the
+probability that client i takes part in a round, d the number of parameters.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from annotated_types import Ge
+
+from fedsim.core.server import ServerOptimizer
+
+Ids = npt.NDArray[np.int64]
+Vector = npt.NDArray[np.float64]
+Parameters = npt.NDArray[np.float32]
+Sums = Mapping[str, Vector]
+"""The sums that came back, by the name that `ask` gave them: float64 vectors of length d."""
+
+
+@dataclass(frozen=True)
+class Population:
+    """All clients of a run, whether present or not.
+
+    Attributes
+    ----------
+    num_examples : (N,) training examples of each client.
+    weights : (N,) objective weights a_i, summing to 1.
+    probabilities : (N,) marginal participation p_i in (0, 1], or None when the run does not know them.
+    """
+
+    num_examples: npt.NDArray[np.int64]
+    weights: Vector
+    probabilities: Vector | None = None
+
+    @property
+    def num_clients(self) -> int:
+        """N."""
+        return len(self.weights)
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Who took part in a round: what happened, never who is to blame. Ids ascending, rounds from 1."""
+
+    round: int
+    clients: Ids
+
+    def __len__(self) -> int:
+        return len(self.clients)
+
+
+@dataclass(frozen=True)
+class LinearSum:
+    """One sum a rule asks for: sum_i fresh_i delta_i + stale_i h_i over the cohort, ids ascending.
+
+    Attributes
+    ----------
+    fresh, stale : (|S|,) coefficients of the clients' deltas and memories; stale None means no memory is read.
+    """
+
+    fresh: Vector
+    stale: Vector | None = None
+
+    def at(self, places: npt.NDArray[Any]) -> LinearSum:
+        """Return the part of this sum that belongs to some places of the cohort."""
+        return LinearSum(self.fresh[places], None if self.stale is None else self.stale[places])
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A round's update written out: v = sum_{i in S} fresh_i delta_i + sum_{i=1..N} stale_i h_i, with the OLD memories.
+
+    Attributes
+    ----------
+    fresh : (|S|,) coefficients of the deltas of the cohort.
+    stale : (N,) coefficients of the memories of all clients, or None when the rule has none.
+    """
+
+    fresh: Vector
+    stale: Vector | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule(ABC):
+    """A strategy: its options are the fields, its mathematics three pure functions of a state that is a value.
+
+    A rule never writes to itself, to its arguments or to a module. Its state is a (nested) dataclass, tuple or dict of
+    arrays and numbers, so that a checkpoint can hold it. A rule that needs the clients' memories says
+    `remembers = True`. Each concrete rule has a field `name: Literal["<module>"]`, the word in `strategy: {name: ...}`.
+    """
+
+    remembers: ClassVar[bool] = False
+    """True when clients keep h_i, the last delta they sent."""
+
+    weights: Literal["uniform", "examples"] = "uniform"
+    """Objective weights a_i: 1/N each, or proportional to the clients' examples."""
+    server_lr: Annotated[float, Ge(0)] = 1.0
+    """The server adds server_lr * update to the parameters."""
+    server_optimizer: ServerOptimizer | None = None
+    """What the server does with the update before adding it: none, momentum or adam."""
+
+    @abstractmethod
+    def init(self, params: Parameters, population: Population) -> Any:
+        """Return the state before round 1."""
+
+    @abstractmethod
+    def ask(self, state: Any, cohort: Cohort) -> dict[str, LinearSum]:
+        """Return the sums this round needs. Coefficients must not depend on who will manage to reply."""
+
+    @abstractmethod
+    def step(self, state: Any, cohort: Cohort, sums: Sums) -> tuple[Any, Vector | None]:
+        """Return the next state and the update (d,) that is added to the parameters.
+
+        `cohort` is the *realised* one: who replied. An empty cohort brings zero sums of length d. None instead of an
+        update means that the model does not move at all (not even by server momentum).
+        """
+
+    @abstractmethod
+    def combination(self, state: Any, cohort: Cohort) -> Combination:
+        """Return this round's update as coefficients of deltas and memories, before any server transform.
+
+        It says the same as `ask` and `step` together; measuring tools (effective weights, the variance probe) read it.
+        """
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for options that exclude each other."""
+        yield from ()
+
+    def needs_probabilities(self) -> bool:
+        """Return whether the population's p_i must be known before round 1."""
+        return False
+
+
+class Process(Protocol):
+    """Who is there, round by round: the world's doing, the same for every strategy of a comparison."""
+
+    @property
+    def num_clients(self) -> int:
+        """N."""
+
+    def cohort(self, round: int) -> Ids:
+        """Return the ids present in a round (1-based), ascending; a pure function of (seed, round)."""
+
+    @property
+    def probabilities(self) -> Vector | None:
+        """The marginal participation probabilities (N,), or None when this process does not know its own."""
+
+
+@dataclass(frozen=True)
+class World:
+    """What a participation process may know of the run: the seed, how many clients, and their labels.
+
+    `label_counts` is a function (N, C) so that processes which do not look at labels load no data.
+    """
+
+    seed: int
+    num_clients: int
+    label_counts: Callable[[], npt.NDArray[np.int64]] | None = None
+    folder: str = "."
+    """Where relative input paths of the scenario start."""

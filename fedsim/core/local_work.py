@@ -1,0 +1,56 @@
+"""What a client does in one round: the `client:` section of a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Lt
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalWork:
+    """Local training: plain SGD on the client's own examples, starting from the global parameters.
+
+    Exactly one of `local_steps` and `local_epochs` is given; neither means one epoch. `local_epochs` walks a fresh
+    permutation per epoch, the last batch short; `local_steps` walks on through permutations, reshuffling when one is
+    used up.
+    """
+
+    local_steps: Annotated[int, Ge(1)] | None = None
+    """SGD steps per round."""
+    local_epochs: Annotated[int, Ge(1)] | None = None
+    """Passes over the client's examples per round."""
+    batch_size: Annotated[int, Ge(1)] = 32
+    """Examples per step; a client with fewer uses all it has."""
+    lr: Annotated[float, Ge(0)] = 0.1
+    """Learning rate of the first round."""
+    lr_decay: Annotated[float, Gt(0)] = 1.0
+    """The rate of round r is lr * lr_decay**(r - 1)."""
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Heavy-ball momentum inside one client's round; starts at zero every round."""
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    """L2 coefficient added to every gradient."""
+    proximal_mu: Annotated[float, Ge(0)] = 0.0
+    """FedProx (Li et al. 2020, eq. 2): adds mu * (w - w_global) to every gradient."""
+    lane: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    """How many clients train in one batched stream; 1 is the plain loop, auto a formula of model and device type."""
+    lane_bytes: Annotated[int, Ge(1)] | None = None
+    """What a lane of `auto` may occupy; the default depends on the device type only."""
+    timeout_s: Annotated[float, Gt(0)] | None = None
+    """A client that takes longer counts as failed."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for options that exclude each other."""
+        if self.local_steps is not None and self.local_epochs is not None:
+            yield "local_epochs", "give local_steps or local_epochs, not both"
+
+    @property
+    def epochs(self) -> int | None:
+        """Local epochs, or None when the work is counted in steps."""
+        return None if self.local_steps is not None else (self.local_epochs or 1)
+
+    def rate(self, round: int) -> float:
+        """Return the learning rate of a round (1-based)."""
+        return self.lr * self.lr_decay ** (round - 1)

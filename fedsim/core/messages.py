@@ -1,0 +1,55 @@
+"""What travels between the engine and the nodes: one task and one reply per node and round."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fedsim.core.contracts import Ids, LinearSum, Parameters, Sums
+
+
+@dataclass(frozen=True)
+class Task:
+    """A round's work for one node: the model, the ids that take part (ascending), and the sums to form.
+
+    `remember` says that each client keeps its delta as h_i after the round; `attempt` counts deliveries of one task.
+    """
+
+    round: int
+    params: Parameters
+    clients: Ids
+    sums: Mapping[str, LinearSum]
+    remember: bool = False
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One client that did not deliver: kind is raised | non-finite | shape | timeout | crash | message_loss."""
+
+    client: int
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a node gives back: its sums over the clients that delivered, additive statistics, and the failures.
+
+    `statistics` add up over nodes: counts, sums, sums of squares. `seconds` are wall-clock phases of this node.
+    """
+
+    node: int
+    round: int
+    clients: Ids
+    sums: Sums
+    statistics: Mapping[str, float] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays in this reply."""
+        return sum(np.asarray(s).nbytes for s in self.sums.values()) + self.clients.nbytes
