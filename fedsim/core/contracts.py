@@ -64,14 +64,17 @@ class LinearSum:
     Attributes
     ----------
     fresh, stale : (|S|,) coefficients of the clients' deltas and memories; stale None means no memory is read.
+    stored : take each delta as its memory will hold it (rounded, when memories are kept below float32), so that a
+        running mean of memories does not drift from the memories themselves.
     """
 
     fresh: Vector
     stale: Vector | None = None
+    stored: bool = False
 
     def at(self, places: npt.NDArray[Any]) -> LinearSum:
         """Return the part of this sum that belongs to some places of the cohort."""
-        return LinearSum(self.fresh[places], None if self.stale is None else self.stale[places])
+        return LinearSum(self.fresh[places], None if self.stale is None else self.stale[places], self.stored)
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Rule(ABC):
     """What the server does with the update before adding it: none, momentum or adam."""
 
     @abstractmethod
-    def init(self, params: Parameters, population: Population) -> Any:
+    def start(self, params: Parameters, population: Population) -> Any:
         """Return the state before round 1."""
 
     @abstractmethod

@@ -9,11 +9,15 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from fedsim.core.contracts import Population
+
 T = TypeVar("T")
 Arrays = dict[str, npt.NDArray[Any]]
 
 
 def _children(value: Any) -> Iterator[tuple[str, Any]] | None:
+    if isinstance(value, Population):
+        return iter(())  # a constant of the run that a state may refer to, not part of it
     if is_dataclass(value) and not isinstance(value, type):
         return ((f.name, getattr(value, f.name)) for f in fields(value))
     if isinstance(value, Mapping):
@@ -50,13 +54,13 @@ def restore(template: T, arrays: Mapping[str, npt.NDArray[Any]], prefix: str = "
 
 def _restore(template: Any, arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> Any:
     children = _children(template)
+    if isinstance(template, Population) or (children is None and template is None):
+        return template
     if children is not None:
         parts = {k: _restore(v, arrays, f"{prefix}.{k}" if prefix else k) for k, v in children}
         if is_dataclass(template):
             return replace(template, **parts)  # type: ignore[type-var]
         return parts if isinstance(template, Mapping) else tuple(parts.values())
-    if template is None:
-        return None
     stored = arrays[prefix]
     if isinstance(template, np.ndarray):
         return np.array(stored, dtype=template.dtype)

@@ -1,0 +1,78 @@
+r"""FedAvg: average the deltas of those who came, under one of three denominators.
+
+McMahan et al., "Communication-efficient learning of deep networks from decentralized data", AISTATS 2017, Algorithm 1.
+With a_i = `weights`, p_i = `probabilities`, S the realised cohort and `normalise` naming the denominator:
+
+    participants          v = (sum_S a_i delta_i) / (sum_S a_i)      biased when the p_i differ
+    population            v =  sum_S a_i delta_i                     "average all": shrunk by the absent weight
+    inverse_probability   v =  sum_S (a_i / p_i) delta_i             unbiased; weights do not sum to 1 in a round
+
+State: nothing, or the interval estimate of 1/p_i, O(N), with `probabilities: estimated`. Empty cohort: nothing
+arrives, nothing moves. Departures from the paper: the paper samples a fixed number of clients; here the cohort is the
+world's doing and the denominator is named instead of implied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from fedsim.core.contracts import Cohort, Combination, LinearSum, Parameters, Population, Rule, Sums, Vector
+from strategies import inverse
+from strategies.inverse import Inverse, Probabilities
+
+
+@dataclass(frozen=True, kw_only=True)
+class FedAvg(Rule):
+    """Average the deltas of those who came, under one of three named denominators (McMahan et al. 2017).
+
+    >>> rule = FedAvg(normalise="participants")
+    >>> population = Population(np.array([1, 1, 2]), np.array([0.25, 0.25, 0.5]))
+    >>> state = rule.start(np.zeros(1, np.float32), population)
+    >>> cohort = Cohort(1, np.array([0, 2]))
+    >>> rule.ask(state, cohort)["update"].fresh.tolist()
+    [0.25, 0.5]
+    >>> rule.step(state, cohort, {"update": np.array([0.25 * 6 + 0.5 * 3])})[1].tolist()
+    [4.0]
+    """
+
+    name: Literal["fedavg"] = "fedavg"
+    normalise: Literal["participants", "population", "inverse_probability"] = "participants"
+    """The denominator: who came, everyone, or 1/p_i per client."""
+    probabilities: Probabilities = "known"
+    """Where p_i comes from, for `normalise: inverse_probability`."""
+
+    def needs_probabilities(self) -> bool:
+        """Only the inverse-probability form with `known` p_i does."""
+        return self.normalise == "inverse_probability" and self.probabilities == "known"
+
+    def start(self, params: Parameters, population: Population) -> Inverse:
+        """Return what 1/p_i is known from; the other forms never look."""
+        wants = self.normalise == "inverse_probability"
+        return inverse.begin(self.probabilities, population) if wants else Inverse(population)
+
+    def _coefficients(self, state: Inverse, cohort: Cohort) -> Vector:
+        weights = state.population.weights[cohort.clients]
+        return weights * state.factors()[cohort.clients] if self.normalise == "inverse_probability" else weights
+
+    def ask(self, state: Inverse, cohort: Cohort) -> dict[str, LinearSum]:
+        """Ask for sum a_i delta_i, or sum (a_i / p_i) delta_i."""
+        return {"update": LinearSum(self._coefficients(state, cohort))}
+
+    def step(self, state: Inverse, cohort: Cohort, sums: Sums) -> tuple[Inverse, Vector | None]:
+        """Normalise by the realised cohort where the form says so."""
+        after = state.after(cohort)
+        if len(cohort) == 0:
+            return after, None
+        if self.normalise == "participants":
+            return after, sums["update"] / state.population.weights[cohort.clients].sum()
+        return after, sums["update"]
+
+    def combination(self, state: Inverse, cohort: Cohort) -> Combination:
+        """No memories; the deltas under the chosen denominator."""
+        fresh = self._coefficients(state, cohort)
+        if self.normalise == "participants" and len(cohort):
+            fresh = fresh / np.sum(fresh)
+        return Combination(fresh)

@@ -1,0 +1,56 @@
+"""The factor 1/p_i of the unbiased forms: from known, listed or estimated probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Gt, Le
+
+from fedsim.core.contracts import Cohort, Population, Vector
+from strategies import intervals
+from strategies.intervals import Intervals
+
+Probability = Annotated[float, Gt(0), Le(1)]
+Probabilities = Literal["known", "estimated"] | tuple[Probability, ...]
+"""`known`: the participation process's own p_i; `estimated`: the running interval estimate; or a list of N."""
+
+
+@dataclass(frozen=True)
+class Inverse:
+    """1/p_i for all clients, and the estimator behind it when p_i is estimated (None otherwise)."""
+
+    population: Population
+    estimator: Intervals | None = None
+
+    def factors(self) -> Vector:
+        """Return 1/p_i (N,) as this round uses it: the estimate is used before it is updated."""
+        if self.estimator is not None:
+            return self.estimator.weight
+        assert self.population.probabilities is not None, "validation lets no rule start without its p_i"
+        return 1.0 / self.population.probabilities
+
+    def after(self, cohort: Cohort) -> Inverse:
+        """Return the same after one more round; empty and skipped rounds count too."""
+        if self.estimator is None:
+            return self
+        return Inverse(self.population, intervals.advance(self.estimator, cohort.clients, None))
+
+
+def begin(probabilities: Probabilities, population: Population) -> Inverse:
+    """Return the factors before round 1."""
+    if probabilities == "estimated":
+        return Inverse(population, intervals.start(population.num_clients))
+    if isinstance(probabilities, tuple):
+        listed = np.asarray(probabilities, dtype=np.float64)
+        assert len(listed) == population.num_clients, "validation refuses a list of another length"
+        return Inverse(Population(population.num_examples, population.weights, listed))
+    return Inverse(population)
+
+
+def uniform_only(weights: str, what: str) -> Iterator[tuple[str, str]]:
+    """Yield the problem of a form whose objective is uniform by definition."""
+    if weights != "uniform":
+        yield "weights", f"{what} weighs all clients alike by definition: weights must be 'uniform', got '{weights}'"
