@@ -1,0 +1,69 @@
+"""What every entry under `participation:` is: a frozen config that turns a world into a process."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fedsim.core import Process, ScenarioError, World
+from fedsim.core.rng import digest
+from fedsim.core.tagged import Tagged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Participation(ABC):
+    """The options of one kind of process. Concrete classes carry `kind: Literal["..."]`, the word in the scenario."""
+
+    @abstractmethod
+    def process(self, world: World) -> Process:
+        """Return the process in a world; raises ScenarioError when the two do not fit."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for options that are wrong whatever the world."""
+        yield from ()
+
+    def problems_in(self, world: World) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for options that do not fit this number of clients, or a file that is not usable.
+
+        It looks at `world.num_clients` and `world.folder` only, never at labels.
+        """
+        yield from ()
+
+    def check(self, world: World) -> None:
+        """Raise one ScenarioError that names everything that is wrong."""
+        found = [*self.problems(), *self.problems_in(world)]
+        if found:
+            raise ScenarioError("\n".join(f"participation.{key}: {message}" for key, message in found))
+
+
+@dataclass(frozen=True)
+class AnyProcess(Tagged):
+    """Marks a place in a config where any process may stand, e.g. `Annotated[Participation, AnyProcess("kind")]`.
+
+    The members are looked up when asked, because a group may hold groups.
+    """
+
+    def members(self, union: Any) -> dict[str, type]:
+        """Return all processes by their kind."""
+        from fedsim.participation import catalogue
+
+        return dict(catalogue())
+
+
+def part_of(world: World, place: int, first: int = 0, size: int | None = None) -> World:
+    """Return the world of one part of a composition: its own draws, and `size` clients counted from `first`.
+
+    The part's seed is a hash of the whole's seed and the part's place, so that no two parts share a draw.
+    """
+    size = world.num_clients if size is None else size
+    counts = world.label_counts
+    return replace(
+        world,
+        seed=digest(world.seed, "participation.part", place),
+        num_clients=size,
+        label_counts=None if counts is None else lambda: np.asarray(counts())[first : first + size],
+    )
