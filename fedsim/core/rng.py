@@ -57,9 +57,10 @@ def bits(key: int, *coordinates: npt.ArrayLike) -> U64:
     shape = np.broadcast_shapes(*(np.shape(c) for c in coordinates))
     state: Any = np.full((1,) * len(shape), key & 0xFFFFFFFFFFFFFFFF, dtype=np.uint64)
     high = np.uint64(key >> 64)
-    for coordinate in coordinates:
-        # uint64 arithmetic on arrays wraps silently, which is what a hash wants
-        state = _mix(state + _GOLDEN * (np.asarray(coordinate, dtype=np.uint64) + high))
+    # uint64 arithmetic wraps, which is what a hash wants; numpy would warn of it where a coordinate is a scalar
+    with np.errstate(over="ignore"):
+        for coordinate in coordinates:
+            state = _mix(state + _GOLDEN * (np.asarray(coordinate, dtype=np.uint64) + high))
     return np.broadcast_to(state, shape) if state.shape != shape else state
 
 
