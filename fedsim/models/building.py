@@ -1,0 +1,75 @@
+"""From a model's config to a torch module, and from a module to the layout of its flat parameters."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from fedsim.core import Layout, ScenarioError
+from fedsim.models.cnn import CnnModule
+from fedsim.models.configs import Cnn, LeNet, Linear, Mlp, Model, Point, ResNet18
+from fedsim.models.lenet import LeNetModule
+from fedsim.models.mlp import MlpModule
+from fedsim.models.point import PointModule
+from fedsim.models.resnet import ResNetModule
+
+
+def build(config: Model, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """Return the module, its parameters zero until `starting.initial` or a round's parameters are loaded.
+
+    It is made on the meta device, so that no random number is drawn and no global state moves.
+
+    Raises
+    ------
+    ScenarioError : the model cannot take examples of this shape.
+    """
+    with torch.device("meta"):
+        module = _construct(config, input_shape, num_classes)
+    layout(module)
+    module = module.to_empty(device="cpu")
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+    return module
+
+
+def layout(module: nn.Module) -> Layout:
+    """Return names and shapes of the parameters in the module's order.
+
+    Raises
+    ------
+    ScenarioError : the module keeps running statistics or other buffers, which averaging parameters would lose.
+    """
+    buffers = [name for name, _ in module.named_buffers()]
+    if buffers:
+        raise ScenarioError(
+            f"model: has running statistics or other buffers ({', '.join(buffers[:3])}); only parameters are averaged, "
+            "so use a model without them (GroupNorm instead of BatchNorm)"
+        )
+    named = list(module.named_parameters())
+    return Layout(tuple(name for name, _ in named), tuple(tuple(value.shape) for _, value in named))
+
+
+def _construct(config: Model, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    match config:
+        case Linear():
+            return MlpModule(input_shape, [], num_classes)
+        case Mlp():
+            return MlpModule(input_shape, config.hidden, num_classes)
+        case LeNet():
+            return LeNetModule(input_shape, num_classes)
+        case Cnn():
+            return CnnModule(input_shape, config.channels, config.kernel, config.dense, num_classes)
+        case ResNet18():
+            return ResNetModule(input_shape, config.groups, num_classes)
+        case Point():
+            _check_point(config, input_shape)
+            return PointModule(len(config.starts[0]))
+
+
+def _check_point(config: Point, input_shape: tuple[int, ...]) -> None:
+    if input_shape != (len(config.starts[0]),):
+        raise ScenarioError(
+            f"model.init: the point has {len(config.starts[0])} coordinates, the data asks for {input_shape}; "
+            "the model `point` is for `dataset: quadratic`, with as many numbers as a center has"
+        )
