@@ -1,0 +1,24 @@
+"""Datasets, and how their examples are dealt to clients. One file per dataset, named by its word in a scenario."""
+
+from fedsim.core.tagged import Tagged
+from fedsim.data.digits import Digits
+from fedsim.data.partition import partitions
+from fedsim.data.partitioned import Partitioned
+from fedsim.data.quadratic import Quadratic, QuadraticData
+from fedsim.data.synthetic import Synthetic, SyntheticData
+
+__all__ = [
+    "Digits",
+    "Partitioned",
+    "Quadratic",
+    "QuadraticData",
+    "Synthetic",
+    "SyntheticData",
+    "catalogue",
+    "partitions",
+]
+
+
+def catalogue() -> dict[str, type]:
+    """Return the config class of each dataset by its word in `data: {dataset: ...}`."""
+    return Tagged("dataset").members(Digits | Synthetic | Quadratic)

@@ -1,0 +1,125 @@
+"""Pooled examples in memory, and who owns which: the form of every dataset that is read from a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedsim.core import Examples, ScenarioError
+from fedsim.core.rng import stream
+from fedsim.data.partition import Ints, group
+
+Features = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Partitioned:
+    """Client data as one pool of examples and an index; a `ClientData`.
+
+    Attributes
+    ----------
+    x : (n, *shape) float32, or uint8 as images are stored: a quarter of the memory, cast when gathered.
+    y : (n,) labels 0..C-1.
+    order : example indices sorted by client; held-out examples are not among them.
+    offsets : (N + 1,) client i owns order[offsets[i] : offsets[i + 1]].
+    num_classes : C.
+    test : the held-out split.
+    divisor : features are divided by it when gathered.
+    """
+
+    x: Features
+    y: Ints
+    order: Ints
+    offsets: Ints
+    num_classes: int
+    test: Examples | None
+    divisor: float = 1.0
+
+    @property
+    def num_clients(self) -> int:
+        """N."""
+        return len(self.offsets) - 1
+
+    @property
+    def num_examples(self) -> Ints:
+        """Examples of each client, shape (N,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example's features, channels first for images."""
+        return self.x.shape[1:]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays held."""
+        held: list[npt.NDArray[Any]] = [self.x, self.y, self.order, self.offsets]
+        held += [self.test.x, self.test.y] if self.test else []
+        return sum(array.nbytes for array in held)
+
+    def rows(self, clients: Ints, positions: Ints) -> Examples:
+        """Gather examples: clients (C,), positions (C, B) -> x (C, B, *shape), y (C, B), fresh.
+
+        A position beyond a client's count yields that client's last example.
+        """
+        starts, ends = self.offsets[clients], self.offsets[clients + 1]
+        index = self.order[np.minimum(positions + starts[:, None], ends[:, None] - 1)]
+        return Examples(_cast(self.x[index], self.divisor), self.y[index])
+
+    def label_counts(self, clients: Ints | None = None) -> Ints:
+        """Return how many examples of each label each client (or each of `clients`) holds, shape (N, C)."""
+        owners = np.repeat(np.arange(self.num_clients), self.num_examples)
+        cells = owners * self.num_classes + self.y[self.order]
+        counts = np.bincount(cells, minlength=self.num_clients * self.num_classes).reshape(self.num_clients, -1)
+        return counts if clients is None else counts[clients]
+
+
+def pool(
+    x: Features,
+    y: Ints,
+    owners: Ints,
+    clients: int,
+    classes: int,
+    *,
+    train: Ints | None = None,
+    test: tuple[Features, Ints] | None = None,
+    divisor: float = 1.0,
+) -> Partitioned:
+    """Build `Partitioned` from a pool, the owners of its `train` rows (default: all), and the test rows.
+
+    `test` None takes the rows of the pool that are not in `train`. All arrays become read-only.
+    """
+    order, offsets = group(owners, clients)
+    if train is not None:
+        order = train[order]
+    if test is None:
+        held_out = np.ones(len(y), bool)
+        held_out[order] = False
+        test = x[held_out], y[held_out]
+    examples = Examples(_cast(test[0], divisor), test[1])
+    for array in (x, y, order, offsets, examples.x, examples.y):
+        array.setflags(write=False)
+    return Partitioned(x, y, order, offsets, classes, examples, divisor)
+
+
+def hold_out(labels: Ints, fraction: float, seed: int) -> Ints:
+    """Return the indices kept for training, ascending: of each label about 1 - `fraction`, chosen at random.
+
+    Exactly floor(n * fraction) examples are held out, and of each label within one of its share.
+    """
+    shuffled = stream(seed, "data.hold_out").permutation(len(labels))
+    order = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    steps = np.floor(np.arange(len(labels) + 1) * fraction + 1e-9)
+    kept = np.diff(steps) == 0
+    if kept.all():
+        raise ScenarioError(f"data.test_fraction: {fraction} of {len(labels)} examples leaves none to test on")
+    return np.sort(order[kept])
+
+
+def _cast(x: Features, divisor: float) -> npt.NDArray[np.float32]:
+    if divisor == 1.0:
+        return x.astype(np.float32, copy=False)
+    return np.divide(x, np.float32(divisor), dtype=np.float32)
