@@ -32,12 +32,14 @@ class Batches:
     @property
     def steps(self) -> Integers:
         """Steps that each client takes, (C,)."""
-        return np.count_nonzero(self.sizes, axis=1).astype(np.int64)
+        taken: Integers = (self.sizes > 0).sum(axis=1, dtype=np.int64)
+        return taken
 
     @property
     def examples(self) -> Integers:
         """Examples that each client goes through, repetitions counted, (C,)."""
-        return self.sizes.sum(axis=1)
+        total: Integers = self.sizes.sum(axis=1, dtype=np.int64)
+        return total
 
 
 def processed(work: LocalWork, counts: Integers) -> Integers:

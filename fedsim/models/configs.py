@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite
 from typing import Annotated, Literal
 
@@ -28,7 +28,7 @@ class Mlp:
     """Fully connected layers with ReLU between them, on the flattened example."""
 
     name: Literal["mlp"] = "mlp"
-    hidden: list[Width] = field(default_factory=lambda: [64])
+    hidden: tuple[Width, ...] = (64,)
     """Units of each hidden layer, first to last."""
     init: Init = "glorot"
     """Law of the starting weights: glorot (zero biases) or torch."""
@@ -52,11 +52,11 @@ class Cnn:
     """
 
     name: Literal["cnn"] = "cnn"
-    channels: Annotated[list[Width], MinLen(1)] = field(default_factory=lambda: [32, 32])
+    channels: Annotated[tuple[Width, ...], MinLen(1)] = (32, 32)
     """Filters of each convolution; each is followed by ReLU and 2x2 max pooling, which halves the image."""
     kernel: Annotated[int, Ge(1)] = 3
     """Side of the convolution kernels, odd; borders are padded so that only pooling shrinks the image."""
-    dense: list[Width] = field(default_factory=lambda: [256, 64])
+    dense: tuple[Width, ...] = (256, 64)
     """Units of the dense layers before the output."""
     init: Init = "glorot"
     """Law of the starting weights: glorot (zero biases) or torch."""
@@ -88,19 +88,19 @@ class Point:
     """A single vector, the model of `dataset: quadratic`; it starts where `init` says."""
 
     name: Literal["point"] = "point"
-    init: Annotated[list[float] | list[list[float]], MinLen(1)]
+    init: Annotated[tuple[float, ...] | tuple[tuple[float, ...], ...], MinLen(1)]
     """The starting point, d numbers; or, for gossip, one such list per node."""
 
     @property
-    def starts(self) -> list[list[float]]:
+    def starts(self) -> tuple[tuple[float, ...], ...]:
         """Return the starting points, one or one per node."""
-        rows = [entry for entry in self.init if isinstance(entry, list)]
-        return rows or [[entry for entry in self.init if not isinstance(entry, list)]]
+        rows = tuple(tuple(entry) for entry in self.init if not isinstance(entry, int | float))
+        return rows or (tuple(entry for entry in self.init if isinstance(entry, int | float)),)
 
     @property
     def per_node(self) -> bool:
         """Return whether `init` gives one start per node."""
-        return isinstance(self.init[0], list)
+        return not isinstance(self.init[0], int | float)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for starting points that do not fit together."""

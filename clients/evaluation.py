@@ -1,0 +1,72 @@
+"""How good a global model is: on the held-out examples, or by the objective itself where that is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from clients.kernels.tensors import fresh
+from fedsim.core import ClientData, ScenarioError
+from fedsim.core.contracts import Parameters, Vector
+from fedsim.data import QuadraticData
+from fedsim.models import Model
+from fedsim.models.building import build, layout
+
+_BATCH = 512
+"""Examples evaluated at a time; a constant, as it can move the last bit of the loss."""
+
+
+class Evaluator:
+    """Evaluates parameters of one model; draws nothing and changes nothing.
+
+    With a held-out split: `loss` (mean cross-entropy) and `accuracy`. On quadratics: `loss` sum_i a_i f_i(w) and
+    `distance` ||w - w*||, w* being the optimum for the objective weights a_i.
+
+    Raises
+    ------
+    ScenarioError : the data holds out no examples.
+    """
+
+    def __init__(self, config: Model, data: ClientData, weights: Vector, device: str = "cpu") -> None:
+        self._device = torch.device(device)
+        self._quadratic = Objective(data, weights) if isinstance(data, QuadraticData) else None
+        if self._quadratic is not None:
+            return
+        if data.test is None or not len(data.test):
+            raise ScenarioError("data: no examples are held out, so the global model cannot be evaluated")
+        self._test = data.test
+        self._module = build(config, data.input_shape, data.num_classes).to(self._device)
+        self._layout = layout(self._module)
+
+    def evaluate(self, params: Parameters) -> dict[str, float]:
+        """Return the metrics of parameters (d,)."""
+        if self._quadratic is not None:
+            return self._quadratic.evaluate(params)
+        with torch.no_grad():
+            parts = self._layout.views(np.ascontiguousarray(params))
+            for weight, part in zip(self._module.parameters(), parts.values(), strict=True):
+                weight.copy_(fresh(part, self._device))
+            loss = torch.zeros((), dtype=torch.float64, device=self._device)
+            right = torch.zeros((), dtype=torch.int64, device=self._device)
+            for first in range(0, len(self._test), _BATCH):
+                y = fresh(self._test.y[first : first + _BATCH], self._device)
+                logits = self._module(fresh(self._test.x[first : first + _BATCH], self._device))
+                loss += cross_entropy(logits, y, reduction="none").double().sum()
+                right += (logits.argmax(dim=1) == y).sum()
+        return {"loss": loss.item() / len(self._test), "accuracy": right.item() / len(self._test)}
+
+
+class Objective:
+    """The exact objective sum_i a_i curvature_i / 2 ||w - c_i||^2 and its optimum."""
+
+    def __init__(self, data: QuadraticData, weights: Vector) -> None:
+        self._centers = data.centers
+        self._pull: Vector = weights * data.curvature
+        self.optimum: Vector = self._pull @ self._centers / self._pull.sum()
+
+    def evaluate(self, params: Parameters) -> dict[str, float]:
+        """Return the objective at parameters (d,) and their distance to the optimum."""
+        w = params.astype(np.float64)
+        squares = ((w - self._centers) ** 2).sum(axis=1)
+        return {"loss": float(0.5 * self._pull @ squares), "distance": float(np.linalg.norm(w - self.optimum))}

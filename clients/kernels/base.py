@@ -1,0 +1,67 @@
+"""What a kernel is: something that trains a lane of clients from given parameters and returns their deltas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fedsim.core.contracts import Ids, Parameters
+
+
+@dataclass(frozen=True)
+class LaneResult:
+    """What C clients' local work came to; row c belongs to `clients[c]`.
+
+    The arrays of size d are the kernel's own buffers: they hold until the kernel's next `train`.
+
+    Attributes
+    ----------
+    clients : (C,) the clients, in the order they were given.
+    deltas : (C, d) float32, local minus starting parameters.
+    losses : (C,) float64, the mean over the local steps of the batch's mean loss, each where the step began.
+    steps : (C,) SGD steps taken.
+    examples : (C,) examples gone through, repetitions counted.
+    velocity : (C, d) float32, the momentum buffers after the last step; None without momentum.
+    """
+
+    clients: Ids
+    deltas: npt.NDArray[np.float32]
+    losses: npt.NDArray[np.float64]
+    steps: npt.NDArray[np.int64]
+    examples: npt.NDArray[np.int64]
+    velocity: npt.NDArray[np.float32] | None = None
+
+    def at(self, places: npt.NDArray[np.int64]) -> LaneResult:
+        """Return the rows of some clients, copied."""
+        return LaneResult(
+            self.clients[places],
+            self.deltas[places],
+            self.losses[places],
+            self.steps[places],
+            self.examples[places],
+            None if self.velocity is None else self.velocity[places],
+        )
+
+
+class Kernel(Protocol):
+    """One way to carry out the local work; all kernels agree to float32 rounding."""
+
+    @property
+    def name(self) -> str:
+        """The word for this kernel in logs and summaries."""
+
+    def train(
+        self,
+        params: Parameters,
+        clients: Ids,
+        round: int,
+        velocity: npt.NDArray[np.float32] | None = None,
+    ) -> LaneResult:
+        """Train the clients (C,) of one lane for a round, none of them seeing another.
+
+        `params` is (d,), where all start, or (C, d), one start for each (gossip). `velocity` (C, d) resumes momentum
+        that the clients kept; None starts it at zero.
+        """

@@ -1,0 +1,102 @@
+"""The plain loop: one client after the other, an nn.Module and autograd. The reference that the lanes are held to."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from clients.batches import Batches, draw
+from clients.kernels import feed
+from clients.kernels.base import LaneResult
+from clients.kernels.sgd import Sgd
+from clients.kernels.tensors import Buffer, fresh
+from fedsim.core import ClientData, Layout, LocalWork
+from fedsim.core.contracts import Ids, Parameters
+
+
+class SequentialKernel:
+    """Trains clients one by one; any model, any device."""
+
+    name = "sequential"
+
+    def __init__(
+        self, module: nn.Module, layout: Layout, data: ClientData, work: LocalWork, seed: int, device: torch.device
+    ) -> None:
+        self._module = module.to(device)
+        self._weights = list(self._module.parameters())
+        self._layout = layout
+        self._data, self._work, self._seed, self._device = data, work, seed, device
+        self._deltas = Buffer(layout.size, device)
+        self._velocities = Buffer(layout.size, device)
+        self._counts = data.num_examples
+
+    def train(
+        self,
+        params: Parameters,
+        clients: Ids,
+        round: int,
+        velocity: npt.NDArray[np.float32] | None = None,
+    ) -> LaneResult:
+        """Train the clients one after the other; see `Kernel.train`."""
+        batches = draw(self._work, self._seed, round, clients, self._counts[clients])
+        steps = batches.steps
+        sgd = Sgd.of(self._work, round)
+        deltas = self._deltas.rows(len(clients))
+        moving = self._velocities.rows(len(clients)) if sgd.momentum else None
+        if moving is not None:
+            _fill(moving, velocity, self._device)
+        losses = torch.zeros(len(clients), dtype=torch.float64, device=self._device)
+        starts = [] if params.ndim > 1 else self._split(fresh(params, self._device))
+        for place in range(len(clients)):
+            if params.ndim > 1:
+                starts = self._split(fresh(params[place], self._device))
+            own = slice(place, place + 1)
+            work = Batches(batches.positions[own, : steps[place]], batches.sizes[own, : steps[place]])
+            speeds = None if moving is None else self._cut(moving[place])
+            losses[place] = self._train_one(starts, clients[own], work, sgd, speeds)
+            for weight, start, delta in zip(self._weights, starts, self._cut(deltas[place]), strict=True):
+                torch.sub(weight.detach(), start, out=delta)
+        return LaneResult(
+            clients=clients,
+            deltas=deltas.cpu().numpy(),
+            losses=losses.cpu().numpy() / np.maximum(steps, 1),
+            steps=steps,
+            examples=batches.examples,
+            velocity=None if moving is None else moving.cpu().numpy(),
+        )
+
+    def _train_one(
+        self, starts: list[Tensor], client: Ids, batches: Batches, sgd: Sgd, speeds: list[Tensor] | None
+    ) -> Tensor:
+        """Train one client (1,) from `starts`, leaving its parameters in the module; return the sum of its losses."""
+        with torch.no_grad():
+            for weight, start in zip(self._weights, starts, strict=True):
+                weight.copy_(start)
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        for step in feed.steps(self._data, client, batches, self._device):
+            loss = cross_entropy(self._module(step.x[0]), step.y[0])
+            gradients = torch.autograd.grad(loss, self._weights)
+            with torch.no_grad():
+                total += loss
+                for k, (weight, gradient) in enumerate(zip(self._weights, gradients, strict=True)):
+                    sgd.apply(weight, gradient, starts[k], None if speeds is None else speeds[k])
+        return total
+
+    def _cut(self, flat: Tensor) -> list[Tensor]:
+        """Return views of a flat vector (d,) in the shapes of the parameters."""
+        parts = torch.split(flat, list(self._layout.sizes))
+        return [part.view(shape) for part, shape in zip(parts, self._layout.shapes, strict=True)]
+
+    def _split(self, flat: Tensor) -> list[Tensor]:
+        """Return copies of the parameters of a flat vector (d,), each in an allocation of its own."""
+        return [part.clone() for part in self._cut(flat)]
+
+
+def _fill(target: Tensor, values: npt.NDArray[np.float32] | None, device: torch.device) -> None:
+    if values is None:
+        target.zero_()
+    else:
+        target.copy_(fresh(values, device))

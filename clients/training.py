@@ -1,0 +1,145 @@
+"""Local training of many clients: which kernel carries it out, in lanes of what size, at what cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from clients import batches
+from clients.kernels import Kernel, LaneResult
+from clients.kernels.quadratic import QuadraticKernel
+from clients.kernels.sequential import SequentialKernel
+from fedsim.core import CapacityError, ClientData, Layout, LocalWork, ScenarioError
+from fedsim.core.contracts import Ids, Parameters
+from fedsim.data import QuadraticData
+from fedsim.models import Linear, Mlp, Model, Point
+from fedsim.models.building import build, layout
+from fedsim.models.starting import initial
+
+_LANE_BYTES = {"cpu": 1 << 20, "cuda": 8 << 30}
+"""What a lane of `auto` may occupy: about a core's cache, or a part of a GPU's memory. Constants, never measured."""
+_LONGEST = 4096
+"""Clients in a lane of `auto` at most: beyond, nothing is gained."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the clients of a run train: the kernel's name, how many clients share a lane, and why."""
+
+    kernel: str
+    lane: int
+    reason: str
+
+
+def plan(config: Model, work: LocalWork, layout: Layout, input_shape: tuple[int, ...], device: str) -> Plan:
+    """Choose kernel and lane by model, batch size, device type and `client.lane_bytes`: a formula, never a timing.
+
+    `lane: 1` is the plain loop (`sequential`). A longer lane trains stacks of linear layers (linear, mlp) by batched
+    products (`stack`) and everything else by torch.func (`vmap`). `auto` takes as many clients as fit into
+    `lane_bytes`, counting for each its parameters, its gradients, and the activations of one batch; but convolutions
+    on a CPU train one by one, as they gain nothing from company. Quadratics always train together.
+    """
+    kind = torch.device(device).type
+    room = work.lane_bytes or _LANE_BYTES.get(kind, _LANE_BYTES["cuda"])
+    linear = isinstance(config, Linear | Mlp)
+    if isinstance(config, Point):
+        lane = work.lane if isinstance(work.lane, int) else _fit(room, 8 * 6 * layout.size)
+        return Plan("quadratic", lane, "closed form")
+    if work.lane == 1:
+        return Plan("sequential", 1, "client.lane is 1")
+    if isinstance(work.lane, int):
+        return Plan("stack" if linear else "vmap", work.lane, f"client.lane is {work.lane}")
+    if kind == "cpu" and not linear:
+        return Plan("sequential", 1, "convolutions on a CPU gain nothing from a lane")
+    each = 8 * layout.size + 4 * work.batch_size * (prod(input_shape) + _activations(config, layout))
+    lane = _fit(room, each)
+    name = "stack" if linear else "vmap"
+    return Plan(name, lane, f"{each} bytes a client within {room} on {kind}")
+
+
+def _fit(room: int, each: int) -> int:
+    return max(1, min(_LONGEST, room // each))
+
+
+def _activations(config: Model, layout: Layout) -> int:
+    """Return a rough count of the activations of one example, kept for the backward pass."""
+    return 2 * sum(shape[0] for shape in layout.shapes if len(shape) == 2)
+
+
+class Trainer:
+    """Trains the clients of a run, lane by lane; a pure function of (seed, round, client) and the parameters.
+
+    Raises
+    ------
+    ScenarioError : model and data do not fit together.
+    """
+
+    def __init__(self, config: Model, work: LocalWork, data: ClientData, seed: int, device: str = "cpu") -> None:
+        if isinstance(config, Point) != isinstance(data, QuadraticData):
+            raise ScenarioError("model.name: `point` and `dataset: quadratic` belong together")
+        self._config, self._work, self._data, self._seed = config, work, data, seed
+        self._device = torch.device(device)
+        self._counts = data.num_examples
+        module = build(config, data.input_shape, data.num_classes)
+        self.layout: Layout = layout(module)
+        self.plan = plan(config, work, self.layout, data.input_shape, device)
+        self._kernel = self._make(module)
+
+    def _make(self, module: torch.nn.Module) -> Kernel:
+        if isinstance(self._data, QuadraticData):
+            return QuadraticKernel(self._data, self._work, self._seed)
+        common = (self._data, self._work, self._seed, self._device)
+        return SequentialKernel(module, self.layout, *common)
+
+    def describe(self) -> str:
+        """Return how clients train, in one line for the log and the summary."""
+        return f"{self.plan.kernel}, {self.plan.lane} clients a lane on {self._device} ({self.plan.reason})"
+
+    def initial(self, *numbers: int) -> Parameters:
+        """Return the parameters of round 0, (d,); gossip with independent starts gives the node as a number."""
+        return initial(self._config, self.layout, self._seed, *numbers)
+
+    def cost(self, clients: Ids) -> npt.NDArray[np.int64]:
+        """Return the predicted cost of each client's round (C,): the examples it goes through."""
+        if isinstance(self._data, QuadraticData):
+            return np.full(len(clients), self._work.local_steps or self._work.epochs or 1, np.int64)
+        return batches.processed(self._work, self._counts[clients])
+
+    def lanes(
+        self,
+        params: Parameters,
+        clients: Ids,
+        round: int,
+        velocity: npt.NDArray[np.float32] | None = None,
+    ) -> Iterator[LaneResult]:
+        """Train clients (C,), ids ascending, and yield the results lane by lane in that order.
+
+        `params` is (d,), or (C, d) with a start for each client; so is `velocity`, the momentum that clients kept. The
+        arrays of a result hold until the next one is asked for.
+
+        Raises
+        ------
+        CapacityError : a lane does not fit on the GPU.
+        """
+        for first in range(0, len(clients), self.plan.lane):
+            lane = slice(first, first + self.plan.lane)
+            starts = params if params.ndim == 1 else params[lane]
+            speeds = None if velocity is None else velocity[lane]
+            try:
+                result = self._kernel.train(starts, clients[lane], round, speeds)
+            except torch.OutOfMemoryError as error:
+                raise CapacityError(self._too_long(len(clients[lane]))) from error
+            yield result
+
+    def _too_long(self, lane: int) -> str:
+        if lane == 1:
+            return f"out of memory on {self._device} with a single client: a smaller client.batch_size or model fits"
+        return (
+            f"out of memory on {self._device} with {lane} clients in a lane: write `lane: {max(1, lane // 2)}` "
+            "(or less) into the section `client:` of the scenario"
+        )
