@@ -19,9 +19,7 @@ class ArrayView(Array):
     """
 
     def __init__(self, values: npt.NDArray[Any]) -> None:
-        self.__dict__.update(
-            dtype=str(values.dtype), shape=tuple(values.shape), stype=str(SType.NUMPY), _values=values
-        )
+        self.__dict__.update(dtype=str(values.dtype), shape=tuple(values.shape), stype=str(SType.NUMPY), _values=values)
 
     @property
     def data(self) -> bytes:  # type: ignore[override]  # the base class stores what is computed here
@@ -35,7 +33,13 @@ class ArrayView(Array):
         values: npt.NDArray[Any] = self.__dict__["_values"]
         return values
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ArrayView, (self.__dict__["_values"],)
+
 
 def record(**values: npt.NDArray[Any]) -> ArrayRecord:
-    """Return an `ArrayRecord` of views."""
-    return ArrayRecord({name: ArrayView(value) for name, value in values.items()})
+    """Return an `ArrayRecord` of views (set one by one: its constructor would copy them into bytes)."""
+    made = ArrayRecord()
+    for name, value in values.items():
+        made[name] = ArrayView(value)
+    return made

@@ -1,0 +1,153 @@
+"""Client memories h_i of one node: the last delta of every client seen, kept where the clients live.
+
+A round's writes go to free rows first and stay *pending*: a message for a later round commits them, a second message
+for the same round discards them and reads the old memories. So a repeated call cannot count twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+BLOCK_BYTES = 16 * 2**20
+
+Rows = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+MemoryType = Literal["float32", "bfloat16"]
+
+
+def to_bfloat16(values: Rows) -> npt.NDArray[np.uint16]:
+    """Round float32 to bfloat16 (nearest, ties to even), as its 16 bits.
+
+    >>> from_bfloat16(to_bfloat16(np.array([1.0, 1.00390625, 3.14159], np.float32))).tolist()
+    [1.0, 1.0, 3.140625]
+    """
+    raw = values.view(np.uint32)
+    return ((raw + np.uint32(0x7FFF) + ((raw >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)).astype(np.uint16)
+
+
+def from_bfloat16(stored: npt.NDArray[np.uint16]) -> Rows:
+    """Widen bfloat16 bits to float32, exactly."""
+    return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def row_bytes(size: int, dtype: MemoryType) -> int:
+    """Bytes of one client's memory of `size` parameters."""
+    return size * (4 if dtype == "float32" else 2)
+
+
+class Memory:
+    """The memories of one node's clients; only clients that have been seen take space.
+
+    Parameters
+    ----------
+    size : number of parameters d.
+    dtype : float32, or bfloat16 at half the space.
+    path : a file to map instead of anonymous memory (`tier: disk`); None keeps rows in memory.
+    """
+
+    def __init__(self, size: int, dtype: MemoryType = "float32", path: Path | None = None) -> None:
+        self.size = size
+        self.dtype: MemoryType = dtype
+        self.path = path
+        self._rows_per_block = max(1, BLOCK_BYTES // max(1, row_bytes(size, dtype)))
+        self._blocks: list[npt.NDArray[Any]] = []
+        self._free: list[int] = []
+        self._slots: dict[int, int] = {}
+        self._pending: dict[int, int] = {}
+        self._round = 0
+
+    def __len__(self) -> int:
+        """Clients seen in committed rounds."""
+        return len(self._slots)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows, pending and free ones included."""
+        return len(self._blocks) * self._rows_per_block * row_bytes(self.size, self.dtype)
+
+    def open(self, round: int) -> None:
+        """Start writing `round`: commit what an earlier round left, discard what this round left before."""
+        if round == self._round:
+            self._free.extend(self._pending.values())
+            self._pending = {}
+        else:
+            self.commit()
+            self._round = round
+
+    def commit(self) -> None:
+        """Make the pending writes the memories."""
+        for client, slot in self._pending.items():
+            old = self._slots.get(client)
+            if old is not None:
+                self._free.append(old)
+            self._slots[client] = slot
+        self._pending = {}
+
+    def stored(self, deltas: Rows) -> Rows:
+        """Return the deltas as the memory will hold them."""
+        return deltas if self.dtype == "float32" else from_bfloat16(to_bfloat16(deltas))
+
+    def read(self, clients: Ids) -> tuple[npt.NDArray[np.int64], Rows]:
+        """Return the places (into `clients`) of those with a memory, and their rows (k, d), as committed."""
+        known = [(place, self._slots[int(c)]) for place, c in enumerate(clients) if int(c) in self._slots]
+        rows = np.empty((len(known), self.size), np.float32)
+        for row, (_, slot) in enumerate(known):
+            stored = self._row(slot)
+            rows[row] = stored if self.dtype == "float32" else from_bfloat16(stored)
+        return np.array([place for place, _ in known], np.int64), rows
+
+    def write(self, clients: Ids, deltas: Rows) -> None:
+        """Note the clients' deltas (k, d) as pending for the open round."""
+        for row, client in enumerate(clients):
+            slot = self._free.pop() if self._free else self._grow()
+            self._row(slot)[:] = deltas[row] if self.dtype == "float32" else to_bfloat16(deltas[row])
+            self._pending[int(client)] = slot
+
+    def items(self) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """Yield (client, stored row) in ascending order of clients; pending writes are committed first."""
+        self.commit()
+        for client in sorted(self._slots):
+            yield client, self._row(self._slots[client])
+
+    def load(self, client: int, stored: npt.NDArray[Any]) -> None:
+        """Take in a row as `items` gave it."""
+        slot = self._free.pop() if self._free else self._grow()
+        self._row(slot)[:] = stored
+        self._slots[client] = slot
+
+    def clear(self) -> None:
+        """Forget everybody."""
+        self._free.extend([*self._slots.values(), *self._pending.values()])
+        self._slots, self._pending, self._round = {}, {}, 0
+
+    def weighted_sum(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return sum_i weights_i h_i (d,) afresh, clients ascending: the audit of a running mean."""
+        total = np.zeros(self.size)
+        for client, stored in self.items():
+            total += weights[client] * (stored if self.dtype == "float32" else from_bfloat16(stored))
+        return total
+
+    def _row(self, slot: int) -> npt.NDArray[Any]:
+        row: npt.NDArray[Any] = self._blocks[slot // self._rows_per_block][slot % self._rows_per_block]
+        return row
+
+    def _grow(self) -> int:
+        """Add a block and return one of its rows."""
+        shape = (self._rows_per_block, self.size)
+        kind: type[np.generic] = np.float32 if self.dtype == "float32" else np.uint16
+        if self.path is None:
+            block: npt.NDArray[Any] = np.empty(shape, kind)
+        else:
+            offset = len(self._blocks) * self._rows_per_block * row_bytes(self.size, self.dtype)
+            with self.path.open("ab") as file:
+                file.truncate(offset + self._rows_per_block * row_bytes(self.size, self.dtype))
+            block = np.memmap(self.path, kind, "r+", offset, shape)
+        first = len(self._blocks) * self._rows_per_block
+        self._blocks.append(block)
+        self._free.extend(range(first + self._rows_per_block - 1, first, -1))
+        return first

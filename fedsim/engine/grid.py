@@ -1,0 +1,105 @@
+"""What both grids share: Flower's `Grid` interface over fixed nodes, in the order of their numbers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+from fedsim.core.contracts import Vector
+
+FIRST_NODE_ID = 1
+"""Flower's node ids are these plus the node's number; fixed, so that no order depends on chance."""
+
+
+class NodeGrid(Grid):
+    """A Flower `Grid` over `num_nodes` nodes that are always connected."""
+
+    _run_id: ClassVar[int] = 1
+
+    def __init__(self, num_nodes: int) -> None:
+        self.num_nodes = num_nodes
+        self.available: Sequence[int] | None = None
+        self.host_seconds: dict[str, float] = {}
+        self._sent: dict[str, Message] = {}
+        self._count = 0
+        self._run = Run.create_empty(run_id=self._run_id)
+        # a Message cannot be made outside a Flower task; the engine is one
+        TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, self._run_id, 1
+
+    @property
+    def run(self) -> Run:
+        """Flower's description of the run."""
+        return self._run
+
+    def set_run(self, run: Run) -> None:
+        """Take over another description."""
+        self._run = run
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        """Return a message from the server to a node."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Return the nodes that can be reached: all of them, or those of `available` when it is set."""
+        nodes = range(self.num_nodes) if self.available is None else self.available
+        return [FIRST_NODE_ID + node for node in nodes]
+
+    def node_of(self, message: Message) -> int:
+        """Return the number of the node that a message is for."""
+        return message.metadata.dst_node_id - FIRST_NODE_ID
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Send messages off; return their ids."""
+        ids = []
+        batch: dict[str, Message] = {}
+        for message in messages:
+            self._count += 1
+            message_id = f"{self._count:x}"
+            message.metadata.__dict__["_message_id"] = message_id
+            batch[message_id] = message
+            ids.append(message_id)
+        self._sent.update(batch)
+        self.submit(batch)
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Wait for the replies to some messages; return them in the order of the ids."""
+        wanted = [message_id for message_id in message_ids if message_id in self._sent]
+        contents = self.gather(wanted)
+        return [
+            Message(contents[message_id], reply_to=self._sent.pop(message_id))
+            for message_id in wanted
+            if message_id in contents
+        ]
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """Push, then pull."""
+        return self.pull_messages(self.push_messages(messages))
+
+    @abstractmethod
+    def submit(self, batch: dict[str, Message]) -> None:
+        """Start work on a batch of messages by id."""
+
+    @abstractmethod
+    def gather(self, message_ids: Sequence[str]) -> dict[str, RecordDict]:
+        """Return the finished contents of the replies to some messages."""
+
+    @abstractmethod
+    def audit(self, weights: Vector) -> Vector:
+        """Return sum_i weights_i h_i over all memories, afresh, nodes ascending."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Return what the summary says about where the work was done."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release everything."""

@@ -1,0 +1,67 @@
+"""A host runs one or more nodes: in this process for the serial grid, in a Ray actor for the Ray grid.
+
+The same class does both, so that the Ray grid can equal the serial grid bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from flwr.app import RecordDict
+
+from clients import numerics
+from clients.memory import Memory, MemoryType
+from clients.node import Faults, Node
+from clients.training import Trainer
+from fedsim.core import ClientData, LocalWork
+from strategies.flower import codec
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """What a host needs to know to run its nodes; it travels to Ray actors, the data apart from it by reference."""
+
+    model: Any
+    work: LocalWork
+    seed: int
+    device: str = "cpu"
+    memory: MemoryType | None = None
+    memory_folder: Path | None = None
+    faults: Faults | None = None
+    actions: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Host:
+    """The nodes of one host, sharing a trainer."""
+
+    def __init__(self, plan: HostPlan, data: ClientData, nodes: Sequence[int]) -> None:
+        numerics.pin()
+        self.plan = plan
+        self.trainer = Trainer(plan.model, plan.work, data, plan.seed, plan.device)
+        self.nodes = {index: Node(index, self.trainer, self._memory(index), plan.faults) for index in nodes}
+
+    def _memory(self, node: int) -> Memory | None:
+        if self.plan.memory is None:
+            return None
+        folder = self.plan.memory_folder
+        path = None if folder is None else folder / f"node-{node}.rows"
+        return Memory(self.trainer.layout.size, self.plan.memory, path)
+
+    def handle(self, node: int, content: RecordDict) -> RecordDict:
+        """Answer one message: a task brings a reply."""
+        return codec.encode_reply(self.nodes[node].train(codec.decode_task(content)))
+
+    def handle_all(self, calls: Sequence[tuple[int, RecordDict]]) -> tuple[list[RecordDict], float]:
+        """Answer a round's messages for this host, nodes ascending; also the seconds it took."""
+        began = perf_counter()
+        replies = [self.handle(node, content) for node, content in sorted(calls, key=lambda call: call[0])]
+        return replies, perf_counter() - began
+
+    def audit(self, weights: np.ndarray[Any, np.dtype[np.float64]]) -> dict[int, np.ndarray[Any, np.dtype[np.float64]]]:
+        """Return sum_i weights_i h_i afresh for each of this host's nodes."""
+        return {index: node.memory.weighted_sum(weights) for index, node in self.nodes.items() if node.memory}

@@ -1,0 +1,85 @@
+"""One Ray session for one process: started apart from every other on the machine, and cleared away afterwards."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedsim.core import CapacityError, ClusterLostError
+
+PINNED = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+}
+"""What every process of a run sees: one thread per host, so that bits do not depend on the number of cores."""
+
+
+@dataclass(frozen=True)
+class RaySession:
+    """A live Ray session: its address, and for a local one the folder where it keeps its sockets and logs."""
+
+    address: str
+    folder: Path | None
+
+    @property
+    def log(self) -> str:
+        """Where Ray's own chatter went."""
+        return str(self.folder / "session_latest" / "logs") if self.folder else "on the cluster"
+
+
+@contextmanager
+def session(address: str, cpus: int, gpus: float, log: Path | None = None) -> Iterator[RaySession]:
+    """Open a Ray session and close it on the way out, however that happens.
+
+    `local` starts one of its own, in a short folder of its own (a socket's path has at most 107 bytes), and never
+    joins a session that happens to run on this machine; any other address is that of a cluster.
+    """
+    os.environ.update({name: os.environ.get(name, value) for name, value in PINNED.items()})
+    import ray
+
+    folder = Path(tempfile.mkdtemp(prefix="fs-", dir="/tmp")) if address == "local" else None
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Ray warns about its own future
+            if folder is not None:
+                cores = max(cpus, os.cpu_count() or 1)
+                ray.init(address="local", num_cpus=cores, include_dashboard=False, _temp_dir=str(folder), **quiet)
+            else:
+                ray.init(address=address, namespace="fedsim", **quiet)
+        yield RaySession(address, folder)
+    except (ConnectionError, TimeoutError) as error:
+        raise ClusterLostError(f"no Ray cluster at {address}: {error}") from error
+    except ValueError as error:
+        if "object_store_memory" in str(error) or "num_gpus" in str(error):
+            raise CapacityError(f"Ray could not start: {error}") from error
+        raise
+    finally:
+        ray.shutdown()
+        if folder is not None:
+            if log is not None:
+                _keep_logs(folder, log)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _keep_logs(folder: Path, log: Path) -> None:
+    """Gather what Ray's processes wrote to their error streams into one file of the run folder."""
+    texts = []
+    for path in sorted((folder / "session_latest" / "logs").glob("*.err")):
+        text = path.read_text(errors="replace").strip()
+        if text:
+            texts.append(f"== {path.name}\n{text}\n")
+    if texts and log.parent.is_dir():
+        log.write_text("\n".join(texts))

@@ -1,0 +1,194 @@
+"""One Flower `Strategy` wraps any rule: `configure_train` asks, `aggregate_train` steps.
+
+It runs on fedsim's grids and under Flower's own engine alike. All mathematics is in the rule; here are only the
+framework's formalities: which node hosts which client, the messages, the fixed order of reduction (nodes ascending,
+float64, cast once), the server optimiser, and the parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from fedsim.core import ClusterLostError, Cohort, Failure, Population, Reply, Rule, Task
+from fedsim.core.contracts import Ids, Parameters, Sums, Vector
+from strategies.flower import arrays, codec
+from strategies.flower.sums import SumPlan, plan
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """All that the server knows after a round: the parameters, the rule's state, the optimiser's state."""
+
+    params: Parameters
+    rule: Any
+    optimizer: Any
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one round came to, for those who measure: nothing here feeds back into the run."""
+
+    invited: Cohort
+    cohort: Cohort
+    before: Any
+    update: Vector | None
+    cohort_sum: Vector | None
+    replies: tuple[Reply, ...]
+    failures: tuple[Failure, ...] = ()
+
+
+@dataclass
+class _Round:
+    invited: Cohort
+    plan: SumPlan
+    state: ServerState = field(repr=False)
+
+
+class RuleStrategy(Strategy):
+    """Any rule as a Flower strategy.
+
+    Parameters
+    ----------
+    rule : the mathematics.
+    population : N clients with objective weights and, when known, probabilities.
+    choose : the participation process: round -> ids present, ascending.
+    num_nodes : client i lives on node i mod num_nodes.
+    coarse : memories are kept below float32.
+    variance : also learn sum_S delta_i, for the update variance.
+    """
+
+    def __init__(
+        self,
+        rule: Rule,
+        population: Population,
+        choose: Callable[[int], Ids],
+        num_nodes: int,
+        *,
+        coarse: bool = False,
+        variance: bool = True,
+    ) -> None:
+        self.rule = rule
+        self.population = population
+        self.choose = choose
+        self.num_nodes = num_nodes
+        self.coarse = coarse
+        self.variance = variance
+        self.state: ServerState | None = None
+        self.outcome: Outcome | None = None
+        self._round: _Round | None = None
+
+    def begin(self, params: Parameters) -> ServerState:
+        """Return the state before round 1, and keep it."""
+        optimizer = self.rule.server_optimizer
+        self.state = ServerState(
+            params.astype(np.float32, copy=False),
+            self.rule.start(params, self.population),
+            optimizer.init(len(params)) if optimizer is not None else None,
+        )
+        return self.state
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Ask: one message per node that has participants, all sharing one model record."""
+        state = self.state or self.begin(arrays[codec.PARAMS].numpy())
+        cohort = Cohort(server_round, self.choose(server_round))
+        planned = plan(self.rule.ask(state.rule, cohort), len(cohort), coarse=self.coarse, variance=self.variance)
+        self._round = _Round(cohort, planned, state)
+        node_ids = sorted(grid.get_node_ids())
+        home = cohort.clients % self.num_nodes
+        messages = []
+        for node in range(self.num_nodes):
+            places = np.flatnonzero(home == node)
+            if len(places) == 0:
+                continue
+            task = Task(
+                round=server_round,
+                params=state.params,
+                clients=cohort.clients[places],
+                sums={name: asked.at(places) for name, asked in planned.sent.items()},
+                remember=self.rule.remembers,
+            )
+            content = codec.encode_task(task, arrays)
+            messages.append(
+                Message(
+                    content,
+                    dst_node_id=node_ids[node],
+                    message_type=MessageType.TRAIN,
+                    group_id=str(server_round),
+                )
+            )
+        return messages
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Step: add the nodes' sums in ascending order, let the rule speak, move the parameters."""
+        current = self._round
+        assert current is not None
+        assert current.invited.round == server_round, "aggregate follows its configure"
+        received = sorted((_open(message) for message in replies), key=lambda reply: reply.node)
+        clients = np.sort(np.concatenate([reply.clients for reply in received] or [np.zeros(0, np.int64)]))
+        cohort = Cohort(server_round, clients)
+        sums = reduce(received, current.plan.sent, len(current.state.params))
+        rule_state, update = self.rule.step(current.state.rule, cohort, current.plan.asked(sums))
+        self.state = self._move(current.state, rule_state, update)
+        proportional = current.plan.cohort
+        self.outcome = Outcome(
+            invited=current.invited,
+            cohort=cohort,
+            before=current.state.rule,
+            update=update,
+            cohort_sum=sums[proportional[0]] * proportional[1] if proportional else None,
+            replies=tuple(received),
+            failures=tuple(failure for reply in received for failure in reply.failures),
+        )
+        return arrays.record(params=self.state.params), MetricRecord({"cohort_size": len(cohort)})
+
+    def _move(self, state: ServerState, rule_state: Any, update: Vector | None) -> ServerState:
+        """Params' = params + server_lr * update, in float64, cast once; None moves nothing, momentum included."""
+        if update is None:
+            return ServerState(state.params, rule_state, state.optimizer)
+        optimizer = state.optimizer
+        if self.rule.server_optimizer is not None:
+            optimizer, update = self.rule.server_optimizer.apply(state.optimizer, update)
+        moved = state.params + self.rule.server_lr * update
+        with np.errstate(over="ignore"):  # an overflow becomes inf here and is reported as divergence by the engine
+            return ServerState(moved.astype(np.float32), rule_state, optimizer)
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Evaluate nothing on the nodes: the global model is evaluated on the held-out split."""
+        return []
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """Nothing was asked."""
+        return None
+
+    def summary(self) -> None:
+        """Say nothing: the run's own log describes the strategy."""
+
+
+def _open(message: Message) -> Reply:
+    if message.has_error():
+        raise ClusterLostError(f"node {message.metadata.src_node_id} replied with an error: {message.error.reason}")
+    return codec.decode_reply(message.content)
+
+
+def reduce(replies: Sequence[Reply], names: Iterable[str], size: int) -> Sums:
+    """Add the nodes' sums in the order given (nodes ascending), in float64; zeros when nobody replied."""
+    totals: dict[str, Vector] = {}
+    for name in names:
+        total = np.zeros(size)
+        for reply in replies:
+            total += reply.sums[name]
+        totals[name] = total
+    return totals
