@@ -119,6 +119,21 @@ def hold_out(labels: Ints, fraction: float, seed: int) -> Ints:
     return np.sort(order[kept])
 
 
+def hold_out_within(owners: Ints, fraction: float, seed: int) -> Ints:
+    """Return the indices kept for training, ascending: floor(n_i * fraction) of each client's examples are held out."""
+    shuffled = stream(seed, "data.hold_out").permutation(len(owners))
+    order = shuffled[np.argsort(owners[shuffled], kind="stable")]
+    counts = np.bincount(owners)
+    rank = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
+    kept = rank >= np.repeat(np.floor(counts * fraction + 1e-9), counts)
+    if kept.all():
+        raise ScenarioError(
+            f"data.test_fraction: {fraction} of each client's examples (at most {counts.max()}) leaves none to test "
+            "on; give a larger fraction, or x_test and y_test"
+        )
+    return np.sort(order[kept])
+
+
 def _cast(x: Features, divisor: float) -> npt.NDArray[np.float32]:
     if divisor == 1.0:
         return x.astype(np.float32, copy=False)

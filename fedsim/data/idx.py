@@ -1,0 +1,105 @@
+"""The dataset `idx`: MNIST and everything that is distributed in its format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from annotated_types import Ge
+
+from fedsim.core import ScenarioError
+from fedsim.data.files import find_all, missing, place_of, read
+from fedsim.data.partition import IID, Ints, Partition
+from fedsim.data.partitioned import Partitioned, pool
+
+_IMAGES, _LABELS = 0x803, 0x801  # unsigned bytes in three dimensions, in one
+_ENDS = ("", ".gz")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Idx:
+    """Images in MNIST's IDX format in a folder (MNIST, Fashion-MNIST, KMNIST, EMNIST), raw or gzipped; in [0, 1].
+
+    The folder holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte,
+    each with or without .gz. Shape (1, height, width); as many labels as the largest one says, counted from 0.
+    """
+
+    dataset: Literal["idx"] = "idx"
+    path: str
+    """The folder with the four files, relative to the scenario file."""
+    clients: Annotated[int, Ge(1)]
+    """How many clients share the training images."""
+    partition: Partition = IID
+    """How the training images are dealt to them."""
+    train: str = "train"
+    """What the training files' names begin with, e.g. emnist-digits-train."""
+    test: str = "t10k"
+    """What the test files' names begin with, e.g. emnist-digits-test."""
+
+    @property
+    def num_clients(self) -> int | None:
+        """N."""
+        return self.clients
+
+    def problems_in(self, folder: str) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for each file that is not there."""
+        yield from (("path", message) for message in missing(place_of(self.path, folder), self._files()))
+
+    def load(self, seed: int, folder: str = ".") -> Partitioned:
+        """Read the four files; bytes stay bytes until a batch is gathered."""
+        place = place_of(self.path, folder)
+        images, labels, test_images, test_labels = find_all(place, self._files())
+        x, y = _split(images, labels)
+        test_x, test_y = _split(test_images, test_labels)
+        if x.shape[1:] != test_x.shape[1:]:
+            raise ScenarioError(
+                f"data.path: {place}: training images are {x.shape[2:]}, test images {test_x.shape[2:]}"
+            )
+        classes = int(max(y.max(), test_y.max())) + 1
+        owners = self.partition.owners(y, self.clients, seed)
+        return pool(x, y, owners, self.clients, classes, test=(test_x, test_y), divisor=255.0)
+
+    def _files(self) -> dict[str, list[str]]:
+        """Return the names of the four files: four spellings each."""
+        kinds = {f"{stem} {part}": (stem, part) for stem in (self.train, self.test) for part in ("images", "labels")}
+        return {
+            what: [f"{stem}-{part}{dash}idx{3 if part == 'images' else 1}-ubyte{end}" for dash in "-." for end in _ENDS]
+            for what, (stem, part) in kinds.items()
+        }
+
+
+def _split(images: Path, labels: Path) -> tuple[npt.NDArray[np.uint8], Ints]:
+    x, y = read_idx(images, _IMAGES), read_idx(labels, _LABELS)
+    if len(x) != len(y):
+        raise ScenarioError(f"data.path: {images} holds {len(x)} images, {labels} {len(y)} labels")
+    return x[:, None], y.astype(np.int64)
+
+
+def read_idx(path: Path, magic: int) -> npt.NDArray[np.uint8]:
+    """Return the array of an IDX file of unsigned bytes: magic number, sizes (all big-endian uint32), bytes.
+
+    Raises
+    ------
+    ScenarioError : for another magic number, an empty array, or bytes that are not as many as the sizes promise.
+    """
+    content = read(path)
+    rank = magic & 0xFF
+    if len(content) < 4 * (1 + rank):
+        raise ScenarioError(
+            f"data.path: {path} has {len(content)} bytes, too few for an IDX header of {4 * (1 + rank)}"
+        )
+    found, *shape = np.frombuffer(content, ">u4", count=1 + rank).tolist()
+    if found != magic:
+        raise ScenarioError(f"data.path: {path} begins with {found:#010x}, an IDX file of this kind with {magic:#010x}")
+    size = int(np.prod(shape, dtype=object))
+    given = len(content) - 4 * (1 + rank)
+    if size != given:
+        sizes = " x ".join(map(str, shape))
+        raise ScenarioError(f"data.path: {path} is damaged: its header promises {sizes} bytes, it holds {given}")
+    if size == 0:
+        raise ScenarioError(f"data.path: {path} is empty: its header promises {' x '.join(map(str, shape))} bytes")
+    return np.frombuffer(content, np.uint8, offset=4 * (1 + rank)).reshape(shape)
