@@ -1,0 +1,119 @@
+"""rounds.csv: a header, then one row per training round, in order, written when the round is complete.
+
+The evaluation of round r may overlap with round r + 1. A round that awaits one is held back until `evaluated` brings
+it, and later rounds wait behind it, so that rows are only ever appended.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fedsim.core.files import atomic_write, told_plainly
+from fedsim.metrics.registry import find
+
+
+def cell(name: str, value: float) -> str:
+    """Write one value: counts as integers, floats in the shortest form that reads back to the same bits.
+
+    >>> cell("cohort_size", 3.0), cell("test_loss", 0.1), cell("test_loss", 2.0)
+    ('3', '0.1', '2.0')
+    """
+    number = float(value)
+    return str(int(number)) if find(name).whole and math.isfinite(number) and number.is_integer() else repr(number)
+
+
+class RoundsCsv:
+    """The file while a run goes on. An existing file is continued; say `cut` to go back to a round.
+
+    Before a checkpoint of round r is committed, `sync` must have returned and `written` be at least r.
+    """
+
+    def __init__(self, path: str | Path, columns: Sequence[str]) -> None:
+        assert tuple(columns[:1]) == ("round",), "the first column is the round"
+        self._path = Path(path)
+        self._columns = tuple(columns)
+        self._waiting: dict[int, tuple[dict[str, float], bool]] = {}
+        self._file: io.FileIO | None = None
+        self.written = 0
+        """The last round whose row is in the file."""
+        self.cut(None)
+
+    def __enter__(self) -> RoundsCsv:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def cut(self, round: int | None) -> None:
+        """Keep rows 1..round only (None: all whole rows), atomically; rows after a gap or a torn one go too."""
+        rows = self._read()
+        keep = 0
+        for number, row in enumerate(rows, start=1):
+            if row.get("round") != str(number) or (round is not None and number > round):
+                break
+            keep = number
+        self._waiting.clear()
+        self.close()
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self._columns, restval="", extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows[:keep])
+        atomic_write(self._path, text.getvalue().encode())
+        with told_plainly(self._path):
+            self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115 - lives as long as the run
+        self.written = keep
+
+    def add(self, round: int, values: Mapping[str, float], *, awaits_evaluation: bool = False) -> None:
+        """Take the values of a finished round. Rounds come one after the other."""
+        assert round == self.written + len(self._waiting) + 1, f"round {round} does not follow"
+        self._waiting[round] = (dict(values), awaits_evaluation)
+        self._write()
+
+    def evaluated(self, round: int, values: Mapping[str, float]) -> None:
+        """Bring the evaluation that a round awaits. Round 0, the initial model, has no row: nothing happens."""
+        if round == 0:
+            return
+        assert self._waiting.get(round, ({}, False))[1], f"round {round} awaits no evaluation"
+        self._waiting[round] = (self._waiting[round][0] | dict(values), False)
+        self._write()
+
+    def sync(self) -> None:
+        """Make the rows durable."""
+        if self._file is not None:
+            with told_plainly(self._path):
+                os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Write what still waits, evaluated or not, and close the file. Closing twice is allowed."""
+        if self._file is not None:
+            self._waiting = {round: (values, False) for round, (values, _) in self._waiting.items()}
+            self._write()
+            self._file.close()
+            self._file = None
+
+    def _write(self) -> None:
+        assert self._file is not None, "the file is closed"
+        lines = []
+        while (found := self._waiting.get(self.written + 1)) is not None and not found[1]:
+            self.written += 1
+            del self._waiting[self.written]
+            values = found[0] | {"round": self.written}
+            lines.append(",".join(cell(name, values[name]) if name in values else "" for name in self._columns))
+        if lines:
+            left = memoryview(("\n".join(lines) + "\n").encode())
+            with told_plainly(self._path):
+                while left:  # a full disk takes a part and refuses only the next write
+                    left = left[self._file.write(left) :]
+
+    def _read(self) -> list[dict[str, str]]:
+        if not self._path.exists():
+            return []
+        with told_plainly(self._path):
+            text = self._path.read_text(encoding="utf-8", errors="replace")
+        whole = text[: text.rfind("\n") + 1]
+        return [row for row in csv.DictReader(io.StringIO(whole)) if None not in row and None not in row.values()]

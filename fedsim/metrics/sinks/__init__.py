@@ -1,0 +1,1 @@
+"""What reads the events of a run: one file per sink."""
