@@ -10,7 +10,7 @@ import numpy as np
 
 from fedsim.core import World
 from fedsim.core.contracts import Ids, Vector
-from fedsim.participation.coins import Chances, flip
+from fedsim.participation.coins import Chances, toss
 from fedsim.participation.config import Participation
 from fedsim.participation.laws import Probabilities, probability_problems, probability_problems_in, resolve
 
@@ -30,7 +30,8 @@ class BernoulliProcess:
 
     def cohort(self, round: int) -> Ids:
         """Return the ids whose coin shows heads."""
-        return np.flatnonzero(flip(self.seed, "participation.bernoulli", round, self.chances)).astype(np.int64)
+        coins = toss(self.seed, "participation.bernoulli", round, self.num_clients)
+        return np.flatnonzero(coins.below(self.chances)).astype(np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,36 +18,42 @@ Mask = npt.NDArray[np.bool_]
 _TWO_32 = float(2**32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chances:
-    """Probabilities p (N,) as limits for 32 random bits: p = (whole + rest) / 2**32 with rest in [0, 1]."""
+    """Probabilities p, (N,) or one for all, as limits for 32 random bits: p = (whole + rest) / 2**32, rest in [0, 1]."""
 
     whole: npt.NDArray[np.uint32]
     rest: Vector
 
     @classmethod
-    def of(cls, probabilities: Vector) -> Chances:
+    def of(cls, probabilities: Vector | float) -> Chances:
         """Split probabilities in [0, 1]; p = 1 becomes (2**32 - 1) + 1."""
         scaled = np.asarray(probabilities, dtype=np.float64) * _TWO_32
         whole = np.minimum(np.floor(scaled), _TWO_32 - 1)
         return cls(whole.astype(np.uint32), scaled - whole)
 
-    def where(self, mask: Mask, other: Chances) -> Chances:
-        """Return these chances where the mask is set and the other ones elsewhere."""
-        return Chances(np.where(mask, self.whole, other.whole), np.where(mask, self.rest, other.rest))
+
+@dataclass(frozen=True, eq=False)
+class Toss:
+    """One uniform number for each client of a round, to be compared with as many probabilities as one likes."""
+
+    key: tuple[int, str, int]
+    bits: npt.NDArray[np.uint32]
+
+    def below(self, chances: Chances) -> Mask:
+        """Return where the numbers are below the probabilities (N,)."""
+        heads: Mask = self.bits < chances.whole
+        close = np.flatnonzero(self.bits == chances.whole)
+        if close.size:
+            seed, purpose, round = self.key
+            heads[close] = (
+                uniforms(digest(seed, f"{purpose}.close", round), close)
+                < np.broadcast_to(chances.rest, self.bits.shape)[close]
+            )
+        return heads
 
 
-def words(seed: int, purpose: str, round: int, size: int) -> npt.NDArray[np.uint32]:
-    """Return 32 random bits for each of `size` clients; more clients change nobody's bits."""
+def toss(seed: int, purpose: str, round: int, size: int) -> Toss:
+    """Return the numbers of a round for `size` clients; more clients change nobody's number."""
     raw = stream(seed, purpose, round).bit_generator.random_raw((size + 1) // 2)
-    return np.asarray(raw, dtype="<u8").view("<u4")[:size]
-
-
-def flip(seed: int, purpose: str, round: int, chances: Chances) -> Mask:
-    """Return the coins of a round (N,): True with the client's probability."""
-    bits = words(seed, purpose, round, len(chances.whole))
-    heads: Mask = bits < chances.whole
-    close = np.flatnonzero(bits == chances.whole)
-    if close.size:
-        heads[close] = uniforms(digest(seed, f"{purpose}.close", round), close) < chances.rest[close]
-    return heads
+    return Toss((seed, purpose, round), np.asarray(raw, dtype="<u8").view("<u4")[:size])

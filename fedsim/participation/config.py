@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Participation(ABC):
         """Return the process in a world; raises ScenarioError when the two do not fit."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield (key, message) for options that are wrong whatever the world."""
+        """Yield (key, message) for options that are wrong whatever the world; keys may be dotted (parts included)."""
         yield from ()
 
     def problems_in(self, world: World) -> Iterator[tuple[str, str]]:
@@ -52,6 +52,15 @@ class AnyProcess(Tagged):
         from fedsim.participation import catalogue
 
         return dict(catalogue())
+
+
+AnyParticipation = Annotated[Participation, AnyProcess("kind")]
+"""The type of the section `participation:`: any process, chosen by its kind."""
+
+
+def prefixed(key: str, problems: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield a part's problems with the keys as seen from the whole."""
+    return ((f"{key}.{inner}", message) for inner, message in problems)
 
 
 def part_of(world: World, place: int, first: int = 0, size: int | None = None) -> World:

@@ -136,6 +136,7 @@ def laws() -> dict[str, type[Law]]:
 def probability_problems(probabilities: Probabilities) -> Iterator[tuple[str, str]]:
     """Yield (key, message) for probabilities that are wrong whatever the number of clients."""
     if isinstance(probabilities, Law):
+        yield from ((f"probabilities.{key}", message) for key, message in probabilities.problems())
         return
     values = np.atleast_1d(np.asarray(probabilities, dtype=np.float64))
     for place in np.flatnonzero(~((values > 0) & (values <= 1)))[:1]:

@@ -1,0 +1,110 @@
+"""Small CSV files of numbers that a user typed or exported, with errors that name file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fedsim.core import Problem, ScenarioError
+from fedsim.core.contracts import Ids, Vector
+
+Mask = npt.NDArray[np.bool_]
+_MOST = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A CSV file: its columns as float64 vectors, and the line on which each row stands."""
+
+    path: Path
+    columns: dict[str, Vector]
+    lines: Ids
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def problems_where(self, wrong: Mask, key: str, message: Callable[[int], str]) -> list[Problem]:
+        """Return what is wrong with one column in the rows of a mask."""
+        rows: list[int] = np.flatnonzero(wrong).tolist()
+        return [Problem(str(self.path), int(self.lines[row]), 1, key, message(row)) for row in rows]
+
+    def refuse(self, problems: list[Problem]) -> None:
+        """Raise all problems at once, in the order of the lines; nothing when there are none."""
+        _refuse(self.path, problems)
+
+
+def _refuse(path: Path, problems: list[Problem]) -> None:
+    if not problems:
+        return
+    ordered = sorted(problems, key=lambda problem: (problem.line, problem.column))
+    left_out = len(ordered) - _MOST
+    if left_out > 0:
+        line = ordered[_MOST].line
+        ordered = [*ordered[:_MOST], Problem(str(path), line, 1, "", f"... and {left_out} more")]
+    raise ScenarioError(ordered)
+
+
+def read_table(path: Path, names: tuple[str, ...]) -> Table:
+    """Read a CSV file whose first line names exactly the given columns, in any order; blank lines are skipped.
+
+    Raises ScenarioError with FILE:LINE:COLUMN for a missing or unreadable file, a wrong header, a wrong number of
+    fields, and for everything that is not a finite number.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise ScenarioError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ScenarioError(f"{path}: is not a text file (UTF-8)") from None
+    wanted = ",".join(names)
+    filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not filled:
+        raise ScenarioError([Problem(str(path), 1, 1, "", f"is empty; the first line must be {wanted}")])
+    number, first = filled[0]
+    header = [name.strip() for name in first.split(",")]
+    if sorted(header) != sorted(names):
+        raise ScenarioError([Problem(str(path), number, 1, "", f"the first line must be {wanted}, got {first!r}")])
+    if len(filled) == 1:
+        raise ScenarioError([Problem(str(path), number, 1, "", "has no rows below its first line")])
+    values = np.zeros((len(filled) - 1, len(header)))
+    problems: list[Problem] = []
+    for row, (number, line) in enumerate(filled[1:]):
+        fields = line.split(",")
+        if len(fields) == len(header) and all(map(_is_number, fields)):
+            values[row] = fields
+        else:
+            problems += _explain(path, number, fields, header)
+    _refuse(path, problems)
+    lines_of_rows = np.array([number for number, _ in filled[1:]], dtype=np.int64)
+    return Table(path, {name: values[:, place] for place, name in enumerate(header)}, lines_of_rows)
+
+
+def unknown_clients(table: Table, num_clients: int) -> list[Problem]:
+    """Return what is wrong in the column `client`: it must hold ids 0..N-1."""
+    given = table.columns["client"]
+    wrong = (given != np.floor(given)) | (given < 0) | (given >= num_clients)
+    allowed = f"clients are numbered 0 to {num_clients - 1}"
+    return table.problems_where(wrong, "client", lambda row: f"{given[row]:g} does not exist ({allowed})")
+
+
+def _explain(path: Path, number: int, fields: list[str], header: list[str]) -> list[Problem]:
+    if len(fields) != len(header):
+        return [Problem(str(path), number, 1, "", f"has {len(fields)} fields instead of {len(header)}")]
+    column, found = 1, []
+    for name, field in zip(header, fields, strict=True):
+        if not _is_number(field):
+            found.append(Problem(str(path), number, column, name, f"must be a finite number, got {field.strip()!r}"))
+        column += len(field) + 1
+    return found
+
+
+def _is_number(field: str) -> bool:
+    try:
+        return isfinite(float(field))
+    except ValueError:
+        return False
