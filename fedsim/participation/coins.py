@@ -20,7 +20,7 @@ _TWO_32 = float(2**32)
 
 @dataclass(frozen=True, eq=False)
 class Chances:
-    """Probabilities p, (N,) or one for all, as limits for 32 random bits: p = (whole + rest) / 2**32, rest in [0, 1]."""
+    """Probabilities, (N,) or one for all, as limits for 32 random bits: p = (whole + rest) / 2**32, 0 <= rest <= 1."""
 
     whole: npt.NDArray[np.uint32]
     rest: Vector

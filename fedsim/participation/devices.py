@@ -1,0 +1,117 @@
+"""How fast the clients' devices are, and what the server does about the slow ones: the section `devices:`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Gt
+
+from fedsim.core import Process, ScenarioError, World
+from fedsim.core.contracts import Vector
+from fedsim.participation.clock import Clock
+from fedsim.participation.config import Participation
+from fedsim.participation.speeds import Speeds, resolve_speeds, speed_problems
+from fedsim.participation.table import read_table, unknown_clients
+from fedsim.participation.uniform import Uniform
+
+_SPEEDS = ("steps_per_s", "up_bytes_per_s", "down_bytes_per_s")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Devices:
+    """The clients' devices: compute speed, bandwidth, and what the server does about the slow ones.
+
+    Each speed is a number, a list with one entry per client, or a law; or all three come from a CSV file with the
+    header client,steps_per_s,up_bytes_per_s,down_bytes_per_s and one line for each client.
+    """
+
+    file: str | None = None
+    """CSV file with the speeds of every client, relative to the scenario; replaces the three keys below."""
+    steps_per_s: Speeds = 100.0
+    """Local SGD steps a second."""
+    up_bytes_per_s: Speeds = 1e6
+    """Bandwidth from the client to the server."""
+    down_bytes_per_s: Speeds = 1e7
+    """Bandwidth from the server to the client."""
+    jitter: Annotated[float, Ge(0)] = 0.0
+    """Spread of the logarithm of a client's time from round to round."""
+    deadline_s: Annotated[float, Gt(0)] | None = None
+    """Replies after this virtual time do not count: the client is absent from the round."""
+    invite: Annotated[float, Ge(1)] = 1.0
+    """Over-selection: `uniform` invites ceil(invite * size) clients and keeps the first `size` replies; with other
+    processes the first floor(present / invite) replies are kept."""
+
+    def clock(self, world: World) -> Clock:
+        """Return the virtual clock of a world; raises ScenarioError when the two do not fit."""
+        found = [*self.problems(), *self._length_problems(world)]
+        if found:
+            raise ScenarioError("\n".join(f"devices.{key}: {message}" for key, message in found))
+        speeds = (
+            self._from_file(world)
+            if self.file is not None
+            else [resolve_speeds(getattr(self, name), world.seed, name, world.num_clients) for name in _SPEEDS]
+        )
+        steps, up, down = speeds
+        return Clock(world.seed, steps, up, down, deadline_s=self.deadline_s, invite=self.invite, jitter=self.jitter)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for options that are wrong whatever the world."""
+        for name in _SPEEDS:
+            yield from ((f"{name}.{key}".rstrip("."), message) for key, message in speed_problems(getattr(self, name)))
+            if self.file is not None and getattr(self, name) != Devices.__dataclass_fields__[name].default:
+                yield name, "comes from the file; leave it out or leave out `file`"
+
+    def problems_in(self, world: World) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for lists of the wrong length, and for everything that is wrong in the file."""
+        yield from self._length_problems(world)
+        if self.file is not None:
+            try:
+                self._from_file(world)
+            except ScenarioError as error:
+                yield from (("file", line) for line in str(error).splitlines())
+
+    def _length_problems(self, world: World) -> Iterator[tuple[str, str]]:
+        for name in _SPEEDS:
+            value = getattr(self, name)
+            if isinstance(value, (tuple, list)) and len(value) != world.num_clients:
+                yield name, f"the list has {len(value)} entries, but there are {world.num_clients} clients"
+
+    def _from_file(self, world: World) -> list[Vector]:
+        table = read_table(Path(world.folder) / str(self.file), ("client", *_SPEEDS))
+        given = table.columns["client"]
+        _, places = np.unique(given, return_index=True)
+        twice = np.ones(len(table), bool)
+        twice[places] = False
+        problems = [
+            *unknown_clients(table, world.num_clients),
+            *table.problems_where(twice, "client", lambda row: f"{given[row]:g} has a line already"),
+        ]
+        for name in _SPEEDS:
+            problems += table.problems_where(table.columns[name] <= 0, name, lambda row: "must be positive")
+        table.refuse(problems)
+        absent = np.setdiff1d(np.arange(world.num_clients), given.astype(np.int64))
+        if absent.size:
+            raise ScenarioError(f"{table.path}: has no line for client {absent[0]} ({absent.size} clients are missing)")
+        order = np.argsort(given)
+        return [table.columns[name][order] for name in _SPEEDS]
+
+
+def environment(participation: Participation, devices: Devices | None, world: World) -> tuple[Process, Clock | None]:
+    """Return who is invited in each round, and the clock that says whose reply counts (None without devices).
+
+    Over-selection enlarges a `uniform` cohort here, so that a schedule and its hash speak of those who are invited.
+    """
+    if devices is None:
+        return participation.process(world), None
+    if devices.invite > 1 and isinstance(participation, Uniform):
+        invited = ceil(round(devices.invite * participation.size, 9))
+        if invited > world.num_clients:
+            text = f"{devices.invite:g} x {participation.size} = {invited} clients, but there are {world.num_clients}"
+            raise ScenarioError(f"devices.invite: must leave room in the population: invites {text}")
+        participation = replace(participation, size=invited)
+    return participation.process(world), devices.clock(world)
