@@ -3,6 +3,7 @@
 from fedsim.core.tagged import Tagged
 from fedsim.data.cifar import Cifar
 from fedsim.data.digits import Digits
+from fedsim.data.hub import Hub
 from fedsim.data.idx import Idx
 from fedsim.data.npz import Npz
 from fedsim.data.partition import partitions
@@ -13,6 +14,7 @@ from fedsim.data.synthetic import Synthetic, SyntheticData
 __all__ = [
     "Cifar",
     "Digits",
+    "Hub",
     "Idx",
     "Npz",
     "Partitioned",
@@ -27,4 +29,4 @@ __all__ = [
 
 def catalogue() -> dict[str, type]:
     """Return the config class of each dataset by its word in `data: {dataset: ...}`."""
-    return Tagged("dataset").members(Digits | Synthetic | Quadratic | Idx | Cifar | Npz)
+    return Tagged("dataset").members(Digits | Synthetic | Quadratic | Idx | Cifar | Npz | Hub)

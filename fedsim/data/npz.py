@@ -6,19 +6,17 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
-import numpy.typing as npt
 from annotated_types import Ge, Gt, Lt
 
 from fedsim.core import ScenarioError
+from fedsim.data.arrays import Array, deal
 from fedsim.data.files import place_of
 from fedsim.data.partition import IID, AnyPartition, Natural
-from fedsim.data.partitioned import Features, Partitioned, hold_out, hold_out_within, pool
-
-Array = npt.NDArray[Any]
+from fedsim.data.partitioned import Partitioned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,94 +62,25 @@ class Npz:
         """Read the file and deal its examples."""
         for key, message in self.problems_in(folder):
             raise ScenarioError(f"data.{key}: {message}")
-        column = self.partition.column if isinstance(self.partition, Natural) else None
         path = place_of(self.path, folder)
-        arrays = _read(path, column)
-        x, y = _features(path, arrays, "x"), _labels(path, arrays, "y")
-        test = (_features(path, arrays, "x_test"), _labels(path, arrays, "y_test")) if "x_test" in arrays else None
-        if test is not None and test[0].shape[1:] != x.shape[1:]:
-            raise ScenarioError(f"data.path: {path}: an example of x is {x.shape[1:]}, of x_test {test[0].shape[1:]}")
-        values = np.unique(y if test is None else np.concatenate([y, test[1]]))
-        y = np.searchsorted(values, y).astype(np.int64)
-        if test is not None:
-            test = test[0], np.searchsorted(values, test[1]).astype(np.int64)
-
-        if isinstance(self.partition, Natural):
-            all_owners = self.partition.number(_column(path, arrays, self.partition.column, len(y)))
-            clients = int(all_owners.max()) + 1
-            if self.clients not in (None, clients):
-                raise ScenarioError(
-                    f"data.clients: {self.clients} given, but {self.partition.column} in {path} has {clients} distinct "
-                    "values; clients may be left out here"
-                )
-            train = hold_out_within(all_owners, self.test_fraction, seed) if test is None else np.arange(len(y))
-            owners = all_owners[train]
-        else:
-            assert self.clients is not None, "problems() asks for it"
-            clients = self.clients
-            train = hold_out(y, self.test_fraction, seed) if test is None else np.arange(len(y))
-            owners = self.partition.owners(y[train], clients, seed)
-        return pool(x, y, owners, clients, len(values), train=train, test=test, divisor=self.divide_by)
+        column = [self.partition.column] if isinstance(self.partition, Natural) else []
+        arrays, names = _read(path, ["x", "y", "x_test", "y_test", *column])
+        return deal(
+            arrays,
+            str(path),
+            names=names,
+            clients=self.clients,
+            partition=self.partition,
+            test_fraction=self.test_fraction,
+            divisor=self.divide_by,
+            seed=seed,
+        )
 
 
-def _read(path: Path, column: str | None) -> dict[str, Array]:
-    """Return the arrays that matter, after checking that they belong together."""
-    wanted = ["x", "y", "x_test", "y_test", *([column] if column else [])]
+def _read(path: Path, wanted: list[str]) -> tuple[dict[str, Array], list[str]]:
+    """Return the arrays of a file that are wanted and there, and the names of all it holds."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            present = list(file.files)
-            arrays = {name: file[name] for name in wanted if name in present}
+            return {name: file[name] for name in wanted if name in file.files}, list(file.files)
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise ScenarioError(f"data.path: {path} cannot be read: {error}") from error
-    needed = ["x", "y", *([column] if column else [])]
-    if ("x_test" in arrays) != ("y_test" in arrays):
-        needed += ["x_test", "y_test"]
-    missing = [name for name in needed if name not in arrays]
-    if missing:
-        raise ScenarioError(
-            f"data.path: {path} lacks {' and '.join(missing)}; it holds {', '.join(present) or 'nothing'}"
-        )
-    return arrays
-
-
-def _features(path: Path, arrays: dict[str, Array], name: str) -> Features:
-    x = arrays[name]
-    if x.dtype.kind not in "fiub" or x.ndim == 0 or 0 in x.shape:
-        raise ScenarioError(f"data.path: {path}: {name} should be numbers, shape (n, ...), got {_told(x)}")
-    if x.dtype != np.uint8:
-        with np.errstate(over="ignore"):  # too large for float32 is infinite, which is refused
-            x = x.astype(np.float32)
-        if not np.isfinite(x).all():
-            raise ScenarioError(
-                f"data.path: {path}: {name} holds NaN or infinite numbers, first in row {_first_bad(x)}"
-            )
-    if x.ndim == 1:
-        return x[:, None]
-    return x[:, None] if x.ndim == 3 else x
-
-
-def _labels(path: Path, arrays: dict[str, Array], name: str) -> Array:
-    y, x = arrays[name], arrays[name.replace("y", "x", 1)]
-    if y.dtype.kind not in "iub" or y.ndim != 1:
-        raise ScenarioError(f"data.path: {path}: {name} should be integer labels, shape (n,), got {_told(y)}")
-    if len(y) != len(x):
-        raise ScenarioError(f"data.path: {path}: {len(x)} examples but {len(y)} labels in {name}")
-    return y.astype(np.int64)
-
-
-def _column(path: Path, arrays: dict[str, Array], name: str, length: int) -> Array:
-    values = arrays[name]
-    if values.dtype.kind not in "iubUS" or values.shape != (length,):
-        raise ScenarioError(
-            f"data.partition.column: {name} in {path} should be integers or text of shape ({length},), "
-            f"got {_told(values)}"
-        )
-    return values
-
-
-def _told(array: Array) -> str:
-    return f"{array.dtype} of shape {array.shape}"
-
-
-def _first_bad(x: Array) -> int:
-    return int(np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))[0])

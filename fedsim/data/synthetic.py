@@ -88,11 +88,6 @@ class Synthetic:
         """N."""
         return self.clients
 
-    def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield (key, message) for a law of sizes that cannot be."""
-        if isinstance(self.examples, Lognormal):
-            yield from ((f"examples.{key}", message) for key, message in self.examples.problems())
-
     def load(self, seed: int, folder: str = ".") -> SyntheticData | Partitioned:
         """Return the data: held in memory when small, made on demand when not; the same values either way."""
         counts = _sizes(self, seed)
