@@ -1,0 +1,158 @@
+"""A tree and a config class -> the frozen config, and every problem in the user's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import annotated_types as at
+
+from fedsim.core import Problem, ScenarioError
+from fedsim.scenario import leaf
+from fedsim.scenario.nodes import Items, Keys, Node, Place, Scalar, nearest, plain
+from fedsim.scenario.shape import Key, Shape, keys_of, shape
+from fedsim.scenario.words import describe, did_you_mean, either, show
+
+INVALID: Final = object()
+"""Stands for a value that could not be read."""
+
+Path = tuple[str, ...]
+
+
+@dataclass
+class Report:
+    """The problems found so far."""
+
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, place: Place, path: Path, message: str) -> None:
+        """Note one problem."""
+        self.problems.append(Problem(place.file, place.line, place.column, ".".join(path), message))
+
+
+def read(node: Node, annotation: Any, path: Path, key: Place, report: Report) -> Any:
+    """Return the value of a place, or INVALID. `key` is the place of its key, where missing keys are reported."""
+    allowed = shape(annotation)
+    if isinstance(node, Keys) and allowed.members is not None:
+        cls = _choose(node, allowed, path, key, report)
+        return INVALID if cls is None else read_config(node, cls, path, key, report)
+    if isinstance(node, Items) and allowed.item is not None:
+        return _read_items(node, allowed, path, report)
+    if allowed.leaf is not None and not (allowed.structured and _meant_as_mapping(node, allowed)):
+        value, wrong = leaf.read(plain(node), allowed.leaf)
+        for below, message in wrong:
+            report.add(nearest(node, below), (*path, *below), _with_mapping(message, allowed))
+        return INVALID if wrong else value
+    report.add(node.place, path, f"must be {_mapping_words(allowed)}, got {show(plain(node))}")
+    return INVALID
+
+
+def read_config(node: Keys, cls: type, path: Path, key: Place, report: Report) -> Any:
+    """Return the config object, or INVALID when any of its keys is wrong; its own `problems()` are reported too."""
+    values, sound = read_keys(node, keys_of(cls), path, key, report)
+    if any(value is INVALID for value in values.values()) or any(
+        known.required and name not in values for name, known in keys_of(cls).items()
+    ):
+        return INVALID
+    try:
+        config = cls(**values)
+        found = list(config.problems()) if hasattr(config, "problems") else []
+    except (ScenarioError, ValueError) as error:
+        found, sound = [("", str(error))], False
+    for name, message in found:
+        below = tuple(filter(None, name.split(".")))
+        report.add(nearest(node, below), (*path, *below), message)
+    return config if sound and not found else INVALID
+
+
+def read_keys(
+    node: Keys, known: Mapping[str, Key], path: Path, key: Place, report: Report, *, complete: bool = True
+) -> tuple[dict[str, Any], bool]:
+    """Return the values of the known keys (some INVALID), and whether no key is unknown or missing.
+
+    Of a text that is not `complete` no key is called missing.
+    """
+    sound = True
+    for name, entry in node.entries.items():
+        if name not in known:
+            sound = False
+            allowed = f" (allowed here: {', '.join(known)})"
+            report.add(entry.key, (*path, name), f"unknown key{did_you_mean(name, known) or allowed}")
+    values: dict[str, Any] = {}
+    for name, spec in known.items():
+        if name in node.entries:
+            entry = node.entries[name]
+            values[name] = read(entry.node, spec.annotation, (*path, name), entry.key, report)
+        elif spec.required and complete:
+            sound = False
+            report.add(key, (*path, name), f"is missing; {expected_words(spec.annotation)}")
+    return values, sound
+
+
+def expected_words(annotation: Any) -> str:
+    """Return what a missing key should hold."""
+    allowed = shape(annotation)
+    words = [_mapping_words(allowed)] if allowed.structured else []
+    if allowed.leaf is not None:
+        words.append(describe(allowed.leaf))
+    return f"give {either(words)}"
+
+
+def _choose(node: Keys, allowed: Shape, path: Path, key: Place, report: Report) -> type | None:
+    """Return the member that the mapping's tag names, or report that there is none."""
+    assert allowed.members is not None
+    if allowed.key is None:
+        return allowed.members[""]
+    if allowed.key not in node.entries:
+        report.add(key, (*path, allowed.key), f"is missing; give one of {', '.join(allowed.members)}")
+        return None
+    tag = node.entries[allowed.key].node
+    given = tag.value if isinstance(tag, Scalar) else None
+    if not isinstance(given, str) or given not in allowed.members:
+        hint = did_you_mean(given, allowed.members) if isinstance(given, str) else ""
+        message = f"must be one of {', '.join(allowed.members)}; got {show(plain(tag))}{hint}"
+        report.add(tag.place, (*path, allowed.key), message)
+        return None
+    return allowed.members[given]
+
+
+def _read_items(node: Items, allowed: Shape, path: Path, report: Report) -> Any:
+    values = [
+        read(item, allowed.item, (*path, str(number)), item.place, report) for number, item in enumerate(node.items)
+    ]
+    shortest = max((m.min_length for m in allowed.marks if isinstance(m, (at.MinLen, at.Len))), default=0)
+    longest = min(
+        (m.max_length for m in allowed.marks if isinstance(m, (at.MaxLen, at.Len)) if m.max_length), default=None
+    )
+    if len(values) < shortest:
+        report.add(node.place, path, f"must be a list of at least {shortest}, got {show(plain(node))}")
+        return INVALID
+    if longest is not None and len(values) > longest:
+        report.add(node.place, path, f"must be a list of at most {longest}, got {show(plain(node))}")
+        return INVALID
+    if any(value is INVALID for value in values):
+        return INVALID
+    return allowed.sequence(values)
+
+
+def _meant_as_mapping(node: Node, allowed: Shape) -> bool:
+    """Whether words about the mapping help more than words about the leaf: only null is allowed beside it."""
+    return allowed.leaf is type(None) and not (isinstance(node, Scalar) and node.value is None)
+
+
+def _with_mapping(message: str, allowed: Shape) -> str:
+    """Mention the mapping that is allowed besides the leaf."""
+    if not allowed.structured or ", got " not in message:
+        return message
+    start, end = message.split(", got ", 1)
+    return f"{start} or {_mapping_words(allowed)}, got {end}"
+
+
+def _mapping_words(allowed: Shape) -> str:
+    if allowed.members is None:
+        return "a list of mappings"
+    if allowed.key is None:
+        return f"a mapping with {', '.join(keys_of(allowed.members['']))}"
+    tags = list(allowed.members)
+    return f"a mapping such as {{{allowed.key}: {tags[0]}}} ({allowed.key} is one of {', '.join(tags)})"

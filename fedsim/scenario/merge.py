@@ -1,0 +1,86 @@
+"""Laying one tree over another: a file over its base, `--set` and sweep values over both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fedsim.scenario.check import Report
+from fedsim.scenario.nodes import Entry, Items, Keys, Node, Place, Scalar, plain
+from fedsim.scenario.shape import below, shape
+from fedsim.scenario.words import show
+
+
+def overlay(base: Node, over: Node, annotation: Any, report: Report, path: tuple[str, ...] = ()) -> Node:
+    """Return `over` laid on `base`: mappings merge key by key, everything else replaces.
+
+    A mapping that chooses another member of a tagged union (`kind: uniform` over `kind: bernoulli`) replaces the
+    whole mapping, since the old options belong to the old choice. A mapping laid on a list changes single items when
+    all of its keys are places in the list (`--set model.hidden.0=32`).
+    """
+    if isinstance(base, Items) and isinstance(over, Keys) and over.entries and all(k.isdigit() for k in over.entries):
+        return _overlay_items(base, over, annotation, report, path)
+    if not isinstance(base, Keys) or not isinstance(over, Keys) or _chooses_another(base, over, annotation):
+        return over
+    merged = dict(base.entries)
+    together = {key: plain(e.node) for key, e in {**base.entries, **over.entries}.items() if isinstance(e.node, Scalar)}
+    for name, entry in over.entries.items():
+        if name in merged:
+            inner = below(annotation, together, name)
+            entry = Entry(entry.key, overlay(merged[name].node, entry.node, inner, report, (*path, name)))
+        merged[name] = entry
+    return Keys(merged, base.place)
+
+
+def _chooses_another(base: Keys, over: Keys, annotation: Any) -> bool:
+    key = shape(annotation).key if annotation is not None else None
+    if key is None or key not in base.entries or key not in over.entries:
+        return False
+    return bool(plain(base.entries[key].node) != plain(over.entries[key].node))
+
+
+def _overlay_items(base: Items, over: Keys, annotation: Any, report: Report, path: tuple[str, ...]) -> Items:
+    inner = shape(annotation).item if annotation is not None else None
+    items = list(base.items)
+    for name, entry in over.entries.items():
+        if int(name) < len(items):
+            items[int(name)] = overlay(items[int(name)], entry.node, inner, report, (*path, name))
+        else:
+            numbers = f"its places are 0 to {len(items) - 1}" if items else "it is empty"
+            report.add(entry.key, (*path, name), f"the list has no place {name}; {numbers}")
+    return Items(tuple(items), base.place)
+
+
+def spread(values: Mapping[str, Node] | Sequence[tuple[str, Node]], report: Report) -> Keys:
+    """Return the tree of dotted keys: {"a.b": 1, "a.c": 2} -> {a: {b: 1, c: 2}}; of equal keys the last one counts."""
+    root: dict[str, Any] = {}
+    pairs = values.items() if isinstance(values, Mapping) else values
+    for dotted, node in pairs:
+        names = dotted.split(".")
+        if not all(name.strip() for name in names):
+            report.add(node.place, (), f"{show(dotted)} is no key; write it as strategy.beta")
+            continue
+        level = root
+        for name in names[:-1]:
+            found = level.get(name)
+            level = level.setdefault(name, {}) if isinstance(found, dict) or found is None else _replace(level, name)
+        level[names[-1]] = node
+    return _tree(root, Place(""))
+
+
+def _replace(level: dict[str, Any], name: str) -> dict[str, Any]:
+    """Make room below a key that held a value: `--set client.lr=1` after `--set client=x`."""
+    old = level[name]
+    inner = {key: entry.node for key, entry in old.entries.items()} if isinstance(old, Keys) else {}
+    level[name] = inner
+    return inner
+
+
+def _tree(level: dict[str, Any], place: Place) -> Keys:
+    entries = {}
+    for name, value in level.items():
+        node = value if not isinstance(value, dict) else _tree(value, place)
+        where = node.place
+        entries[name] = Entry(where, node)
+    first = next(iter(entries.values())).node.place if entries else place
+    return Keys(entries, first)

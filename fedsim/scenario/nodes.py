@@ -1,0 +1,92 @@
+"""A scenario as a tree in which every value remembers where it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Source = Literal["file", "base", "--set", "sweep", "default"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value stands: file, line and column from 1, and which of the inputs that is."""
+
+    file: str
+    line: int = 1
+    column: int = 1
+    source: Source = "file"
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """Text, a number, true, false or null."""
+
+    value: str | int | float | bool | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list."""
+
+    items: tuple[Node, ...]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A value in a mapping and the place of its key."""
+
+    key: Place
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """A mapping; its keys are text."""
+
+    entries: Mapping[str, Entry]
+    place: Place
+
+
+Node = Scalar | Items | Keys
+
+
+def plain(node: Node) -> Any:
+    """Return the value without places: dicts, lists and scalars."""
+    if isinstance(node, Scalar):
+        return node.value
+    if isinstance(node, Items):
+        return [plain(item) for item in node.items]
+    return {key: plain(entry.node) for key, entry in node.entries.items()}
+
+
+def nearest(node: Node, path: Sequence[str]) -> Place:
+    """Return the place of the value at `path`, or of the nearest thing above it that is written down.
+
+    >>> tree = Keys({"a": Entry(Place("f", 1, 1), Scalar(3, Place("f", 1, 4)))}, Place("f"))
+    >>> nearest(tree, ["a"]).column, nearest(tree, ["a", "b"]).column, nearest(tree, ["c"]).column
+    (4, 4, 1)
+    """
+    for name in path:
+        if isinstance(node, Keys) and name in node.entries:
+            node = node.entries[name].node
+        elif isinstance(node, Items) and name.isdigit() and int(name) < len(node.items):
+            node = node.items[int(name)]
+        else:
+            break
+    return node.place
+
+
+def leaves(node: Node, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Node]]:
+    """Yield every value that is not a mapping, with its keys; a list counts as one value unless it holds mappings."""
+    if isinstance(node, Keys):
+        for key, entry in node.entries.items():
+            yield from leaves(entry.node, (*path, key))
+    elif isinstance(node, Items) and any(isinstance(item, Keys) for item in node.items):
+        for number, item in enumerate(node.items):
+            yield from leaves(item, (*path, str(number)))
+    else:
+        yield path, node

@@ -1,0 +1,139 @@
+"""The sections of a scenario that belong to no other room. One frozen dataclass each; the docstrings are the manual."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, MinLen
+
+from fedsim.core.tagged import Tagged
+
+DEFAULT_NODES = 4
+DEFAULT_HOSTS = 2
+Count = Annotated[int, Ge(1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """When the global model is evaluated on the held-out split."""
+
+    every: Count = 10
+    """Evaluate after every so many rounds; round 0 and the last round are evaluated always."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serial:
+    """One process, one client group after the other: the specification that every other engine equals bit for bit."""
+
+    kind: Literal["serial"] = "serial"
+    nodes: Count | None = None
+    """Client groups, part of what decides the bits; the default is min(4, clients)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ray:
+    """Long-lived host processes on this machine or on a Ray cluster."""
+
+    kind: Literal["ray"] = "ray"
+    nodes: Count | None = None
+    """Client groups, part of what decides the bits; the default is min(4, clients)."""
+    hosts: Count | Literal["auto"] | None = None
+    """Processes that run the nodes, 1 to nodes; may exceed the cores; default min(2, nodes). It changes no bit."""
+    gpus_per_host: Annotated[float, Ge(0)] = 0.0
+    """GPUs for each host; fractions share one."""
+    address: str = "local"
+    """Where Ray is: local (started for this run), auto (the cluster this machine belongs to), or host:port."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for options that exclude each other."""
+        if isinstance(self.hosts, int) and self.nodes is not None and self.hosts > self.nodes:
+            yield "hosts", f"a host runs at least one node: at most nodes ({self.nodes}), got {self.hosts}"
+        if self.gpus_per_host > 1 and self.gpus_per_host != int(self.gpus_per_host):
+            yield "gpus_per_host", f"above 1 it must be whole, got {self.gpus_per_host}"
+        if self.address.startswith("ray://"):
+            yield (
+                "address",
+                "ray:// goes through Ray's client proxy, which loses the run when the link drops; start fedsim on a "
+                "machine of the cluster with address: auto, or give host:port",
+            )
+        elif self.address not in ("local", "auto") and not _is_host_and_port(self.address):
+            yield "address", f"must be local, auto or host:port, got {self.address!r}"
+
+
+def _is_host_and_port(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return bool(host) and not any(c in "/ \t" for c in host) and port.isascii() and port.isdigit() and int(port) < 65536
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flower:
+    """Flower's own simulation engine, for comparison; slower, the same rules."""
+
+    kind: Literal["flower"] = "flower"
+    nodes: Count | None = None
+    """Flower nodes, each holding a group of clients; the default is min(4, clients)."""
+
+
+Engine = Annotated[Serial | Ray | Flower, Tagged("kind")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Saving a run so that it can be resumed with the same bits."""
+
+    every: Count
+    """Save after every so many rounds."""
+    keep: Count = 2
+    """How many of the last checkpoints stay."""
+    path: str | None = None
+    """Where to: a folder or an fsspec URL; the default is a folder inside the run's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """Reasons to end a run before its last round; any one of them is enough."""
+
+    metric: Annotated[str, MinLen(1)] | None = None
+    """A recorded metric that `target` or `patience` looks at, e.g. test_accuracy."""
+    target: float | None = None
+    """Stop when the metric has reached this."""
+    patience: Count | None = None
+    """Stop when the metric has not improved in so many evaluations."""
+    max_virtual_s: Annotated[float, Gt(0)] | None = None
+    """Stop when the virtual clock has passed this."""
+    max_bytes: Count | None = None
+    """Stop when so many bytes have been sent, up and down together."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for conditions that are not complete."""
+        watched = self.target is not None or self.patience is not None
+        if watched and self.metric is None:
+            yield "metric", "is missing; target and patience need to know which metric to look at"
+        if self.metric is not None and not watched:
+            yield "metric", f"also give target or patience: when should {self.metric} stop the run?"
+        if self == Stop():
+            yield "", "gives no reason to stop: metric with target or patience, max_virtual_s, or max_bytes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Measuring bias and variance of the update by re-drawing the cohort of a round many times."""
+
+    every: Count
+    """Probe after every so many rounds."""
+    draws: Annotated[int, Ge(2)] = 200
+    """How many cohorts are drawn at a probe."""
+    betas: Annotated[tuple[Annotated[float, Ge(0), Le(1)], ...], MinLen(1)] = (0.5,)
+    """The betas at which FedStale is shown beside the scenario's own strategy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """How hosts keep what each client sent last."""
+
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the memories; bfloat16 halves them and rounds."""
+    tier: Literal["ram", "disk"] = "ram"
+    """Where they are: in memory or in memory-mapped files. It changes no bit."""
