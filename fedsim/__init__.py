@@ -1,0 +1,38 @@
+"""fedsim: federated learning in which clients come and go, with the same bits everywhere and the variance measured.
+
+>>> import fedsim
+>>> sorted(fedsim.__all__)[:3]
+['Run', '__version__', 'compare']
+"""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedsim.api import compare, run
+    from fedsim.engine.run import Run
+    from fedsim.metrics.frames import load
+
+__version__ = metadata.version("fedsim")
+
+_WHERE = {
+    "Run": "fedsim.engine.run",
+    "compare": "fedsim.api",
+    "load": "fedsim.metrics.frames",
+    "run": "fedsim.api",
+}
+
+__all__ = ["Run", "__version__", "compare", "load", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what a user asks for when it is asked for: importing fedsim loads neither torch nor ray."""
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'fedsim' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -84,6 +84,11 @@ class RuleStrategy(Strategy):
         self.outcome: Outcome | None = None
         self._round: _Round | None = None
 
+    @property
+    def num_sums(self) -> int:
+        """Sums that travelled in the last round."""
+        return 0 if self._round is None else len(self._round.plan.sent)
+
     def begin(self, params: Parameters) -> ServerState:
         """Return the state before round 1, and keep it."""
         optimizer = self.rule.server_optimizer

@@ -1,0 +1,109 @@
+"""The composition root: a validated scenario becomes data, population, participation, strategy and evaluator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from clients import numerics
+from clients.evaluation import Evaluator
+from clients.training import Trainer
+from fedsim.core import ClientData, Population, Process, Rule, ScenarioError, World
+from fedsim.core.contracts import Ids, Vector
+from fedsim.engine.host import HostPlan
+from fedsim.scenario import Scenario
+from strategies.flower.adapter import RuleStrategy
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a run is made of, apart from where it runs."""
+
+    scenario: Scenario
+    data: ClientData
+    process: Process
+    population: Population
+
+    @property
+    def rule(self) -> Rule:
+        """The strategy's mathematics."""
+        rule: Rule = self.scenario.strategy
+        return rule
+
+    @property
+    def num_nodes(self) -> int:
+        """Flower nodes: a constant of the scenario, at most one per client."""
+        return min(self.scenario.engine.nodes or 4, self.population.num_clients)
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        """The driver's own trainer: the layout, the first parameters, predicted costs."""
+        numerics.pin()
+        return Trainer(self.scenario.model, self.scenario.client, self.data, self.scenario.seed)
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """What judges the global model."""
+        return Evaluator(self.scenario.model, self.data, self.population.weights)
+
+    def strategy(self, choose: Callable[[int], Ids] | None = None) -> RuleStrategy:
+        """Return the rule as a Flower strategy over this population."""
+        return RuleStrategy(
+            self.rule,
+            self.population,
+            choose or self.process.cohort,
+            self.num_nodes,
+            coarse=self.rule.remembers and self.scenario.memory.dtype != "float32",
+        )
+
+    def host_plan(self, device: str = "cpu", memory_folder: Any = None) -> HostPlan:
+        """Return what hosts must know."""
+        return HostPlan(
+            model=self.scenario.model,
+            work=self.scenario.client,
+            seed=self.scenario.seed,
+            device=device,
+            memory=self.scenario.memory.dtype if self.rule.remembers else None,
+            memory_folder=memory_folder,
+        )
+
+    def node_costs(self) -> dict[int, float]:
+        """Predict each node's work: the expected examples of its clients' rounds."""
+        clients = np.arange(self.population.num_clients, dtype=np.int64)
+        expected = self.process.probabilities
+        costs = self.trainer.cost(clients) * (1.0 if expected is None else expected)
+        return dict(enumerate(np.bincount(clients % self.num_nodes, costs, self.num_nodes).tolist()))
+
+
+def objective_weights(weights: str, num_examples: np.ndarray[Any, np.dtype[np.int64]]) -> Vector:
+    """Return a_i: uniform 1/N, or in proportion to examples; they sum to 1."""
+    if weights == "uniform":
+        return np.full(len(num_examples), 1.0 / len(num_examples))
+    shares: Vector = num_examples / num_examples.sum()
+    return shares
+
+
+def build(scenario: Scenario) -> Experiment:
+    """Load the data and put a scenario together; what cannot work is refused here, before anything is started.
+
+    Raises
+    ------
+    ScenarioError : data that are not there, or parts that do not fit together.
+    """
+    data = scenario.data.load(scenario.seed, scenario.folder)
+    world = World(scenario.seed, data.num_clients, data.label_counts, scenario.folder)
+    process = scenario.participation.process(world)
+    rule: Rule = scenario.strategy
+    population = Population(
+        data.num_examples, objective_weights(rule.weights, data.num_examples), process.probabilities
+    )
+    if rule.needs_probabilities() and population.probabilities is None:
+        raise ScenarioError(
+            "strategy.probabilities: 'known' needs a process that knows its own p_i, which this one does not; "
+            "give a list of probabilities or 'estimated'"
+        )
+    return Experiment(scenario, data, process, population)

@@ -1,0 +1,103 @@
+"""The run folder: what a run leaves behind, locked while somebody writes into it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedsim.core import LockedError, ScenarioError
+from fedsim.core.contracts import Parameters
+from fedsim.core.files import atomic_write, told_plainly
+
+SCENARIO, ROUNDS, PARAMS, SUMMARY = "scenario.yaml", "rounds.csv", "params.npz", "summary.json"
+LOCK = ".lock"
+OWN = (SCENARIO, ROUNDS, PARAMS, SUMMARY, LOCK, "ray.log", "spool.jsonl", "checkpoints", "memory", "tensorboard")
+
+
+class RunFolder:
+    """A folder with a run in it, held by this process until `release`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with told_plainly(path):
+            self._lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._lock, 32, 0).decode(errors="replace").strip() or "another process"
+            os.close(self._lock)
+            raise LockedError(f"{path}: locked by process {holder}, which is writing a run there") from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+
+    def release(self) -> None:
+        """Let go of the folder."""
+        (self.path / LOCK).unlink(missing_ok=True)
+        os.close(self._lock)
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file in the folder."""
+        return self.path / name
+
+    def write_params(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Write params.npz: the final parameters by name."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **{name: np.ascontiguousarray(value) for name, value in arrays.items()})  # type: ignore[arg-type]
+        atomic_write(self.file(PARAMS), buffer.getvalue())
+
+
+def params_sha256(params: Parameters) -> str:
+    """Return the sha256 of the parameters as little-endian float32."""
+    return hashlib.sha256(np.ascontiguousarray(params, dtype="<f4").tobytes()).hexdigest()
+
+
+def create(out: str | Path | None, default: str, *, overwrite: bool = False) -> RunFolder:
+    """Make and lock the folder of a new run.
+
+    Without `out` it is `runs/<default>`, or with -2, -3, ... when that is taken. A given folder that is taken is
+    refused, unless `overwrite` is said and what is there is a run.
+    """
+    if out is None:
+        with told_plainly(Path("runs")):
+            Path("runs").mkdir(exist_ok=True)
+            number = 1
+            while True:
+                path = Path("runs") / (default if number == 1 else f"{default}-{number}")
+                try:
+                    path.mkdir()
+                except FileExistsError:
+                    number += 1
+                else:
+                    return RunFolder(path)
+    path = Path(out)
+    if path.exists() and not path.is_dir():
+        raise ScenarioError(f"--out {path}: is a file, not a folder")
+    taken = path.is_dir() and any(path.iterdir())
+    if taken and not overwrite:
+        raise ScenarioError(f"--out {path}: the folder is not empty; choose another, or say --overwrite")
+    if taken and not (path / SCENARIO).exists():
+        raise ScenarioError(f"--out {path}: --overwrite replaces runs only, and no run is in this folder")
+    with told_plainly(path):
+        path.mkdir(parents=True, exist_ok=True)
+    folder = RunFolder(path)
+    for name in OWN:
+        if name != LOCK:
+            _remove(path / name)
+    return folder
+
+
+def _remove(path: Path) -> None:
+    with told_plainly(path):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,28 @@
+"""Which metrics a run of this kind reports: the columns of rounds.csv are fixed before round 1."""
+
+from __future__ import annotations
+
+from fedsim.data import QuadraticData
+from fedsim.engine.experiment import Experiment
+
+ALWAYS = (
+    "cohort_size", "empty_round", "num_invited", "num_crashed", "num_lost", "train_loss", "test_loss",
+    "params_norm", "update_norm", "update_variance", "objective_tv", "bytes_down", "bytes_up", "messages",
+    "choose_s", "send_s", "collect_s", "train_s", "ship_s", "reduce_s", "idle_s", "step_s", "record_s",
+    "evaluate_s", "round_s",
+)  # fmt: skip
+
+
+def reported(experiment: Experiment) -> tuple[str, ...]:
+    """Return the names of the metrics that rounds.csv will show."""
+    names = [*ALWAYS]
+    names.append("distance" if isinstance(experiment.data, QuadraticData) else "test_accuracy")
+    if experiment.rule.remembers:
+        names += ["memory_age_mean", "memory_age_max"]
+    rule = experiment.rule
+    if getattr(rule, "cutoff", None) is not None:
+        names.append("num_cutoffs")
+    estimates = hasattr(rule, "cutoff") or getattr(rule, "probabilities", None) == "estimated"
+    if estimates and experiment.population.probabilities is not None:
+        names += ["weight_bias", "weight_variance"]
+    return tuple(names)

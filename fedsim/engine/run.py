@@ -1,0 +1,268 @@
+"""One run, from a validated scenario to a folder of results."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clients import numerics
+from fedsim.core import FedsimError, NonFiniteError
+from fedsim.engine.experiment import Experiment, build
+from fedsim.engine.folder import ROUNDS, SCENARIO, SUMMARY, RunFolder, create, params_sha256
+from fedsim.engine.grid import NodeGrid
+from fedsim.engine.loop import Loop, Progress
+from fedsim.engine.measure import Ledger
+from fedsim.engine.reported import reported
+from fedsim.engine.stopping import Signals, Stopped
+from fedsim.metrics import RunEnded, RunStarted, columns, new_run_id
+from fedsim.metrics.recorder import Recorder
+from fedsim.metrics.rounds_csv import RoundsCsv
+from fedsim.metrics.sinks.base import Sink
+from fedsim.metrics.sinks.database import Database
+from fedsim.metrics.summary import peak_rss_bytes, write_summary
+from fedsim.participation import ScheduleHash
+from fedsim.scenario import Scenario, dump, scenario_hash, slug
+from fedsim.scenario.versions import versions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: where it is, how it ended, and its numbers.
+
+    `summary` is the content of summary.json; `rounds` a tidy pandas frame (run, strategy, seed, round, metric, value).
+    """
+
+    id: str
+    folder: Path
+    store: str
+    summary: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def status(self) -> str:
+        """Return completed, stopped, diverged, interrupted or failed."""
+        return str(self.summary["status"])
+
+    @property
+    def final(self) -> Mapping[str, float]:
+        """The metrics of the last evaluation."""
+        final: Mapping[str, float] = self.summary["final"]
+        return final
+
+    @cached_property
+    def rounds(self) -> pd.DataFrame:
+        """The run's metrics, one row per round and metric."""
+        from fedsim.metrics.frames import load_run
+
+        return load_run(self.folder)
+
+
+def execute(
+    scenario: Scenario,
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    sinks: Sequence[Sink] = (),
+    signals: Signals | None = None,
+) -> Run:
+    """Run a scenario from round 1 to its end.
+
+    Raises
+    ------
+    FedsimError : with the exit code of its kind, after the folder has been left in order.
+    Stopped : after a signal, likewise.
+    """
+    began = time.perf_counter()
+    experiment = build(scenario)
+    default = f"{slug(scenario.name)}-{scenario_hash(scenario)[:8]}"
+    folder = create(out, default, overwrite=overwrite)
+    try:
+        return _Session(experiment, folder, sinks, signals or Signals(), began).run()
+    finally:
+        folder.release()
+
+
+class _Session:
+    """A run in the making: opens what it needs, trains, and leaves the folder in order whatever happens."""
+
+    def __init__(
+        self, experiment: Experiment, folder: RunFolder, sinks: Sequence[Sink], signals: Signals, began: float
+    ) -> None:
+        self.experiment = experiment
+        self.scenario = experiment.scenario
+        self.folder = folder
+        self.sinks = sinks
+        self.signals = signals
+        self.began = began
+        self.id = new_run_id()
+        self.store = self.scenario.metrics.store or str(folder.path.absolute().parent / "fedsim.db")
+        self.loop: Loop | None = None
+        self.startup_s = 0.0
+        self.place: dict[str, Any] = {}
+
+    def run(self) -> Run:
+        (self.folder.path / SCENARIO).write_text(self._scenario_text())
+        recorder = Recorder([Database(self.store, self.folder.path / "spool.jsonl"), *self.sinks, *self._chosen()])
+        status, error = "failed", None
+        recorder.emit(self._started())
+        try:
+            with self.signals.caught():
+                status = self._train(recorder)
+        except Stopped as stop:
+            status, error = "interrupted", stop
+        except FedsimError as failure:
+            status = "diverged" if isinstance(failure, NonFiniteError) else "failed"
+            error = failure
+        finally:
+            summary = self._summary(status)
+            self._leave(recorder, summary, status)
+        if error is not None:
+            raise error
+        return Run(self.id, self.folder.path, self.store, summary)
+
+    def _train(self, recorder: Recorder) -> str:
+        with ExitStack() as stack:
+            grid = stack.enter_context(open_grid(self.experiment, self.folder))
+            overlap = None
+            if self.scenario.engine.kind == "ray":
+                overlap = stack.enter_context(ThreadPoolExecutor(1, "fedsim-evaluate"))
+            strategy = self.experiment.strategy()
+            server = strategy.begin(self.experiment.trainer.initial())
+            ledger = Ledger.start(self.experiment.population.num_clients)
+            csv = RoundsCsv(self.folder.path / ROUNDS, columns(reported(self.experiment)))
+            stack.callback(csv.close)
+            self.place = grid.describe()
+            self.startup_s = time.perf_counter() - self.began
+            self.loop = Loop(
+                experiment=self.experiment,
+                strategy=strategy,
+                grid=grid,
+                run=self.id,
+                progress=Progress(0, server, ledger),
+                schedule=ScheduleHash(self.experiment.population.num_clients),
+                emit=recorder.emit,
+                csv=csv,
+                signals=self.signals,
+                overlap=overlap,
+            )
+            self.loop.train(self.scenario.rounds)
+            return self.loop.status
+
+    def _chosen(self) -> list[Sink]:
+        """Return the sinks that the scenario names."""
+        return [sink.open(self.folder.path) for sink in self.scenario.metrics.sinks]
+
+    def _scenario_text(self) -> str:
+        lines = [f"# scenario_hash: {scenario_hash(self.scenario)}"]
+        lines += [f"# {name}: {version}" for name, version in versions().items()]
+        return "\n".join(lines) + "\n" + dump(self.scenario)
+
+    def _started(self) -> RunStarted:
+        return RunStarted(
+            run=self.id,
+            name=self.scenario.name,
+            strategy=self.experiment.rule.name,  # type: ignore[attr-defined]  # each concrete rule has one
+            seed=self.scenario.seed,
+            num_clients=self.experiment.population.num_clients,
+            rounds=self.scenario.rounds,
+            scenario=dump(self.scenario),
+            scenario_hash=scenario_hash(self.scenario),
+            versions=versions(),
+            folder=str(self.folder.path),
+            store=self.store,
+        )
+
+    def _summary(self, status: str) -> dict[str, Any]:
+        loop = self.loop
+        summary: dict[str, Any] = {
+            "status": status,
+            "run": self.id,
+            "name": self.scenario.name,
+            "strategy": self.scenario.strategy.name,
+            "seed": self.scenario.seed,
+            "clients": self.experiment.population.num_clients,
+            "rounds": loop.progress.round if loop else 0,
+            "scenario_hash": scenario_hash(self.scenario),
+            "schedule_hash": loop.schedule.hexdigest() if loop else None,
+            "params_sha256": params_sha256(loop.progress.server.params) if loop else None,
+            "final": loop.final if loop else {},
+            "timing": timing(loop.seconds if loop else {}, self.startup_s),
+            "peak_rss_bytes": peak_rss_bytes(),
+            "engine": self.place,
+            "machine": numerics.pin(),
+            "versions": versions(),
+            "store": self.store,
+        }
+        return summary
+
+    def _leave(self, recorder: Recorder, summary: Mapping[str, Any], status: str) -> None:
+        """Leave parameters and summary behind, each under its final name only when whole."""
+        try:
+            if self.loop is not None:
+                layout = self.experiment.trainer.layout
+                self.folder.write_params(layout.views(self.loop.progress.server.params))
+            write_summary(self.folder.path / SUMMARY, summary)
+        finally:
+            recorder.emit(RunEnded(run=self.id, status=status, summary=summary))
+            recorder.close()
+
+
+def timing(seconds: Mapping[str, Sequence[float]], startup_s: float) -> dict[str, float]:
+    """Return the medians over rounds, the first excluded, of every phase, and client updates a second."""
+
+    def median(name: str) -> float:
+        values = seconds.get(name, [])
+        return statistics.median(values[1:] or values or [0.0])
+
+    phases = ("train_s", "ship_s", "reduce_s", "record_s", "choose_s", "send_s", "collect_s", "step_s", "evaluate_s")
+    return {
+        "startup_s": startup_s,
+        "round_s_median": median("round_s"),
+        "client_updates_per_s": median("updates_per_s"),
+        **{name: median(name) for name in phases},
+    }
+
+
+@contextmanager
+def open_grid(experiment: Experiment, folder: RunFolder) -> Iterator[NodeGrid]:
+    """Open the grid that the scenario asks for, and close it on the way out."""
+    engine = experiment.scenario.engine
+    memory_folder = None
+    if experiment.rule.remembers and experiment.scenario.memory.tier == "disk":
+        memory_folder = folder.path.absolute() / "memory"
+        memory_folder.mkdir(exist_ok=True)
+    grid: NodeGrid
+    if engine.kind == "serial":
+        from fedsim.engine.serial import SerialGrid
+
+        grid = SerialGrid(experiment.host_plan(memory_folder=memory_folder), experiment.data, experiment.num_nodes)
+        yield grid
+        return
+    from fedsim.engine.ray_session import session
+
+    hosts = min(engine.hosts or 2, experiment.num_nodes)
+    device = "cuda" if engine.gpus_per_host > 0 else "cpu"
+    with session(engine.address, hosts, engine.gpus_per_host * hosts, folder.path / "ray.log"):
+        from fedsim.engine.ray_grid import RayGrid
+
+        grid = RayGrid(
+            experiment.host_plan(device, memory_folder),
+            experiment.data,
+            experiment.node_costs(),
+            hosts,
+            gpus_per_host=engine.gpus_per_host,
+            stateful=experiment.rule.remembers,
+        )
+        try:
+            yield grid
+        finally:
+            grid.close()

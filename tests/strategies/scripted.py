@@ -1,0 +1,127 @@
+"""Prescribed deltas through the real Flower strategy, real messages and real nodes: only the training is scripted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from flwr.app import ConfigRecord, Message, RecordDict
+
+from clients.kernels import LaneResult
+from clients.memory import Memory
+from clients.node import Node
+from fedsim.core import Cohort, Layout, Population, Rule
+from fedsim.engine.grid import NodeGrid
+from strategies.flower import arrays, codec
+from strategies.flower.adapter import RuleStrategy
+
+Deltas = Callable[[int, int], Sequence[float]]
+
+
+class ScriptedTrainer:
+    """Returns delta(round, client) whatever the parameters; one client a lane."""
+
+    def __init__(self, deltas: Deltas, size: int) -> None:
+        self.deltas = deltas
+        self.layout = Layout(("w",), ((size,),))
+
+    def lanes(self, params: Any, clients: Any, round: int) -> Iterator[LaneResult]:
+        for client in clients:
+            delta = np.array([self.deltas(round, int(client))], np.float32)
+            one = np.ones(1, np.int64)
+            yield LaneResult(np.array([client]), delta, np.zeros(1), one, one)
+
+
+class ScriptedGrid(NodeGrid):
+    """Nodes with scripted training; `order` shuffles the order in which replies come back."""
+
+    def __init__(
+        self,
+        deltas: Deltas,
+        size: int,
+        nodes: int,
+        dtype: Any = "float32",
+        order: Callable[[list[Any]], list[Any]] = list,
+    ) -> None:
+        super().__init__(nodes)
+        trainer: Any = ScriptedTrainer(deltas, size)
+        self.nodes = [Node(k, trainer, Memory(size, dtype)) for k in range(nodes)]
+        self.order = order
+        self.waiting: dict[str, tuple[int, RecordDict]] = {}
+
+    def submit(self, batch: dict[str, Message]) -> None:
+        self.waiting.update({key: (self.node_of(m), m.content) for key, m in batch.items()})
+
+    def gather(self, message_ids: Sequence[str]) -> dict[str, RecordDict]:
+        calls = {key: self.waiting.pop(key) for key in message_ids}
+        return {
+            key: codec.encode_reply(self.nodes[node].train(codec.decode_task(content)))
+            for key, (node, content) in calls.items()
+        }
+
+    def pull_messages(self, message_ids: Any) -> Any:
+        return self.order(list(super().pull_messages(message_ids)))
+
+    def audit(self, weights: Any) -> Any:
+        return sum(node.memory.weighted_sum(weights) for node in self.nodes if node.memory)
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    def close(self) -> None:
+        pass
+
+
+def population(
+    count: int, probabilities: Sequence[float] | None = None, weights: Sequence[float] | None = None
+) -> Population:
+    return Population(
+        np.ones(count, np.int64),
+        np.full(count, 1.0 / count) if weights is None else np.asarray(weights, np.float64),
+        None if probabilities is None else np.asarray(probabilities, np.float64),
+    )
+
+
+def play(
+    rule: Rule,
+    people: Population,
+    cohorts: Sequence[Sequence[int]],
+    deltas: Deltas,
+    *,
+    size: int = 1,
+    nodes: int = 2,
+    start: Sequence[float] | None = None,
+    **grid_options: Any,
+) -> tuple[list[np.ndarray[Any, Any]], RuleStrategy, ScriptedGrid]:
+    """Return the parameters after each round, the strategy and the grid."""
+    strategy = RuleStrategy(
+        rule,
+        people,
+        lambda round: np.array(cohorts[(round - 1) % len(cohorts)], np.int64),
+        nodes,
+        coarse=grid_options.get("dtype", "float32") != "float32",
+    )
+    grid = ScriptedGrid(deltas, size, nodes, **grid_options)
+    strategy.begin(np.zeros(size, np.float32) if start is None else np.asarray(start, np.float32))
+    return advance(strategy, grid, range(1, len(cohorts) + 1)), strategy, grid
+
+
+def advance(strategy: RuleStrategy, grid: NodeGrid, rounds: range) -> list[np.ndarray[Any, Any]]:
+    seen = []
+    for round in rounds:
+        assert strategy.state is not None
+        model = arrays.record(params=strategy.state.params)
+        messages = strategy.configure_train(round, model, ConfigRecord(), grid)
+        strategy.aggregate_train(round, grid.send_and_receive(messages))
+        seen.append(strategy.state.params.copy())
+    return seen
+
+
+def from_table(table: Mapping[int, Mapping[int, float]]) -> Deltas:
+    """Read deltas off {round: {client: delta}} of scalars."""
+    return lambda round, client: [table[round][client]]
+
+
+def round_of(cohort: Sequence[int], number: int = 1) -> Cohort:
+    return Cohort(number, np.array(cohort, np.int64))
