@@ -12,8 +12,11 @@ import torch
 
 from clients import batches
 from clients.kernels import Kernel, LaneResult
+from clients.kernels.lane import LaneKernel
 from clients.kernels.quadratic import QuadraticKernel
 from clients.kernels.sequential import SequentialKernel
+from clients.kernels.stack import StackStepper
+from clients.kernels.vmap import VmapStepper
 from fedsim.core import CapacityError, ClientData, Layout, LocalWork, ScenarioError
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.data import QuadraticData
@@ -93,8 +96,11 @@ class Trainer:
     def _make(self, module: torch.nn.Module) -> Kernel:
         if isinstance(self._data, QuadraticData):
             return QuadraticKernel(self._data, self._work, self._seed)
-        common = (self._data, self._work, self._seed, self._device)
-        return SequentialKernel(module, self.layout, *common)
+        common = (self.layout, self._data, self._work, self._seed, self._device)
+        if self.plan.kernel == "sequential":
+            return SequentialKernel(module, *common)
+        stepper = StackStepper(self.layout) if self.plan.kernel == "stack" else VmapStepper(module.to(self._device))
+        return LaneKernel(stepper, *common)
 
     def describe(self) -> str:
         """Return how clients train, in one line for the log and the summary."""

@@ -28,26 +28,35 @@ class Step:
     ----------
     x : (A, B, *input_shape) features.
     y : (A, B) labels.
-    sizes : (A,) examples in each batch, at most B; the rows beyond are some valid examples, to be masked.
+    scale : (A, B) float32, 1/size for the examples of a batch of that size, 0 for the rows that only fill up.
     """
 
     x: Tensor
     y: Tensor
-    sizes: npt.NDArray[np.int64]
+    scale: Tensor
 
 
 def steps(data: ClientData, clients: Ids, batches: Batches, device: torch.device) -> Iterator[Step]:
     """Yield the steps of a lane whose clients are sorted by their number of steps, most first."""
-    if not batches.sizes.size:
-        return
     active = np.count_nonzero(batches.sizes, axis=0)
+    total = np.count_nonzero(active)
+    if not total:
+        return
     width = batches.sizes.max(axis=0)
-    total, broad = batches.positions.shape[1:]
+    broad = batches.positions.shape[2]
     chunk = max(1, _GATHER_BYTES // max(1, len(clients) * broad * prod(data.input_shape) * 4))
     for first in range(0, total, chunk):
         here, count = active[first], min(chunk, total - first)
-        examples = data.rows(clients[:here], batches.positions[:here, first : first + count].reshape(here, -1))
+        part = slice(first, first + count)
+        examples = data.rows(clients[:here], batches.positions[:here, part].reshape(here, -1))
         x, y = fresh(examples.x, device), fresh(examples.y, device)
+        scale = fresh(_scale(batches.sizes[:here, part], broad), device)
         for k in range(count):
             rows, columns = slice(0, int(active[first + k])), slice(k * broad, k * broad + int(width[first + k]))
-            yield Step(x[rows, columns], y[rows, columns], batches.sizes[rows, first + k])
+            yield Step(x[rows, columns], y[rows, columns], scale[rows, columns])
+
+
+def _scale(sizes: npt.NDArray[np.int64], broad: int) -> npt.NDArray[np.float32]:
+    """Return 1/size for the first `size` of `broad` places and 0 for the rest: sizes (A, K) -> (A, K * broad)."""
+    inside = np.arange(broad) < sizes[:, :, None]
+    return np.divide(inside, np.maximum(sizes, 1)[:, :, None], dtype=np.float32).reshape(len(sizes), -1)

@@ -1,0 +1,75 @@
+"""Stacks of linear layers with ReLU (linear, mlp), many clients at once: batched products and a hand-written backward.
+
+For layer l of one client, with weights W (out, in), bias b (out,), input A (B, in) and batch weights s (B,), which are
+1/size for the examples of the batch and 0 for rows that only fill up:
+
+    Z_l = A_{l-1} W_l^T + b_l                 A_l = max(Z_l, 0)
+    E_L = s (softmax(Z_L) - onehot(y))        E_{l-1} = (E_l W_l) [A_{l-1} > 0]
+    dW_l = E_l^T A_{l-1}                      db_l = sum over B of E_l
+
+Clients' tensors are stacked along a leading axis and `bmm` carries out the product of each. A plain step needs no
+gradient of its own: W -= lr E^T A is one product that accumulates in place.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from clients.kernels.feed import Step
+from clients.kernels.lane import Stacked
+from clients.kernels.sgd import Sgd
+from fedsim.core import Layout
+
+
+class StackStepper:
+    """One SGD step of stacked clients whose model is linear layers with ReLU between them."""
+
+    name = "stack"
+
+    def __init__(self, layout: Layout) -> None:
+        weights, biases = layout.shapes[0::2], layout.shapes[1::2]
+        chained = all(before[0] == after[1] for before, after in pairwise(weights))
+        assert chained, f"layers do not follow each other: {layout}"
+        assert biases == tuple(w[:1] for w in weights), f"not weight, bias, weight, bias ...: {layout}"
+
+    def step(self, stacked: Stacked, batch: Step, sgd: Sgd) -> Tensor:
+        """Take one step; see `Stepper.step`."""
+        weights, biases = stacked.weights[0::2], stacked.weights[1::2]
+        inputs = [batch.x.flatten(2)]
+        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+            inputs.append(torch.bmm(inputs[-1], weight.mT).add_(bias[:, None]).relu_())
+        losses, error = _output(torch.bmm(inputs[-1], weights[-1].mT), biases[-1], batch)
+        gradients: list[Tensor] = []
+        for depth in reversed(range(len(weights))):
+            before = _back(error, weights[depth], inputs[depth]) if depth else error
+            if sgd.plain:
+                weights[depth].baddbmm_(error.mT, inputs[depth], alpha=-sgd.lr)
+                biases[depth].sub_(error.sum(1), alpha=sgd.lr)
+            else:
+                gradients += [error.sum(1), torch.bmm(error.mT, inputs[depth])]
+            error = before
+        if gradients:
+            stacked.apply(sgd, tuple(reversed(gradients)))
+        return losses
+
+
+def _output(logits: Tensor, bias: Tensor, batch: Step) -> tuple[Tensor, Tensor]:
+    """Return the mean losses (A,) and E_L (A, B, C) for logits without their bias (A, B, C).
+
+    Classes are moved to the front: a softmax over the first axis runs over whole vectors, several times as fast.
+    """
+    front = torch.add(logits.permute(2, 0, 1), bias.t()[:, :, None])
+    logs = torch.log_softmax(front, dim=0)
+    picked = logs.gather(0, batch.y[None])[0]
+    losses = -(picked * batch.scale).sum(1)
+    onehot = torch.zeros_like(logs).scatter_(0, batch.y[None], 1.0)
+    error = logs.exp_().sub_(onehot).mul_(batch.scale)
+    return losses, error.permute(1, 2, 0)
+
+
+def _back(error: Tensor, weight: Tensor, activation: Tensor) -> Tensor:
+    """Return the error of the layer below, (A, B, in)."""
+    return torch.bmm(error, weight).mul_(activation > 0)

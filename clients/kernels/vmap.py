@@ -1,0 +1,36 @@
+"""Any model, many clients at once: the gradient of one client by torch.func, mapped over the lane."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+
+from clients.kernels.feed import Step
+from clients.kernels.lane import Stacked
+from clients.kernels.sgd import Sgd
+
+
+class VmapStepper:
+    """One SGD step of stacked clients of any model without buffers."""
+
+    name = "vmap"
+
+    def __init__(self, module: nn.Module) -> None:
+        self._names = [name for name, _ in module.named_parameters()]
+
+        def loss(parameters: dict[str, Tensor], x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
+            logs = torch.log_softmax(functional_call(module, parameters, (x,)), dim=1)
+            # by a product with the one-hot labels: indexing has no deterministic backward pass on every GPU
+            onehot = (y[:, None] == torch.arange(logs.shape[1], device=y.device)).to(logs.dtype)
+            return -((logs * onehot).sum(1) * scale).sum()
+
+        self._gradient = vmap(grad_and_value(loss))
+
+    def step(self, stacked: Stacked, batch: Step, sgd: Sgd) -> Tensor:
+        """Take one step; see `Stepper.step`."""
+        parameters = dict(zip(self._names, stacked.weights, strict=True))
+        gradients, losses = self._gradient(parameters, batch.x, batch.y, batch.scale)
+        stacked.apply(sgd, tuple(gradients[name] for name in self._names))
+        mean: Tensor = losses
+        return mean
