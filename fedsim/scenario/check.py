@@ -10,7 +10,7 @@ import annotated_types as at
 
 from fedsim.core import Problem, ScenarioError
 from fedsim.scenario import leaf
-from fedsim.scenario.nodes import Items, Keys, Node, Place, Scalar, nearest, plain
+from fedsim.scenario.nodes import Items, Keys, Node, Place, Scalar, is_broken, nearest, plain
 from fedsim.scenario.shape import Key, Shape, keys_of, shape
 from fedsim.scenario.words import describe, did_you_mean, either, show
 
@@ -33,6 +33,8 @@ class Report:
 
 def read(node: Node, annotation: Any, path: Path, key: Place, report: Report) -> Any:
     """Return the value of a place, or INVALID. `key` is the place of its key, where missing keys are reported."""
+    if is_broken(node):
+        return INVALID
     allowed = shape(annotation)
     if isinstance(node, Keys) and allowed.members is not None:
         cls = _choose(node, allowed, path, key, report)
@@ -42,7 +44,9 @@ def read(node: Node, annotation: Any, path: Path, key: Place, report: Report) ->
     if allowed.leaf is not None and not (allowed.structured and _meant_as_mapping(node, allowed)):
         value, wrong = leaf.read(plain(node), allowed.leaf)
         for below, message in wrong:
-            report.add(nearest(node, below), (*path, *below), _with_mapping(message, allowed))
+            found = nearest(node, below)
+            if not is_broken(found):
+                report.add(found.place, (*path, *below), _with_mapping(message, allowed))
         return INVALID if wrong else value
     report.add(node.place, path, f"must be {_mapping_words(allowed)}, got {show(plain(node))}")
     return INVALID
@@ -62,7 +66,7 @@ def read_config(node: Keys, cls: type, path: Path, key: Place, report: Report) -
         found, sound = [("", str(error))], False
     for name, message in found:
         below = tuple(filter(None, name.split(".")))
-        report.add(nearest(node, below), (*path, *below), message)
+        report.add(nearest(node, below).place, (*path, *below), message)
     return config if sound and not found else INVALID
 
 
@@ -108,6 +112,8 @@ def _choose(node: Keys, allowed: Shape, path: Path, key: Place, report: Report) 
         report.add(key, (*path, allowed.key), f"is missing; give one of {', '.join(allowed.members)}")
         return None
     tag = node.entries[allowed.key].node
+    if is_broken(tag):
+        return None
     given = tag.value if isinstance(tag, Scalar) else None
     if not isinstance(given, str) or given not in allowed.members:
         hint = did_you_mean(given, allowed.members) if isinstance(given, str) else ""

@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from inspect import signature
 from typing import Any
 
+import numpy as np
+
 from fedsim.core import World
+from fedsim.scenario.sections import DEFAULT_NODES
 
 Found = Iterator[tuple[tuple[str, ...], str]]
 Check = Callable[..., Found]
@@ -78,6 +81,60 @@ def listed_probabilities_fit(data: Any, strategy: Any) -> Found:
         yield ("strategy", "probabilities"), f"has {len(listed)} entries for {data.num_clients} clients"
 
 
+def known_probabilities_are_known(data: Any, participation: Any, strategy: Any, folder: str) -> Found:
+    """A rule that divides by the process's own p_i needs a process that knows them."""
+    if strategy.needs_probabilities() and _cannot_tell(data, participation, folder):
+        advice = "give a list with one probability per client, or `probabilities: estimated`"
+        text = (
+            f"{strategy.name} divides by each client's probability, and {participation.kind} does not know it; {advice}"
+        )
+        yield ("strategy", "probabilities"), text
+
+
+def _cannot_tell(data: Any, participation: Any, folder: str) -> bool:
+    count = data.num_clients
+    if count is None:
+        return participation.kind in ("schedule", "trace")
+    # the labels are not there yet; whether p_i is known does not depend on them
+    world = World(seed=0, num_clients=count, label_counts=lambda: np.ones((count, 2), np.int64), folder=folder)
+    if any(True for _ in participation.problems_in(world)):
+        return False
+    return participation.process(world).probabilities is None
+
+
+def compared_strategies_fit(compare: Any, data: Any, participation: Any, folder: str) -> Found:
+    """Every strategy under `compare:` meets the same conditions as the one under `strategy:`."""
+    for number, strategy in enumerate(compare or ()):
+        found = (
+            *listed_probabilities_fit(data, strategy),
+            *known_probabilities_are_known(data, participation, strategy, folder),
+        )
+        yield from ((("compare", str(number), *path[1:]), message) for path, message in found)
+
+
+def nodes_hold_clients(data: Any, engine: Any) -> Found:
+    """There are no more nodes than clients."""
+    if engine.nodes is not None and data.num_clients is not None and engine.nodes > data.num_clients:
+        yield ("engine", "nodes"), f"a node holds at least one client: at most {data.num_clients}, got {engine.nodes}"
+
+
+def hosts_run_nodes(data: Any, engine: Any) -> Found:
+    """There are no more hosts than nodes, also where the number of nodes is the default."""
+    hosts = getattr(engine, "hosts", None)
+    if isinstance(hosts, int) and engine.nodes is None and data.num_clients is not None:
+        nodes = min(DEFAULT_NODES, data.num_clients)
+        if hosts > nodes:
+            text = f"a host runs at least one node: nodes is {nodes} by default, got {hosts} hosts; give nodes too"
+            yield ("engine", "hosts"), text
+
+
+def flower_has_a_server_model(engine: Any, strategy: Any) -> Found:
+    """Flower's own engine has no channel between nodes."""
+    if engine.kind == "flower" and strategy.name == "gossip":
+        text = "Flower's engine sends models to the server only, gossip sends them between nodes; use serial or ray"
+        yield ("engine", "kind"), text
+
+
 CHECKS: tuple[Check, ...] = (
     data_files,
     quadratic_needs_point,
@@ -86,4 +143,9 @@ CHECKS: tuple[Check, ...] = (
     starts_are_for_gossip,
     participation_fits_population,
     listed_probabilities_fit,
+    known_probabilities_are_known,
+    compared_strategies_fit,
+    nodes_hold_clients,
+    hosts_run_nodes,
+    flower_has_a_server_model,
 )

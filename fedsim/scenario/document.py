@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from fedsim.core import Problem
-from fedsim.scenario.nodes import Entry, Items, Keys, Node, Place, Scalar, Source, plain
+from fedsim.scenario.nodes import Broken, Entry, Items, Keys, Node, Place, Scalar, Source, plain
 from fedsim.scenario.scalars import resolve
 from fedsim.scenario.words import show
 
@@ -86,6 +86,7 @@ class _Open:
     anchor: str | None
     nodes: list[Node] = field(default_factory=list)
     size: int = 1
+    broken: bool = False
 
 
 class _Composer:
@@ -153,35 +154,39 @@ class _Composer:
         unquoted = event.style is None or event.style == ""
         if event.tag is None or event.tag == "!":
             return Scalar(resolve(event.value) if unquoted and event.tag is None else event.value, place)
-        self._check_tag(event)
+        if not self._is_plain(event):
+            return Scalar(Broken(), place)
         if event.tag.endswith(":str"):
             return Scalar(event.value, place)
         value = resolve(event.value)
         return Scalar(float(value) if event.tag.endswith(":float") and isinstance(value, int) else value, place)
 
-    def _check_tag(self, event: Any) -> None:
-        if event.tag not in (None, "!", *_PLAIN_TAGS):
-            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-            self._report(self._at(event), f"the tag {tag} is not allowed; a scenario holds plain values", self._path())
+    def _is_plain(self, event: Any) -> bool:
+        if event.tag in (None, "!") or event.tag in _PLAIN_TAGS:
+            return True
+        tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+        self._report(self._at(event), f"the tag {tag} is not allowed; a scenario holds plain values", self._path())
+        return False
 
     def _start(self, event: Any) -> None:
-        self._check_tag(event)
+        place = self._at(event)
         if len(self.open) >= MAX_DEPTH:
-            self._stop(self._at(event), f"values are nested more than {MAX_DEPTH} deep")
+            self._stop(place, f"values are nested more than {MAX_DEPTH} deep")
         if event.anchor:
             self.anchors[event.anchor] = None
-        self.open.append(_Open(isinstance(event, yaml.MappingStartEvent), self._at(event), event.anchor))
+        mapping = isinstance(event, yaml.MappingStartEvent)
+        self.open.append(_Open(mapping, place, event.anchor, broken=not self._is_plain(event)))
 
     def _alias(self, event: Any) -> None:
         place = self._at(event)
         if event.anchor not in self.anchors:
             self._report(place, f"*{event.anchor} names no anchor; write &{event.anchor} before it", self._path())
-            self._add(Scalar(None, place), 1, None)
+            self._add(Scalar(Broken(), place), 1, None)
             return
         found = self.anchors[event.anchor]
         if found is None:
             self._report(place, f"*{event.anchor} would contain itself", self._path())
-            self._add(Scalar(None, place), 1, None)
+            self._add(Scalar(Broken(), place), 1, None)
         else:
             self._add(found[0], found[1], None)
 
@@ -201,6 +206,8 @@ class _Composer:
             self._stop(level.place, f"aliases repeat more than {MAX_REPEATED:,} values here")
 
     def _close(self, done: _Open) -> Node:
+        if done.broken:
+            return Scalar(Broken(), done.place)
         if not done.mapping:
             return Items(tuple(done.nodes), done.place)
         entries: dict[str, Entry] = {}

@@ -17,7 +17,7 @@ from fedsim.scenario import document
 from fedsim.scenario.check import INVALID, Report, read_keys
 from fedsim.scenario.crosschecks import cross_problems
 from fedsim.scenario.merge import overlay, spread
-from fedsim.scenario.nodes import Entry, Items, Keys, Node, Place, Scalar, Source, nearest, plain
+from fedsim.scenario.nodes import Broken, Entry, Items, Keys, Node, Place, Scalar, Source, nearest, plain
 from fedsim.scenario.scenario import Origin, Scenario
 from fedsim.scenario.sections import Ray
 from fedsim.scenario.shape import keys_of
@@ -274,7 +274,7 @@ def _node(value: Any, path: tuple[str, ...], report: Report) -> Node:
         return Items(tuple(_node(inner, (*path, str(k)), report) for k, inner in enumerate(value)), place)
     else:
         report.add(place, path, f"a scenario holds text, numbers, lists and mappings; got {type(value).__name__}")
-    return Scalar(None, place)
+    return Scalar(Broken(), place)
 
 
 def _finish(raw: _Raw) -> Scenario:
@@ -293,10 +293,10 @@ def _finish(raw: _Raw) -> Scenario:
     folder = sound.get("folder", ".") if "folder" in values else raw.folder
     sound["folder"] = os.path.normpath(os.path.join(raw.folder, folder))
     for path, message in cross_problems(sound):
-        report.add(nearest(raw.tree, path), path, message)
+        report.add(nearest(raw.tree, path).place, path, message)
     for path, message in _sweep_problems(sound.get("sweep")):
-        report.add(nearest(raw.tree, path), path, message)
-    problems = _distinct(report.problems, raw)
+        report.add(nearest(raw.tree, path).place, path, message)
+    problems = _in_order(report.problems, raw.file)
     if problems:
         raise ScenarioError(problems)
     return _resolved(Scenario(**sound, origin=Origin(file=raw.file, tree=raw.tree)))
@@ -321,13 +321,7 @@ def _sweep_problems(sweep: Mapping[str, Any] | None) -> Iterator[tuple[tuple[str
             yield ("sweep", key), f"{show(key)} starts with no section of a scenario{did_you_mean(first, known)}"
 
 
-def _distinct(problems: Sequence[Problem], raw: _Raw) -> list[Problem]:
-    """Return the problems in file order, once each; a place whose text is wrong already is not judged again."""
-    broken = {(p.file, p.line, p.column) for p in raw.problems}
-    found = [
-        p
-        for k, p in enumerate(problems)
-        if k < len(raw.problems) or (p.file, p.line, p.column) not in broken or p.line == 1
-    ]
-    files = {raw.file: 0, "--set": 2}
-    return sorted(dict.fromkeys(found), key=lambda p: (files.get(p.file, 1), p.line, p.column))
+def _in_order(problems: Sequence[Problem], file: str) -> list[Problem]:
+    """Return the problems once each: the file's own by line, then its base's, then the options'."""
+    rank = {file: 0, "--set": 2}
+    return sorted(dict.fromkeys(problems), key=lambda p: (rank.get(p.file, 1), p.line, p.column))

@@ -19,6 +19,12 @@ class Place:
     source: Source = "file"
 
 
+class Broken(str):
+    """Stands for a value whose text is wrong and was reported already: it is not judged again."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Scalar:
     """Text, a number, true, false or null."""
@@ -63,21 +69,26 @@ def plain(node: Node) -> Any:
     return {key: plain(entry.node) for key, entry in node.entries.items()}
 
 
-def nearest(node: Node, path: Sequence[str]) -> Place:
-    """Return the place of the value at `path`, or of the nearest thing above it that is written down.
+def nearest(node: Node, path: Sequence[str]) -> Node:
+    """Return the value at `path`, or the nearest thing above it that is written down.
 
     >>> tree = Keys({"a": Entry(Place("f", 1, 1), Scalar(3, Place("f", 1, 4)))}, Place("f"))
-    >>> nearest(tree, ["a"]).column, nearest(tree, ["a", "b"]).column, nearest(tree, ["c"]).column
-    (4, 4, 1)
+    >>> [nearest(tree, path).place.column for path in (["a"], ["a", "b"], ["c"])]
+    [4, 4, 1]
     """
     for name in path:
         if isinstance(node, Keys) and name in node.entries:
             node = node.entries[name].node
-        elif isinstance(node, Items) and name.isdigit() and int(name) < len(node.items):
+        elif isinstance(node, Items) and name.isdecimal() and int(name) < len(node.items):
             node = node.items[int(name)]
         else:
             break
-    return node.place
+    return node
+
+
+def is_broken(node: Node) -> bool:
+    """Return whether a value was reported as unreadable."""
+    return isinstance(node, Scalar) and isinstance(node.value, Broken)
 
 
 def leaves(node: Node, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Node]]:
