@@ -37,7 +37,7 @@ class Experiment:
     @property
     def num_nodes(self) -> int:
         """Flower nodes: a constant of the scenario, at most one per client."""
-        return min(self.scenario.engine.nodes or 4, self.population.num_clients)
+        return self.scenario.nodes_for(self.population.num_clients)
 
     @cached_property
     def trainer(self) -> Trainer:

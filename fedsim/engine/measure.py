@@ -78,9 +78,7 @@ def round_values(
     if clients:
         values["train_loss"] = counted["loss"] / clients
         if outcome.cohort_sum is not None:
-            values["update_variance"] = update_variance(
-                clients, counted["delta_square"], outcome.cohort_sum / clients
-            )
+            values["update_variance"] = update_variance(clients, counted["delta_square"], outcome.cohort_sum / clients)
     values |= traffic(outcome, len(params), num_sums)
     if rule.remembers:
         ages = ledger.ages(outcome.cohort.round)

@@ -21,15 +21,15 @@ from fedsim.engine.loop import Loop, Progress
 from fedsim.engine.measure import Ledger
 from fedsim.engine.reported import reported
 from fedsim.engine.stopping import Signals, Stopped
+from fedsim.engine.versions import versions
 from fedsim.metrics import RunEnded, RunStarted, columns, new_run_id
 from fedsim.metrics.recorder import Recorder
 from fedsim.metrics.rounds_csv import RoundsCsv
 from fedsim.metrics.sinks.base import Sink
-from fedsim.metrics.sinks.database import Database
+from fedsim.metrics.sinks.database import SPOOL, Database
 from fedsim.metrics.summary import peak_rss_bytes, write_summary
 from fedsim.participation import ScheduleHash
 from fedsim.scenario import Scenario, dump, scenario_hash, slug
-from fedsim.scenario.versions import versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,9 +61,9 @@ class Run:
     @cached_property
     def rounds(self) -> pd.DataFrame:
         """The run's metrics, one row per round and metric."""
-        from fedsim.metrics.frames import load_run
+        from fedsim.metrics.frames import load
 
-        return load_run(self.folder)
+        return load(self.store, runs=[self.id])
 
 
 def execute(
@@ -107,11 +107,12 @@ class _Session:
         self.store = self.scenario.metrics.store or str(folder.path.absolute().parent / "fedsim.db")
         self.loop: Loop | None = None
         self.startup_s = 0.0
+        self.peak = 0
         self.place: dict[str, Any] = {}
 
     def run(self) -> Run:
         (self.folder.path / SCENARIO).write_text(self._scenario_text())
-        recorder = Recorder([Database(self.store, self.folder.path / "spool.jsonl"), *self.sinks, *self._chosen()])
+        recorder = Recorder([Database(self.store, self.folder.path / SPOOL), *self.sinks, *self._chosen()])
         status, error = "failed", None
         recorder.emit(self._started())
         try:
@@ -154,7 +155,10 @@ class _Session:
                 signals=self.signals,
                 overlap=overlap,
             )
-            self.loop.train(self.scenario.rounds)
+            try:
+                self.loop.train(self.scenario.rounds)
+            finally:
+                self.peak = peak_rss_bytes()  # while the hosts still live
             return self.loop.status
 
     def _chosen(self) -> list[Sink]:
@@ -196,7 +200,7 @@ class _Session:
             "params_sha256": params_sha256(loop.progress.server.params) if loop else None,
             "final": loop.final if loop else {},
             "timing": timing(loop.seconds if loop else {}, self.startup_s),
-            "peak_rss_bytes": peak_rss_bytes(),
+            "peak_rss_bytes": max(self.peak, peak_rss_bytes()),
             "engine": self.place,
             "machine": numerics.pin(),
             "versions": versions(),
@@ -249,7 +253,8 @@ def open_grid(experiment: Experiment, folder: RunFolder) -> Iterator[NodeGrid]:
         return
     from fedsim.engine.ray_session import session
 
-    hosts = min(engine.hosts or 2, experiment.num_nodes)
+    asked = experiment.scenario.hosts_for(experiment.population.num_clients)
+    hosts = experiment.num_nodes if asked == "auto" else min(asked, experiment.num_nodes)
     device = "cuda" if engine.gpus_per_host > 0 else "cpu"
     with session(engine.address, hosts, engine.gpus_per_host * hosts, folder.path / "ray.log"):
         from fedsim.engine.ray_grid import RayGrid
