@@ -57,5 +57,5 @@ class ClientData(Protocol):
         A position beyond a client's count is allowed and yields some valid row: the caller masks it.
         """
 
-    def label_counts(self) -> npt.NDArray[np.int64]:
-        """Return how many examples of each label each client holds, shape (N, C)."""
+    def label_counts(self, clients: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.int64]:
+        """Return how many examples of each label each client holds, shape (N, C); of some `clients` only, if given."""

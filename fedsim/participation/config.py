@@ -18,6 +18,9 @@ from fedsim.core.tagged import Tagged
 class Participation(ABC):
     """The options of one kind of process. Concrete classes carry `kind: Literal["..."]`, the word in the scenario."""
 
+    kind: str
+    """The word that chooses this kind of process."""
+
     @abstractmethod
     def process(self, world: World) -> Process:
         """Return the process in a world; raises ScenarioError when the two do not fit."""
