@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,8 +13,10 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fedsim.core import ScenarioError
-from fedsim.data.partition import IID, Partition
+from fedsim.data.partition import IID, Partition, least_examples
 from fedsim.data.partitioned import Partitioned, hold_out, pool
+
+_IMAGES = 1797
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,13 @@ class Digits:
         """N."""
         return self.clients
 
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) when there are more clients than images for them."""
+        train = _IMAGES - int(_IMAGES * self.test_fraction)
+        needed = self.clients * least_examples(self.partition)
+        if needed > train:
+            yield "clients", f"{self.clients} clients need {needed} training images, and there are {train}"
+
     def load(self, seed: int, folder: str = ".") -> Partitioned:
         """Read the images out of the installed scikit-learn, without importing it (that takes seconds)."""
         with gzip.open(_bundled_file(), "rt") as lines:
@@ -54,6 +64,6 @@ def _bundled_file() -> Path:
         if found.is_file():
             return found
     raise ScenarioError(
-        "data.dataset: digits reads the file datasets/data/digits.csv.gz of the installed package scikit-learn, "
+        "data.dataset: digits reads datasets/data/digits.csv.gz of the package scikit-learn, "
         "which is not there: pip install scikit-learn"
     )

@@ -135,6 +135,13 @@ def partitions() -> dict[str, type]:
     return Tagged("kind").members(Iid | Dirichlet | Shards | Quantity | Natural)
 
 
+def least_examples(partition: Iid | Dirichlet | Shards | Quantity | Natural) -> int:
+    """Return how many examples each client is sure to have: what N clients need is N times that."""
+    if isinstance(partition, Dirichlet | Quantity):
+        return partition.min_examples
+    return partition.per_client if isinstance(partition, Shards) else 1
+
+
 def group(owners: Ints, clients: int) -> tuple[Ints, Ints]:
     """Return (order, offsets): example indices sorted by owner, and where each client's begin, shape (N + 1,).
 
