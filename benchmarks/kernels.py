@@ -10,6 +10,7 @@ import argparse
 from dataclasses import dataclass, replace
 from statistics import median
 from time import perf_counter
+from typing import Literal
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class Workload:
     cohort: int
     examples: int
     work: LocalWork
-    lanes: tuple[int | str, ...]
+    lanes: tuple[int | Literal["auto"], ...]
 
 
 WORKLOADS = {
@@ -74,8 +75,8 @@ def measure(workload: Workload, seconds: float) -> dict[str, float]:
         cohort = np.sort(stream.choice(workload.clients, workload.cohort, replace=False))
         for name, one in trainers.items():
             began = perf_counter()
-            for lane in one.lanes(params, cohort, round):
-                assert np.isfinite(lane.losses).all()
+            for result in one.lanes(params, cohort, round):
+                assert np.isfinite(result.losses).all()
             rates[name].append(len(cohort) / (perf_counter() - began))
     return {name: median(rate[1:]) for name, rate in rates.items()}
 

@@ -26,6 +26,7 @@ from fedsim.models.starting import initial
 
 _LANE_BYTES = {"cpu": 1 << 20, "cuda": 8 << 30}
 """What a lane of `auto` may occupy: about a core's cache, or a part of a GPU's memory. Constants, never measured."""
+_GROUP_BYTES = 1 << 22
 _LONGEST = 4096
 """Clients in a lane of `auto` at most: beyond, nothing is gained."""
 
@@ -92,6 +93,8 @@ class Trainer:
         self.layout: Layout = layout(module)
         self.plan = plan(config, work, self.layout, data.input_shape, device)
         self._kernel = self._make(module)
+        # the plain loop hands over a group of clients at a time, as many as a few megabytes of deltas
+        self._group = max(self.plan.lane, _fit(_GROUP_BYTES, 4 * self.layout.size) if self.plan.lane == 1 else 1)
 
     def _make(self, module: torch.nn.Module) -> Kernel:
         if isinstance(self._data, QuadraticData):
@@ -132,8 +135,8 @@ class Trainer:
         ------
         CapacityError : a lane does not fit on the GPU.
         """
-        for first in range(0, len(clients), self.plan.lane):
-            lane = slice(first, first + self.plan.lane)
+        for first in range(0, len(clients), self._group):
+            lane = slice(first, first + self._group)
             starts = params if params.ndim == 1 else params[lane]
             speeds = None if velocity is None else velocity[lane]
             try:

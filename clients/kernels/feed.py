@@ -28,7 +28,8 @@ class Step:
     ----------
     x : (A, B, *input_shape) features.
     y : (A, B) labels.
-    scale : (A, B) float32, 1/size for the examples of a batch of that size, 0 for the rows that only fill up.
+    scale : (A, B) float32, 1/size for the examples of a batch of that size, 0 for the rows that only fill up; or
+        (1, B) when it is the same for all.
     """
 
     x: Tensor
@@ -38,7 +39,7 @@ class Step:
 
 def steps(data: ClientData, clients: Ids, batches: Batches, device: torch.device) -> Iterator[Step]:
     """Yield the steps of a lane whose clients are sorted by their number of steps, most first."""
-    active = np.count_nonzero(batches.sizes, axis=0)
+    active = np.count_nonzero(batches.sizes, axis=0) * (len(clients) if batches.alike else 1)
     total = np.count_nonzero(active)
     if not total:
         return
@@ -54,6 +55,25 @@ def steps(data: ClientData, clients: Ids, batches: Batches, device: torch.device
         for k in range(count):
             rows, columns = slice(0, int(active[first + k])), slice(k * broad, k * broad + int(width[first + k]))
             yield Step(x[rows, columns], y[rows, columns], scale[rows, columns])
+
+
+def alone(
+    data: ClientData, client: Ids, batches: Batches, place: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches (x (B, *input_shape), y (B,)) of one client (1,), whose row in `batches` is `place`.
+
+    Each is an allocation of its own, so that its alignment does not depend on the clients before it.
+    """
+    sizes = [int(size) for size in batches.sizes[0 if batches.alike else place] if size]
+    broad = batches.positions.shape[2]
+    chunk = max(1, _GATHER_BYTES // max(1, broad * prod(data.input_shape) * 4))
+    for first in range(0, len(sizes), chunk):
+        here = sizes[first : first + chunk]
+        positions = batches.positions[place, first : first + len(here)]
+        examples = data.rows(client, positions.reshape(1, -1))
+        for k, size in enumerate(here):
+            rows = slice(k * broad, k * broad + size)
+            yield fresh(examples.x[0, rows], device), fresh(examples.y[0, rows], device)
 
 
 def _scale(sizes: npt.NDArray[np.int64], broad: int) -> npt.NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -86,18 +87,16 @@ class LaneKernel:
         """Train the clients of one lane; see `Kernel.train`."""
         batches = draw(self._work, self._seed, round, clients, self._counts[clients])
         steps = batches.steps
-        order = np.argsort(-steps, kind="stable")
-        straight = bool((order[1:] > order[:-1]).all())
+        order = None if (steps[1:] <= steps[:-1]).all() else np.argsort(-steps, kind="stable")
         sgd = Sgd.of(self._work, round)
-        inside = batches if straight else Batches(batches.positions[order], batches.sizes[order])
-        with torch.no_grad():
-            stacked = self._load(params, velocity, order, bool(sgd.momentum))
+        with torch.inference_mode():
+            stacked = self._load(params, velocity, len(clients), order, bool(sgd.momentum))
             losses = torch.zeros(len(clients), dtype=torch.float64, device=self._device)
-            for batch in feed.steps(self._data, clients[order], inside, self._device):
+            for batch in self._steps(clients, batches, order):
                 count = len(batch.x)
-                losses[:count] += self._stepper.step(stacked.first(count), batch, sgd)
+                losses[:count].add_(self._stepper.step(stacked.first(count), batch, sgd))
             deltas, moved = self._take(stacked)
-        back = slice(None) if straight else np.argsort(order)
+        back = slice(None) if order is None else np.argsort(order)
         return LaneResult(
             clients=clients,
             deltas=deltas[back],
@@ -107,21 +106,34 @@ class LaneKernel:
             velocity=None if moved is None else moved[back],
         )
 
+    def _steps(self, clients: Ids, batches: Batches, order: Ids | None) -> Iterator[feed.Step]:
+        if order is None:
+            return feed.steps(self._data, clients, batches, self._device)
+        return feed.steps(self._data, clients[order], batches.at(order), self._device)
+
     def _load(
-        self, params: Parameters, velocity: npt.NDArray[np.float32] | None, order: Ids, momentum: bool
+        self,
+        params: Parameters,
+        velocity: npt.NDArray[np.float32] | None,
+        count: int,
+        order: Ids | None,
+        momentum: bool,
     ) -> Stacked:
-        """Stack the parameters of the lane's clients, in the lane's order, into the buffers that are kept."""
-        flat = fresh(params[None] if params.ndim == 1 else params[order], self._device)
-        speeds = fresh(velocity[order], self._device) if momentum and velocity is not None else None
+        """Stack the parameters of `count` clients, in the lane's order, into the buffers that are kept."""
+        flat = self._sorted(params[None] if params.ndim == 1 else params, order)
+        speeds = None if velocity is None or not momentum else self._sorted(velocity, order)
         starts, weights, moving = [], [], []
-        for k, (first, shape) in enumerate(zip(self._layout.offsets, self._layout.shapes, strict=False)):
-            here = slice(first, first + self._layout.sizes[k])
-            starts.append(flat[:, here].unflatten(1, shape))
-            weights.append(self._weights[k].rows(len(order)).copy_(flat[:, here]).unflatten(1, shape))
+        for k, (first, size) in enumerate(zip(self._layout.offsets, self._layout.sizes, strict=False)):
+            here, shape = slice(first, first + size), self._layout.shapes[k]
+            starts.append(flat[:, here].view(-1, *shape))
+            weights.append(self._weights[k].rows(count).copy_(flat[:, here]).view(-1, *shape))
             if momentum:
-                buffer = self._velocity[k].rows(len(order))
-                moving.append((buffer.zero_() if speeds is None else buffer.copy_(speeds[:, here])).unflatten(1, shape))
+                buffer = self._velocity[k].rows(count)
+                moving.append((buffer.zero_() if speeds is None else buffer.copy_(speeds[:, here])).view(-1, *shape))
         return Stacked(tuple(weights), tuple(starts), tuple(moving))
+
+    def _sorted(self, rows: npt.NDArray[np.float32], order: Ids | None) -> Tensor:
+        return fresh(rows if order is None or len(rows) == 1 else rows[order], self._device)
 
     def _take(self, stacked: Stacked) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
         """Return deltas (C, d) and momentum (C, d) or None, in the lane's order, on the host."""

@@ -53,12 +53,11 @@ class SequentialKernel:
         for place in range(len(clients)):
             if params.ndim > 1:
                 starts = self._split(fresh(params[place], self._device))
-            own = slice(place, place + 1)
-            work = Batches(batches.positions[own, : steps[place]], batches.sizes[own, : steps[place]])
             speeds = None if moving is None else self._cut(moving[place])
-            losses[place] = self._train_one(starts, clients[own], work, sgd, speeds)
-            for weight, start, delta in zip(self._weights, starts, self._cut(deltas[place]), strict=True):
-                torch.sub(weight.detach(), start, out=delta)
+            losses[place] = self._train_one(starts, clients, batches, place, sgd, speeds)
+            with torch.no_grad():
+                for weight, start, delta in zip(self._weights, starts, self._cut(deltas[place]), strict=True):
+                    torch.sub(weight, start, out=delta)
         return LaneResult(
             clients=clients,
             deltas=deltas.cpu().numpy(),
@@ -69,15 +68,21 @@ class SequentialKernel:
         )
 
     def _train_one(
-        self, starts: list[Tensor], client: Ids, batches: Batches, sgd: Sgd, speeds: list[Tensor] | None
+        self,
+        starts: list[Tensor],
+        clients: Ids,
+        batches: Batches,
+        place: int,
+        sgd: Sgd,
+        speeds: list[Tensor] | None,
     ) -> Tensor:
-        """Train one client (1,) from `starts`, leaving its parameters in the module; return the sum of its losses."""
+        """Train the client at `place`, leaving its parameters in the module; return the sum of its steps' losses."""
         with torch.no_grad():
             for weight, start in zip(self._weights, starts, strict=True):
                 weight.copy_(start)
         total = torch.zeros((), dtype=torch.float64, device=self._device)
-        for step in feed.steps(self._data, client, batches, self._device):
-            loss = cross_entropy(self._module(step.x[0]), step.y[0])
+        for x, y in feed.alone(self._data, clients[place : place + 1], batches, place, self._device):
+            loss = cross_entropy(self._module(x), y)
             gradients = torch.autograd.grad(loss, self._weights)
             with torch.no_grad():
                 total += loss

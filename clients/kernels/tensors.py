@@ -18,9 +18,11 @@ def fresh(array: npt.NDArray[Any], device: torch.device) -> Tensor:
     Matrix products depend on the alignment of their operands, and an array out of a message may lie anywhere (and be
     read-only): torch's own allocations are aligned. To a GPU the copy goes through pinned memory, without waiting.
     """
+    if device.type == "cpu" and array.flags.carray:
+        return torch.from_numpy(array).clone()
     host = torch.empty(array.shape, dtype=_DTYPES[array.dtype], pin_memory=device.type == "cuda")
     np.copyto(host.numpy(), array)
-    return host.to(device, non_blocking=True) if device.type == "cuda" else host
+    return host.to(device, non_blocking=True)
 
 
 class Buffer:

@@ -30,7 +30,7 @@ class VmapStepper:
     def step(self, stacked: Stacked, batch: Step, sgd: Sgd) -> Tensor:
         """Take one step; see `Stepper.step`."""
         parameters = dict(zip(self._names, stacked.weights, strict=True))
-        gradients, losses = self._gradient(parameters, batch.x, batch.y, batch.scale)
+        gradients, losses = self._gradient(parameters, batch.x, batch.y, batch.scale.expand(len(batch.x), -1))
         stacked.apply(sgd, tuple(gradients[name] for name in self._names))
         mean: Tensor = losses
         return mean
