@@ -52,8 +52,9 @@ def draw(summary: Summary, title: str, subtitle: str) -> bytes:
         bottom=0.095,
     )
     above, below, whole = (figure.add_subplot(place) for place in (grid[0, 0], grid[1, 0], grid[1, 1]))
-    figure.text(0.075, 0.945, title, fontsize=14, fontweight="bold", color=_INK)
-    figure.text(0.075, 0.9, subtitle, fontsize=9.5, color=_FAINT)
+    shown = title if len(title) <= 70 else f"{title[:69]}…"
+    figure.text(0.075, 0.945, shown, fontsize=14, fontweight="bold", color=_INK, parse_math=False)
+    figure.text(0.075, 0.9, subtitle, fontsize=9.5, color=_FAINT, parse_math=False)
 
     colours = _colours(shares.shape[1])
     _draw_sizes(above, sizes, edges)

@@ -59,6 +59,11 @@ def test_a_picture_is_the_same_every_time() -> None:
     assert draw(summary, "name", "what") == draw(summary, "name", "what")
 
 
+@pytest.mark.parametrize("title", ["costs $5 and $x_{", "n" * 200], ids=["dollars", "long"])
+def test_any_name_may_be_the_title(title: str) -> None:
+    assert draw(summary_of([[4, 0], [1, 1]]), title, "what").startswith(PNG)
+
+
 def test_names_in_the_legend_keep_their_distance_and_stay_inside() -> None:
     heights = _apart(np.array([0.1, 0.11, 0.5, 0.97, 0.98]), 0.05)
     assert np.diff(heights).min() >= 0.05 - 1e-12
