@@ -6,6 +6,7 @@ import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from clients.training import Trainer
 from fedsim.core import CapacityError, Failure, Reply, Task
 from fedsim.core.contracts import Ids, Parameters, Vector
 
-Faults = Callable[[int, Ids], Mapping[str, npt.NDArray[np.bool_]]]
+Faults = Callable[[int, Ids], Mapping[Any, npt.NDArray[np.bool_]]]
 """Injected events of a round: kind -> who is struck; crash and message_loss deliver nothing, nan a poisoned delta."""
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,11 @@ from clients import numerics
 from clients.evaluation import Evaluator
 from clients.training import Trainer
 from fedsim.core import ClientData, Population, Process, Rule, ScenarioError, World
-from fedsim.core.contracts import Ids, Vector
+from fedsim.core.contracts import Vector
+from fedsim.engine.environment import Environment, local_steps
 from fedsim.engine.host import HostPlan
+from fedsim.participation.clock import Clock
+from fedsim.participation.devices import environment
 from fedsim.scenario import Scenario
 from strategies.flower.adapter import RuleStrategy
 
@@ -27,6 +29,7 @@ class Experiment:
     data: ClientData
     process: Process
     population: Population
+    clock: Clock | None = None
 
     @property
     def rule(self) -> Rule:
@@ -50,12 +53,17 @@ class Experiment:
         """What judges the global model."""
         return Evaluator(self.scenario.model, self.data, self.population.weights)
 
-    def strategy(self, choose: Callable[[int], Ids] | None = None) -> RuleStrategy:
+    def environment(self) -> Environment:
+        """Return the world as the server meets it."""
+        steps = local_steps(self.scenario.client, self.data)
+        return Environment(self.process, self.clock, steps, 4 * self.trainer.layout.size)
+
+    def strategy(self, environment: Environment) -> RuleStrategy:
         """Return the rule as a Flower strategy over this population."""
         return RuleStrategy(
             self.rule,
             self.population,
-            choose or self.process.cohort,
+            environment.present,
             self.num_nodes,
             coarse=self.rule.remembers and self.scenario.memory.dtype != "float32",
         )
@@ -69,6 +77,7 @@ class Experiment:
             device=device,
             memory=self.scenario.memory.dtype if self.rule.remembers else None,
             memory_folder=memory_folder,
+            faults=None if self.scenario.faults is None else partial(self.scenario.faults.events, self.scenario.seed),
         )
 
     def node_costs(self) -> dict[int, float]:
@@ -96,14 +105,13 @@ def build(scenario: Scenario) -> Experiment:
     """
     data = scenario.data.load(scenario.seed, scenario.folder)
     world = World(scenario.seed, data.num_clients, data.label_counts, scenario.folder)
-    process = scenario.participation.process(world)
+    process, clock = environment(scenario.participation, scenario.devices, world)
     rule: Rule = scenario.strategy
-    population = Population(
-        data.num_examples, objective_weights(rule.weights, data.num_examples), process.probabilities
-    )
+    known = None if clock is not None and clock.selects else process.probabilities
+    population = Population(data.num_examples, objective_weights(rule.weights, data.num_examples), known)
     if rule.needs_probabilities() and population.probabilities is None:
         raise ScenarioError(
             "strategy.probabilities: 'known' needs a process that knows its own p_i, which this one does not; "
             "give a list of probabilities or 'estimated'"
         )
-    return Experiment(scenario, data, process, population)
+    return Experiment(scenario, data, process, population, clock)

@@ -12,6 +12,7 @@ from flwr.app import ConfigRecord, Message
 
 from fedsim.core import ClientError, Failure, NonFiniteError
 from fedsim.core.contracts import Parameters
+from fedsim.engine.environment import Environment
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.grid import NodeGrid
 from fedsim.engine.measure import Ledger, round_values
@@ -43,6 +44,7 @@ class Loop:
     """
 
     experiment: Experiment
+    environment: Environment
     strategy: RuleStrategy
     grid: NodeGrid
     run: str
@@ -108,10 +110,10 @@ class Loop:
         server = self.strategy.state
         assert server is not None
         rule, population = self.experiment.rule, self.experiment.population
-        ledger = self.progress.ledger.after(rule, outcome)
+        ledger = self.progress.ledger.after(rule, outcome, self.environment)
         self.progress = Progress(round, server, ledger)
-        self.schedule.update(outcome.invited.clients)
-        values = round_values(outcome, ledger, rule, population, server.params, self.strategy.num_sums)
+        self.schedule.update(self.environment.scheduled)
+        values = round_values(outcome, ledger, self.environment, rule, population, server.params)
         values |= self._phases(outcome)
         self._settle(wait=False)
         finite = bool(np.isfinite(server.params).all())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fedsim.core import Population, Rule
 from fedsim.core.contracts import Parameters, Vector
+from fedsim.engine.environment import Environment
 from fedsim.metrics.statistics import total, update_variance
 from strategies.flower.adapter import Outcome
 from strategies.intervals import Intervals
@@ -19,21 +20,24 @@ CRASHES = ("raised", "non-finite", "shape", "timeout", "crash", "host")
 
 @dataclass(frozen=True)
 class Ledger:
-    """What accumulates over a run, per client: last round seen (0: never) and the weight its vectors have had.
+    """What accumulates over a run: per client the last round seen (0: never) and the weight its vectors have had.
 
     `effective` adds up the coefficients with which client i's deltas entered updates, fresh and remembered, also
-    inside a running mean: which objective did this run optimise?
+    inside a running mean: which objective did this run optimise? `virtual_s` and `traffic_bytes` are the simulated
+    time and the bytes between server and clients so far.
     """
 
     last_seen: npt.NDArray[np.int64]
     effective: Vector
+    virtual_s: float = 0.0
+    traffic_bytes: float = 0.0
 
     @staticmethod
     def start(num_clients: int) -> Ledger:
         """Return the ledger before round 1."""
         return Ledger(np.zeros(num_clients, np.int64), np.zeros(num_clients))
 
-    def after(self, rule: Rule, outcome: Outcome) -> Ledger:
+    def after(self, rule: Rule, outcome: Outcome, environment: Environment) -> Ledger:
         """Return the ledger after one more round."""
         cohort = outcome.cohort
         used = rule.combination(outcome.before, cohort)
@@ -43,7 +47,12 @@ class Ledger:
         effective[cohort.clients] += used.fresh
         last_seen = self.last_seen.copy()
         last_seen[cohort.clients] = cohort.round
-        return replace(self, last_seen=last_seen, effective=effective)
+        return Ledger(
+            last_seen,
+            effective,
+            self.virtual_s + (environment.arrivals.seconds if environment.arrivals else 0.0),
+            self.traffic_bytes + sum(traffic(outcome, environment).values()),
+        )
 
     def ages(self, round: int) -> npt.NDArray[np.int64]:
         """Return the ages of the memories that exist: rounds since each was written."""
@@ -59,7 +68,7 @@ class Ledger:
 
 
 def round_values(
-    outcome: Outcome, ledger: Ledger, rule: Rule, population: Population, params: Parameters, num_sums: int
+    outcome: Outcome, ledger: Ledger, environment: Environment, rule: Rule, population: Population, params: Parameters
 ) -> dict[str, float]:
     """Return the metrics of one training round."""
     counted = total(reply.statistics for reply in outcome.replies)
@@ -68,7 +77,7 @@ def round_values(
     values = {
         "cohort_size": float(len(outcome.cohort)),
         "empty_round": float(len(outcome.cohort) == 0),
-        "num_invited": float(len(outcome.invited)),
+        "num_invited": float(len(environment.scheduled)),
         "num_crashed": float(crashed),
         "num_lost": float(len(outcome.failures) - crashed),
         "params_norm": float(np.linalg.norm(params.astype(np.float64))),
@@ -79,7 +88,13 @@ def round_values(
         values["train_loss"] = counted["loss"] / clients
         if outcome.cohort_sum is not None:
             values["update_variance"] = update_variance(clients, counted["delta_square"], outcome.cohort_sum / clients)
-    values |= traffic(outcome, len(params), num_sums)
+    values |= traffic(outcome, environment)
+    values["messages"] = 2.0 * len(outcome.replies)
+    values["wire_bytes"] = float(sum(reply.nbytes for reply in outcome.replies) + len(outcome.replies) * params.nbytes)
+    if environment.arrivals is not None:
+        values["num_late"] = float(len(environment.arrivals.late))
+        values["num_surplus"] = float(len(environment.arrivals.surplus))
+        values["virtual_s"] = ledger.virtual_s
     if rule.remembers:
         ages = ledger.ages(outcome.cohort.round)
         values["memory_age_mean"] = float(ages.mean()) if len(ages) else 0.0
@@ -88,14 +103,11 @@ def round_values(
     return values
 
 
-def traffic(outcome: Outcome, size: int, num_sums: int) -> dict[str, float]:
-    """Return bytes and messages of a round, one message a node each way: a function of the scenario alone."""
-    messages = len(outcome.replies)
-    per_client = 8 + 8 * num_sums * 2
+def traffic(outcome: Outcome, environment: Environment) -> dict[str, float]:
+    """Return what server and clients would exchange: the model to everyone invited, a delta from all who delivered."""
     return {
-        "messages": float(2 * messages),
-        "bytes_down": float(messages * 4 * size + len(outcome.invited) * per_client),
-        "bytes_up": float(sum(reply.nbytes for reply in outcome.replies)),
+        "bytes_down": float(len(environment.scheduled) * environment.model_bytes),
+        "bytes_up": float(len(outcome.cohort) * environment.model_bytes),
     }
 
 

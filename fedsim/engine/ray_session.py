@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fedsim.core import CapacityError, ClusterLostError
 
@@ -40,7 +41,7 @@ class RaySession:
 
 
 @contextmanager
-def session(address: str, cpus: int, gpus: float, log: Path | None = None) -> Iterator[RaySession]:
+def session(address: str, cpus: int, log: Path | None = None) -> Iterator[RaySession]:
     """Open a Ray session and close it on the way out, however that happens.
 
     `local` starts one of its own, in a short folder of its own (a socket's path has at most 107 bytes), and never
@@ -50,15 +51,14 @@ def session(address: str, cpus: int, gpus: float, log: Path | None = None) -> It
     import ray
 
     folder = Path(tempfile.mkdtemp(prefix="fs-", dir="/tmp")) if address == "local" else None
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if folder is not None:
+        cores = max(cpus, os.cpu_count() or 1)
+        quiet |= {"num_cpus": cores, "include_dashboard": False, "_temp_dir": str(folder)}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Ray warns about its own future
-            if folder is not None:
-                cores = max(cpus, os.cpu_count() or 1)
-                ray.init(address="local", num_cpus=cores, include_dashboard=False, _temp_dir=str(folder), **quiet)
-            else:
-                ray.init(address=address, namespace="fedsim", **quiet)
+            ray.init(address=address, namespace="fedsim", **quiet)
         yield RaySession(address, folder)
     except (ConnectionError, TimeoutError) as error:
         raise ClusterLostError(f"no Ray cluster at {address}: {error}") from error

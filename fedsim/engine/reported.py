@@ -7,7 +7,7 @@ from fedsim.engine.experiment import Experiment
 
 ALWAYS = (
     "cohort_size", "empty_round", "num_invited", "num_crashed", "num_lost", "train_loss", "test_loss",
-    "params_norm", "update_norm", "update_variance", "objective_tv", "bytes_down", "bytes_up", "messages",
+    "params_norm", "update_norm", "update_variance", "objective_tv", "bytes_down", "bytes_up", "messages", "wire_bytes",
     "choose_s", "send_s", "collect_s", "train_s", "ship_s", "reduce_s", "idle_s", "step_s", "record_s",
     "evaluate_s", "round_s",
 )  # fmt: skip
@@ -25,4 +25,6 @@ def reported(experiment: Experiment) -> tuple[str, ...]:
     estimates = hasattr(rule, "cutoff") or getattr(rule, "probabilities", None) == "estimated"
     if estimates and experiment.population.probabilities is not None:
         names += ["weight_bias", "weight_variance"]
+    if experiment.clock is not None:
+        names += ["num_late", "num_surplus", "virtual_s"]
     return tuple(names)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from clients import numerics
 from fedsim.core import FedsimError, NonFiniteError
 from fedsim.engine.experiment import Experiment, build
 from fedsim.engine.folder import ROUNDS, SCENARIO, SUMMARY, RunFolder, create, params_sha256
-from fedsim.engine.grid import NodeGrid
+from fedsim.engine.grids import open_grid
 from fedsim.engine.loop import Loop, Progress
 from fedsim.engine.measure import Ledger
 from fedsim.engine.reported import reported
@@ -113,7 +113,8 @@ class _Session:
     def run(self) -> Run:
         (self.folder.path / SCENARIO).write_text(self._scenario_text())
         recorder = Recorder([Database(self.store, self.folder.path / SPOOL), *self.sinks, *self._chosen()])
-        status, error = "failed", None
+        status = "failed"
+        error: BaseException | None = None
         recorder.emit(self._started())
         try:
             with self.signals.caught():
@@ -132,11 +133,12 @@ class _Session:
 
     def _train(self, recorder: Recorder) -> str:
         with ExitStack() as stack:
-            grid = stack.enter_context(open_grid(self.experiment, self.folder))
+            grid = stack.enter_context(open_grid(self.experiment, self.folder.path))
             overlap = None
             if self.scenario.engine.kind == "ray":
                 overlap = stack.enter_context(ThreadPoolExecutor(1, "fedsim-evaluate"))
-            strategy = self.experiment.strategy()
+            environment = self.experiment.environment()
+            strategy = self.experiment.strategy(environment)
             server = strategy.begin(self.experiment.trainer.initial())
             ledger = Ledger.start(self.experiment.population.num_clients)
             csv = RoundsCsv(self.folder.path / ROUNDS, columns(reported(self.experiment)))
@@ -145,6 +147,7 @@ class _Session:
             self.startup_s = time.perf_counter() - self.began
             self.loop = Loop(
                 experiment=self.experiment,
+                environment=environment,
                 strategy=strategy,
                 grid=grid,
                 run=self.id,
@@ -234,40 +237,3 @@ def timing(seconds: Mapping[str, Sequence[float]], startup_s: float) -> dict[str
         "client_updates_per_s": median("updates_per_s"),
         **{name: median(name) for name in phases},
     }
-
-
-@contextmanager
-def open_grid(experiment: Experiment, folder: RunFolder) -> Iterator[NodeGrid]:
-    """Open the grid that the scenario asks for, and close it on the way out."""
-    engine = experiment.scenario.engine
-    memory_folder = None
-    if experiment.rule.remembers and experiment.scenario.memory.tier == "disk":
-        memory_folder = folder.path.absolute() / "memory"
-        memory_folder.mkdir(exist_ok=True)
-    grid: NodeGrid
-    if engine.kind == "serial":
-        from fedsim.engine.serial import SerialGrid
-
-        grid = SerialGrid(experiment.host_plan(memory_folder=memory_folder), experiment.data, experiment.num_nodes)
-        yield grid
-        return
-    from fedsim.engine.ray_session import session
-
-    asked = experiment.scenario.hosts_for(experiment.population.num_clients)
-    hosts = experiment.num_nodes if asked == "auto" else min(asked, experiment.num_nodes)
-    device = "cuda" if engine.gpus_per_host > 0 else "cpu"
-    with session(engine.address, hosts, engine.gpus_per_host * hosts, folder.path / "ray.log"):
-        from fedsim.engine.ray_grid import RayGrid
-
-        grid = RayGrid(
-            experiment.host_plan(device, memory_folder),
-            experiment.data,
-            experiment.node_costs(),
-            hosts,
-            gpus_per_host=engine.gpus_per_host,
-            stateful=experiment.rule.remembers,
-        )
-        try:
-            yield grid
-        finally:
-            grid.close()

@@ -98,6 +98,7 @@ for _metric in (
     Metric("num_invited", "clients", "clients that were asked to train"),
     Metric("num_crashed", "clients", "invited clients that failed"),
     Metric("num_late", "clients", "invited clients that missed the deadline"),
+    Metric("num_surplus", "clients", "invited clients that replied after enough others"),
     Metric("num_lost", "clients", "invited clients whose message was lost"),
     # how learning goes
     Metric("train_loss", "1", "mean loss of the cohort's local steps"),
@@ -139,9 +140,10 @@ for _metric in (
     Metric("correction_factor", "1", "factor that restores a tensor's variance", column=False, tagged=True),
     Metric("num_degenerate", "1", "tensors whose variance could not be restored in this round"),
     # traffic
-    Metric("bytes_down", "bytes", "bytes sent to the nodes"),
-    Metric("bytes_up", "bytes", "bytes that came back"),
-    Metric("messages", "messages", "messages sent and received"),
+    Metric("bytes_down", "bytes", "bytes a server would send: the model to every invited client"),
+    Metric("bytes_up", "bytes", "bytes clients would send: a delta from every one that delivered"),
+    Metric("messages", "messages", "messages between the engine and its nodes, both ways"),
+    Metric("wire_bytes", "bytes", "bytes of the models and sums in those messages"),
     Metric("messages_attempted", "messages", "messages between nodes that were sent off"),
     Metric("messages_dropped", "messages", "messages between nodes that were lost"),
     Metric("messages_delivered", "messages", "messages between nodes that arrived"),

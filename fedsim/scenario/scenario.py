@@ -13,6 +13,8 @@ from fedsim import data, models
 from fedsim.core import LocalWork
 from fedsim.metrics import MetricsConfig
 from fedsim.participation import AnyParticipation
+from fedsim.participation.devices import Devices
+from fedsim.participation.faults import Faults
 from fedsim.participation.full import Full
 from fedsim.scenario.nodes import Keys
 from fedsim.scenario.sections import (
@@ -78,6 +80,10 @@ class Scenario:
     """Reasons to end before the last round."""
     probe: Probe | None = None
     """Measures bias and variance of the update."""
+    devices: Devices | None = None
+    """How fast the clients' devices are, and what the server does about the slow ones."""
+    faults: Faults | None = None
+    """What goes wrong on purpose; give `on_client_error: drop` to go on without those struck."""
     memory: Memory = field(default_factory=Memory)
     """How hosts keep the clients' last deltas."""
     compare: Annotated[tuple[AnyStrategy, ...], MinLen(1)] | None = None

@@ -1,0 +1,48 @@
+"""Where a run takes place: the grid that the scenario asks for, opened and closed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fedsim.engine.experiment import Experiment
+from fedsim.engine.grid import NodeGrid
+from fedsim.scenario import Ray, Serial
+
+
+@contextmanager
+def open_grid(experiment: Experiment, folder: Path) -> Iterator[NodeGrid]:
+    """Open the grid that the scenario asks for, and close it on the way out. `folder` is the run's."""
+    engine = experiment.scenario.engine
+    memory_folder = None
+    if experiment.rule.remembers and experiment.scenario.memory.tier == "disk":
+        memory_folder = folder.absolute() / "memory"
+        memory_folder.mkdir(exist_ok=True)
+    if isinstance(engine, Serial):
+        from fedsim.engine.serial import SerialGrid
+
+        plan = experiment.host_plan(memory_folder=memory_folder)
+        yield SerialGrid(plan, experiment.data, experiment.num_nodes)
+        return
+    assert isinstance(engine, Ray), f"no grid for engine {engine.kind}"
+    from fedsim.engine.ray_session import session
+
+    asked = experiment.scenario.hosts_for(experiment.population.num_clients)
+    hosts = experiment.num_nodes if asked == "auto" else min(asked, experiment.num_nodes)
+    plan = experiment.host_plan("cuda" if engine.gpus_per_host > 0 else "cpu", memory_folder)
+    with session(engine.address, hosts, log=folder / "ray.log"):
+        from fedsim.engine.ray_grid import RayGrid
+
+        grid = RayGrid(
+            plan,
+            experiment.data,
+            experiment.node_costs(),
+            hosts,
+            gpus_per_host=engine.gpus_per_host,
+            stateful=experiment.rule.remembers,
+        )
+        try:
+            yield grid
+        finally:
+            grid.close()
