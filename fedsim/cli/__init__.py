@@ -1,0 +1,84 @@
+"""Floor 4: the command line. One file a command; heavy imports stay inside the commands.
+
+A command is a plain function with typer's annotations. It is loaded when it is called and not before, so that
+`fedsim --help` and `fedsim validate` need neither torch nor ray.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from fedsim.cli.commands import Commands
+from fedsim.core import FedsimError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "new": ("fedsim.cli.new:new", "Write a commented scenario to start from."),
+    "validate": ("fedsim.cli.validate:validate", "Check scenarios and print everything that is wrong."),
+    "run": ("fedsim.cli.run:run", "Run a scenario and leave its results in a folder."),
+    "data": ("fedsim.cli.data:data", "Show how the data is split over the clients."),
+    "participation": ("fedsim.cli.participation:participation", "Show who would be there, before any training."),
+    "schedule": ("fedsim.cli.schedule:schedule", "Write the schedule of a scenario into a file."),
+    "runs": ("fedsim.cli.runs:runs", "List the runs in a store."),
+    "export": ("fedsim.cli.export:export", "Write the metrics of runs as CSV or Parquet."),
+    "list": ("fedsim.cli.listing:listing", "List strategies, datasets, processes, models, ..."),
+    "schema": ("fedsim.cli.schema:schema", "Print the JSON Schema of scenario files, for editors."),
+}
+"""Every command: where it is, as module:function, and its line in `fedsim --help`."""
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        click.echo(f"fedsim {version('fedsim')}")
+        ctx.exit()
+
+
+_commands = Commands(
+    COMMANDS,
+    name="fedsim",
+    help="Federated learning when clients come and go: reproducible bits, measured variance.",
+    epilog="`fedsim COMMAND --help` explains a command.",
+    no_args_is_help=True,
+    params=[
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_version,
+            help="Print the version and exit.",
+        )
+    ],
+)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; every error of ours is plain lines on stderr."""
+    try:
+        with _commands.make_context("fedsim", list(sys.argv[1:] if args is None else args)) as context:
+            _commands.invoke(context)
+        sys.stdout.flush()
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except FedsimError as error:
+        click.echo(str(error), err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # the reader went away, as in `fedsim list | head -1`; python would complain once more at its exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    return 0

@@ -2,7 +2,9 @@
 
 from fedsim.scenario.loading import expand, from_dict, load
 from fedsim.scenario.scenario import Scenario
+from fedsim.scenario.schema import json_schema, schema_text
 from fedsim.scenario.sections import Checkpoint, Evaluate, Flower, Memory, Probe, Ray, Serial, Stop
+from fedsim.scenario.sources import Sourced, sources
 from fedsim.scenario.text import dump, scenario_hash, slug, to_mapping
 
 __all__ = [
@@ -14,12 +16,16 @@ __all__ = [
     "Ray",
     "Scenario",
     "Serial",
+    "Sourced",
     "Stop",
     "dump",
     "expand",
     "from_dict",
+    "json_schema",
     "load",
     "scenario_hash",
+    "schema_text",
     "slug",
+    "sources",
     "to_mapping",
 ]

@@ -12,10 +12,14 @@ from fedsim.core import Problem, ScenarioError
 from fedsim.scenario import leaf
 from fedsim.scenario.nodes import Items, Keys, Node, Place, Scalar, is_broken, nearest, plain
 from fedsim.scenario.shape import Key, Shape, keys_of, shape
-from fedsim.scenario.words import describe, did_you_mean, either, show
+from fedsim.scenario.words import describe, did_you_mean, either, printable, show
 
 INVALID: Final = object()
 """Stands for a value that could not be read."""
+
+MAX_UNKNOWN = 10
+MAX_PROBLEMS = 200
+MAX_KEY = 200
 
 Path = tuple[str, ...]
 
@@ -27,8 +31,10 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, place: Place, path: Path, message: str) -> None:
-        """Note one problem."""
-        self.problems.append(Problem(place.file, place.line, place.column, ".".join(path), message))
+        """Note one problem; beyond a number that anybody reads, they are not kept."""
+        if len(self.problems) < MAX_PROBLEMS:
+            key = printable(".".join(path)[:MAX_KEY])
+            self.problems.append(Problem(place.file, place.line, place.column, key, printable(message)))
 
 
 def read(node: Node, annotation: Any, path: Path, key: Place, report: Report) -> Any:
@@ -77,12 +83,13 @@ def read_keys(
 
     Of a text that is not `complete` no key is called missing.
     """
-    sound = True
-    for name, entry in node.entries.items():
-        if name not in known:
-            sound = False
-            allowed = f" (allowed here: {', '.join(known)})"
-            report.add(entry.key, (*path, name), f"unknown key{did_you_mean(name, known) or allowed}")
+    unknown = [(name, entry.key) for name, entry in node.entries.items() if name not in known]
+    for name, place in unknown[:MAX_UNKNOWN]:
+        allowed = f" (allowed here: {', '.join(known)})"
+        report.add(place, (*path, name), f"unknown key{did_you_mean(name, known) or allowed}")
+    if len(unknown) > MAX_UNKNOWN:
+        report.add(unknown[MAX_UNKNOWN][1], path, f"{len(unknown) - MAX_UNKNOWN} more keys here are unknown")
+    sound = not unknown
     values: dict[str, Any] = {}
     for name, spec in known.items():
         if name in node.entries:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fedsim.core import World
+from fedsim.core import ScenarioError, World
 from fedsim.scenario.sections import DEFAULT_NODES
 
 Found = Iterator[tuple[tuple[str, ...], str]]
@@ -31,10 +31,19 @@ def _keys(section: str, key: str) -> tuple[str, ...]:
     return (section, *(part for part in key.split(".") if part))
 
 
+def _asked(section: str, config: Any, surroundings: Any) -> Found:
+    """Ask a config what does not fit its surroundings; it may look at files."""
+    try:
+        found = list(config.problems_in(surroundings))
+    except (OSError, ValueError, ScenarioError) as error:
+        found = [("", f"cannot be checked: {getattr(error, 'strerror', None) or error}")]
+    yield from ((_keys(section, key), message) for key, message in found)
+
+
 def data_files(data: Any, folder: str) -> Found:
     """The files a dataset names are there."""
     if hasattr(data, "problems_in"):
-        yield from ((_keys("data", key), message) for key, message in data.problems_in(folder))
+        yield from _asked("data", data, folder)
 
 
 def quadratic_needs_point(data: Any, model: Any) -> Found:
@@ -70,8 +79,7 @@ def starts_are_for_gossip(data: Any, model: Any, strategy: Any) -> Found:
 def participation_fits_population(data: Any, participation: Any, folder: str) -> Found:
     """Cohort ids, list lengths and sizes fit the number of clients."""
     if data.num_clients is not None:
-        world = World(seed=0, num_clients=data.num_clients, folder=folder)
-        yield from ((_keys("participation", key), text) for key, text in participation.problems_in(world))
+        yield from _asked("participation", participation, World(0, data.num_clients, folder=folder))
 
 
 def listed_probabilities_fit(data: Any, strategy: Any) -> Found:
@@ -97,9 +105,12 @@ def _cannot_tell(data: Any, participation: Any, folder: str) -> bool:
         return participation.kind in ("schedule", "trace")
     # the labels are not there yet; whether p_i is known does not depend on them
     world = World(seed=0, num_clients=count, label_counts=lambda: np.ones((count, 2), np.int64), folder=folder)
-    if any(True for _ in participation.problems_in(world)):
+    if any(True for _ in _asked("participation", participation, world)):
         return False
-    return participation.process(world).probabilities is None
+    try:
+        return participation.process(world).probabilities is None
+    except ScenarioError:  # it says so itself when the run is put together
+        return False
 
 
 def compared_strategies_fit(compare: Any, data: Any, participation: Any, folder: str) -> Found:

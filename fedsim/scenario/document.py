@@ -17,11 +17,12 @@ import yaml
 from fedsim.core import Problem
 from fedsim.scenario.nodes import Broken, Entry, Items, Keys, Node, Place, Scalar, Source, plain
 from fedsim.scenario.scalars import resolve
-from fedsim.scenario.words import show
+from fedsim.scenario.words import printable, show
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 100
-MAX_VALUES = 4_000_000
+MAX_PROBLEMS = 200
+MAX_VALUES = 2_000_000
 MAX_REPEATED = 1_000_000
 """How many values aliases may repeat: a few lines of aliases of aliases would otherwise stand for billions."""
 
@@ -134,7 +135,10 @@ class _Composer:
         return Place(self.file, event.start_mark.line + 1, event.start_mark.column + 1, self.source)
 
     def _report(self, place: Place, message: str, key: str = "") -> None:
-        self.problems.append(Problem(place.file, place.line, place.column, key, message))
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(
+                Problem(place.file, place.line, place.column, printable(key[:200]), printable(message))
+            )
 
     def _stop(self, place: Place, message: str) -> None:
         self._report(place, message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -91,13 +91,7 @@ def is_broken(node: Node) -> bool:
     return isinstance(node, Scalar) and isinstance(node.value, Broken)
 
 
-def leaves(node: Node, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Node]]:
-    """Yield every value that is not a mapping, with its keys; a list counts as one value unless it holds mappings."""
-    if isinstance(node, Keys):
-        for key, entry in node.entries.items():
-            yield from leaves(entry.node, (*path, key))
-    elif isinstance(node, Items) and any(isinstance(item, Keys) for item in node.items):
-        for number, item in enumerate(node.items):
-            yield from leaves(item, (*path, str(number)))
-    else:
-        yield path, node
+def exactly(node: Node, path: Sequence[str]) -> Node | None:
+    """Return the value at `path`, or None when it is not written down."""
+    found = nearest(node, path)
+    return found if not path or found is not nearest(node, path[:-1]) else None

@@ -35,19 +35,20 @@ NOT_HASHED = frozenset(
 
 def to_mapping(scenario: Scenario) -> dict[str, Any]:
     """Return the scenario as dicts, lists and scalars, defaults included; `from_dict` gives it back."""
-    mapping = _plain(scenario)
+    mapping = plain_value(scenario)
     assert isinstance(mapping, dict)
     return mapping
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """Return a config as dicts, lists and scalars."""
     if is_dataclass(value) and not isinstance(value, type):
         kept = (f.name for f in fields(value) if f.init and not f.metadata.get("internal"))
-        return {name: _plain(getattr(value, name)) for name in kept}
+        return {name: plain_value(getattr(value, name)) for name in kept}
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: plain_value(inner) for key, inner in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(inner) for inner in value]
+        return [plain_value(inner) for inner in value]
     return value
 
 

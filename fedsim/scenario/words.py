@@ -32,6 +32,17 @@ def show(value: Any) -> str:
     return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "..."
 
 
+def printable(text: str) -> str:
+    r"""Return text that a terminal shows as it is: what a file brings cannot move the cursor or start a line.
+
+    >>> printable("a" + chr(27) + "[2J")
+    'a\\x1b[2J'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def _listed(names: Iterable[Any]) -> str:
     shown = [str(name)[:_MAX_TEXT] for name in names]
     return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")
