@@ -52,8 +52,12 @@ class AllOf(Participation):
     def process(self, world: World) -> AllOfProcess:
         """Return the process in a world."""
         self.check(world)
-        parts = (config.process(part_of(world, k)) for k, config in enumerate(self.processes))
+        parts = (config.process(inner) for config, inner in zip(self.processes, self.inner(world), strict=True))
         return AllOfProcess(world.num_clients, tuple(parts))
+
+    def inner(self, world: World) -> list[World]:
+        """Return each part's own world: the same clients, other numbers."""
+        return [part_of(world, k) for k in range(len(self.processes))]
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for what is wrong in the parts."""

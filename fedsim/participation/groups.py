@@ -82,9 +82,7 @@ class Groups(Participation):
         """Return the process in a world."""
         self.check(world)
         starts = self.starts(world.num_clients)
-        parts = tuple(
-            group.process.process(inner) for group, inner in zip(self.groups, self._inner(world), strict=True)
-        )
+        parts = tuple(group.process.process(inner) for group, inner in zip(self.groups, self.inner(world), strict=True))
         return GroupsProcess(self.groups, parts, starts)
 
     def starts(self, num_clients: int) -> tuple[int, ...]:
@@ -132,8 +130,9 @@ class Groups(Participation):
             if starts[k] == starts[k + 1]:
                 yield f"groups.{k}", f"no client of {world.num_clients} is left for this group"
                 continue
-            yield from prefixed(f"groups.{k}.process", group.process.problems_in(self._inner(world)[k]))
+            yield from prefixed(f"groups.{k}.process", group.process.problems_in(self.inner(world)[k]))
 
-    def _inner(self, world: World) -> list[World]:
+    def inner(self, world: World) -> list[World]:
+        """Return each group's own world."""
         starts = self.starts(world.num_clients)
         return [part_of(world, k, starts[k], starts[k + 1] - starts[k]) for k in range(len(self.groups))]

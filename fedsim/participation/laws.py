@@ -55,9 +55,9 @@ class LabelDirichlet(Law):
 
     def draw(self, world: World) -> Vector:
         """Return the probabilities (N,); needs the world's label counts."""
-        if world.label_counts is None:
+        counts = np.zeros((0, 0)) if world.label_counts is None else np.asarray(world.label_counts(), dtype=np.float64)
+        if counts.shape[1] == 0:
             raise ScenarioError("participation.probabilities: label_dirichlet needs a dataset with labels")
-        counts = np.asarray(world.label_counts(), dtype=np.float64)
         kappa = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
         classes = counts.shape[1]
         luck = stream(world.seed, "participation.law").dirichlet(np.full(classes, self.alpha))

@@ -21,7 +21,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from fedsim.core import DiskError, Process, ScenarioError
+from fedsim.core import Process, ScenarioError
+from fedsim.core.files import TEMPORARY, sync_folder, told_plainly
 from fedsim.participation.schedule_hash import ScheduleHash, packed_row
 
 _BLOCK_BYTES = 4 * 2**20
@@ -146,16 +147,17 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 @contextmanager
 def _replaced(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file beside `path` that takes its name when everything went well."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    """Open a file beside `path` that takes its name when everything went well, and is removed otherwise."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    with told_plainly(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise DiskError(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        partial.unlink(missing_ok=True)
+        try:
+            with partial.open("wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
