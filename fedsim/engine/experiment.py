@@ -96,14 +96,17 @@ def objective_weights(weights: str, num_examples: np.ndarray[Any, np.dtype[np.in
     return shares
 
 
-def build(scenario: Scenario) -> Experiment:
+def build(scenario: Scenario, data: ClientData | None = None) -> Experiment:
     """Load the data and put a scenario together; what cannot work is refused here, before anything is started.
+
+    `data` is what the scenario's own data section gives for its seed, where it has been loaded before.
 
     Raises
     ------
     ScenarioError : data that are not there, or parts that do not fit together.
     """
-    data = scenario.data.load(scenario.seed, scenario.folder)
+    if data is None:
+        data = scenario.data.load(scenario.seed, scenario.folder)
     world = World(scenario.seed, data.num_clients, data.label_counts, scenario.folder)
     process, clock = environment(scenario.participation, scenario.devices, world)
     rule: Rule = scenario.strategy

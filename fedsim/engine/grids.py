@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.grid import NodeGrid
 from fedsim.scenario import Ray, Serial
 
+if TYPE_CHECKING:
+    from fedsim.engine.ray_session import RaySession
+
 
 @contextmanager
-def open_grid(experiment: Experiment, folder: Path) -> Iterator[NodeGrid]:
-    """Open the grid that the scenario asks for, and close it on the way out. `folder` is the run's."""
+def open_grid(experiment: Experiment, folder: Path, ray: RaySession | None = None) -> Iterator[NodeGrid]:
+    """Open the grid that the scenario asks for, and close it on the way out. `folder` is the run's.
+
+    A Ray grid opens its hosts in the session `ray`, which stays open; without one it has a session of its own.
+    """
     engine = experiment.scenario.engine
     memory_folder = None
     if experiment.rule.remembers and experiment.scenario.memory.tier == "disk":
@@ -31,7 +38,7 @@ def open_grid(experiment: Experiment, folder: Path) -> Iterator[NodeGrid]:
     asked = experiment.scenario.hosts_for(experiment.population.num_clients)
     hosts = experiment.num_nodes if asked == "auto" else min(asked, experiment.num_nodes)
     plan = experiment.host_plan("cuda" if engine.gpus_per_host > 0 else "cpu", memory_folder)
-    with session(engine.address, hosts, log=folder / "ray.log"):
+    with nullcontext(ray) if ray is not None else session(engine.address, hosts, log=folder / "ray.log"):
         from fedsim.engine.ray_grid import RayGrid
 
         grid = RayGrid(

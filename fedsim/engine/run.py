@@ -34,6 +34,9 @@ from fedsim.scenario import Scenario, dump, scenario_hash, slug
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fedsim.core import ClientData
+    from fedsim.engine.ray_session import RaySession
+
 
 @dataclass(frozen=True)
 class Run:
@@ -73,8 +76,12 @@ def execute(
     overwrite: bool = False,
     sinks: Sequence[Sink] = (),
     signals: Signals | None = None,
+    data: ClientData | None = None,
+    ray: RaySession | None = None,
 ) -> Run:
     """Run a scenario from round 1 to its end.
+
+    `data` and `ray` are for many runs in a row: what the scenario's data section gives, and an open Ray session.
 
     Raises
     ------
@@ -82,11 +89,11 @@ def execute(
     Stopped : after a signal, likewise.
     """
     began = time.perf_counter()
-    experiment = build(scenario)
+    experiment = build(scenario, data)
     default = f"{slug(scenario.name)}-{scenario_hash(scenario)[:8]}"
     folder = create(out, default, overwrite=overwrite)
     try:
-        return _Session(experiment, folder, sinks, signals or Signals(), began).run()
+        return _Session(experiment, folder, sinks, signals or Signals(), began, ray).run()
     finally:
         folder.release()
 
@@ -95,7 +102,13 @@ class _Session:
     """A run in the making: opens what it needs, trains, and leaves the folder in order whatever happens."""
 
     def __init__(
-        self, experiment: Experiment, folder: RunFolder, sinks: Sequence[Sink], signals: Signals, began: float
+        self,
+        experiment: Experiment,
+        folder: RunFolder,
+        sinks: Sequence[Sink],
+        signals: Signals,
+        began: float,
+        ray: RaySession | None = None,
     ) -> None:
         self.experiment = experiment
         self.scenario = experiment.scenario
@@ -103,6 +116,7 @@ class _Session:
         self.sinks = sinks
         self.signals = signals
         self.began = began
+        self.ray = ray
         self.id = new_run_id()
         self.store = self.scenario.metrics.store or str(folder.path.absolute().parent / "fedsim.db")
         self.loop: Loop | None = None
@@ -133,7 +147,7 @@ class _Session:
 
     def _train(self, recorder: Recorder) -> str:
         with ExitStack() as stack:
-            grid = stack.enter_context(open_grid(self.experiment, self.folder.path))
+            grid = stack.enter_context(open_grid(self.experiment, self.folder.path, self.ray))
             overlap = None
             if self.scenario.engine.kind == "ray":
                 overlap = stack.enter_context(ThreadPoolExecutor(1, "fedsim-evaluate"))
