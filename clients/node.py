@@ -13,12 +13,16 @@ import numpy.typing as npt
 
 from clients.kernels import LaneResult
 from clients.memory import Memory
+from clients.sketch import Sketch
 from clients.training import Trainer
 from fedsim.core import CapacityError, Failure, Reply, Task
 from fedsim.core.contracts import Ids, Parameters, Vector
 
 Faults = Callable[[int, Ids], Mapping[Any, npt.NDArray[np.bool_]]]
 """Injected events of a round: kind -> who is struck; crash and message_loss deliver nothing, nan a poisoned delta."""
+
+PROBE_ROWS = 64
+"""Memories read at a time by a probe."""
 
 
 class Node:
@@ -66,6 +70,29 @@ class Node:
             failures=tuple(sorted(failures, key=lambda failure: failure.client)),
             seconds={"train": train_s, "node": perf_counter() - began},
         )
+
+    def probe(self, params: Parameters, clients: Ids, round: int, sketch: Sketch) -> tuple[Vector, Vector]:
+        """Return what each client would send in `round`, and its memory, as sketched rows; nothing is applied.
+
+        Shapes (len(clients), width) both; a client without a memory has a row of zeros.
+        """
+        if self.memory is not None:
+            self.memory.open(round)
+        fresh, stale = np.zeros((len(clients), sketch.width)), np.zeros((len(clients), sketch.width))
+        first = 0
+        for lane in self.trainer.lanes(params, clients, round):
+            fresh[first : first + len(lane.clients)] = sketch.apply(lane.deltas)
+            first += len(lane.clients)
+        for first in range(0, len(clients) if self.memory is not None else 0, PROBE_ROWS):
+            assert self.memory is not None
+            places, rows = self.memory.read(clients[first : first + PROBE_ROWS])
+            stale[first + places] = sketch.apply(rows)
+        return fresh, stale
+
+    def audit(self, weights: Vector) -> Vector:
+        """Return sum_i weights_i h_i over this node's memories, summed anew."""
+        assert self.memory is not None, "an audit needs memories"
+        return self.memory.weighted_sum(weights)
 
     def _strike(self, task: Task, failures: list[Failure]) -> tuple[Ids, Ids]:
         """Take out those whom an injected fault strikes before they deliver; return the rest and the poisoned."""

@@ -15,8 +15,10 @@ from fedsim.core import ClientData, Population, Process, Rule, ScenarioError, Wo
 from fedsim.core.contracts import Vector
 from fedsim.engine.environment import Environment, local_steps
 from fedsim.engine.host import HostPlan
+from fedsim.engine.probe import Prober
 from fedsim.participation.clock import Clock
 from fedsim.participation.devices import environment
+from fedsim.participation.redraw import redraws
 from fedsim.scenario import Scenario
 from strategies.flower.adapter import RuleStrategy
 
@@ -36,6 +38,22 @@ class Experiment:
         """The strategy's mathematics."""
         rule: Rule = self.scenario.strategy
         return rule
+
+    @property
+    def remembers(self) -> bool:
+        """Whether clients keep their last delta: the rule needs it, or a probe compares with rules that do."""
+        return self.rule.remembers or self.scenario.probe is not None
+
+    @property
+    def world(self) -> World:
+        """What participation may know of the run."""
+        return World(self.scenario.seed, self.data.num_clients, self.data.label_counts, self.scenario.folder)
+
+    def prober(self) -> Prober | None:
+        """Return the variance probe, when the scenario asks for one."""
+        if self.scenario.probe is None:
+            return None
+        return Prober(self.scenario, self.world, self.population, self.trainer.layout.size)
 
     @property
     def num_nodes(self) -> int:
@@ -65,7 +83,8 @@ class Experiment:
             self.population,
             environment.present,
             self.num_nodes,
-            coarse=self.rule.remembers and self.scenario.memory.dtype != "float32",
+            coarse=self.remembers and self.scenario.memory.dtype != "float32",
+            remember=self.remembers,
         )
 
     def host_plan(self, device: str = "cpu", memory_folder: Any = None) -> HostPlan:
@@ -75,7 +94,7 @@ class Experiment:
             work=self.scenario.client,
             seed=self.scenario.seed,
             device=device,
-            memory=self.scenario.memory.dtype if self.rule.remembers else None,
+            memory=self.scenario.memory.dtype if self.remembers else None,
             memory_folder=memory_folder,
             faults=None if self.scenario.faults is None else partial(self.scenario.faults.events, self.scenario.seed),
         )
@@ -117,4 +136,10 @@ def build(scenario: Scenario, data: ClientData | None = None) -> Experiment:
             "strategy.probabilities: 'known' needs a process that knows its own p_i, which this one does not; "
             "give a list of probabilities or 'estimated'"
         )
+    if scenario.probe is not None:
+        if clock is not None and clock.selects:
+            raise ScenarioError(
+                "probe: with `devices.deadline_s` or `invite` the cohort's law is not the process's own"
+            )
+        redraws(scenario.participation, world)
     return Experiment(scenario, data, process, population, clock)

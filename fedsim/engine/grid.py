@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
@@ -93,8 +94,16 @@ class NodeGrid(Grid):
         """Return the finished contents of the replies to some messages."""
 
     @abstractmethod
+    def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
+        """Call a method of the nodes that `arguments` names; return the results by node, ascending."""
+
     def audit(self, weights: Vector) -> Vector:
         """Return sum_i weights_i h_i over all memories, afresh, nodes ascending."""
+        parts = self.each("audit", dict.fromkeys(range(self.num_nodes), (weights,)))
+        total: Vector = np.zeros_like(parts[0])
+        for part in parts.values():
+            total += part
+        return total
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

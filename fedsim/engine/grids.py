@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedsim.engine.capacity import check_memory
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.grid import NodeGrid
 from fedsim.scenario import Ray, Serial
@@ -21,9 +22,10 @@ def open_grid(experiment: Experiment, folder: Path, ray: RaySession | None = Non
 
     A Ray grid opens its hosts in the session `ray`, which stays open; without one it has a session of its own.
     """
+    check_memory(experiment, folder)
     engine = experiment.scenario.engine
     memory_folder = None
-    if experiment.rule.remembers and experiment.scenario.memory.tier == "disk":
+    if experiment.remembers and experiment.scenario.memory.tier == "disk":
         memory_folder = folder.absolute() / "memory"
         memory_folder.mkdir(exist_ok=True)
     if isinstance(engine, Serial):
@@ -47,7 +49,7 @@ def open_grid(experiment: Experiment, folder: Path, ray: RaySession | None = Non
             experiment.node_costs(),
             hosts,
             gpus_per_host=engine.gpus_per_host,
-            stateful=experiment.rule.remembers,
+            stateful=experiment.remembers,
         )
         try:
             yield grid

@@ -11,7 +11,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 from flwr.app import RecordDict
 
 from clients import numerics
@@ -62,6 +61,8 @@ class Host:
         replies = [self.handle(node, content) for node, content in sorted(calls, key=lambda call: call[0])]
         return replies, perf_counter() - began
 
-    def audit(self, weights: np.ndarray[Any, np.dtype[np.float64]]) -> dict[int, np.ndarray[Any, np.dtype[np.float64]]]:
-        """Return sum_i weights_i h_i afresh for each of this host's nodes."""
-        return {index: node.memory.weighted_sum(weights) for index, node in self.nodes.items() if node.memory}
+    def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
+        """Call a method of every node that `arguments` names and that lives here; results by node."""
+        return {
+            index: getattr(node, method)(*arguments[index]) for index, node in self.nodes.items() if index in arguments
+        }

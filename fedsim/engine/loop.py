@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from flwr.app import ConfigRecord, Message
@@ -16,6 +17,7 @@ from fedsim.engine.environment import Environment
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.grid import NodeGrid
 from fedsim.engine.measure import Ledger, round_values
+from fedsim.engine.probe import Prober
 from fedsim.engine.stopping import Signals
 from fedsim.metrics.events import Evaluated, Event, Notice, RoundDone
 from fedsim.metrics.rounds_csv import RoundsCsv
@@ -31,6 +33,7 @@ class Progress:
     round: int
     server: ServerState
     ledger: Ledger
+    shadows: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -55,8 +58,10 @@ class Loop:
     signals: Signals
     overlap: Executor | None = None
     checkpoint: Callable[[Progress], None] | None = None
+    prober: Prober | None = None
     seconds: dict[str, list[float]] = field(default_factory=dict)
     final: dict[str, float] = field(default_factory=dict)
+    probed: dict[str, Any] = field(default_factory=dict)
     status: str = "completed"
     _clock: dict[str, float] = field(default_factory=dict)
     _evaluations: list[tuple[int, Future[tuple[dict[str, float], float]]]] = field(default_factory=list)
@@ -67,16 +72,36 @@ class Loop:
             self._evaluate(0, self.progress.server.params)
         for round in range(self.progress.round + 1, rounds + 1):
             self._clock = {}
+            probed = self.probe(round)
             messages = self.choose(round)
             sent = self.send(messages)
             replies = self.collect(sent)
             outcome = self.step(round, replies)
             with self.signals.shielded():
-                self.record(round, outcome, last=round == rounds)
+                self.record(round, outcome, probed, last=round == rounds)
                 self.save(round)
             if self.status != "completed":
                 break
         self._settle(wait=True)
+
+    def probe(self, round: int) -> dict[str, float]:
+        """Measure bias and variance of the update that this round could bring, when that is due."""
+        if self.prober is None or round % self.prober.every:
+            return {}
+        began = perf_counter()
+        server, shadows = self.progress.server, self.progress.shadows
+        found = self.prober.measure(self.grid, server.params, round, server.rule, shadows)
+        self.probed = {"round": round, **{tag: estimate.table() for tag, estimate in found.items()}}
+        values = {name: value for tag, estimate in found.items() for name, value in estimate.values(tag).items()}
+        return values | {"probe_s": perf_counter() - began}
+
+    def audit(self, round: int) -> dict[str, float]:
+        """Sum all memories anew, when that is due, and return how far the running mean has drifted."""
+        every = self.experiment.scenario.memory.audit
+        mean = getattr(self.progress.server.rule, "mean", None)
+        if every is None or mean is None or round % every:
+            return {}
+        return {"memory_drift": float(np.linalg.norm(mean - self.grid.audit(self.experiment.population.weights)))}
 
     def choose(self, round: int) -> Sequence[Message]:
         """Ask the world who is there and the rule what it needs; write the nodes' messages."""
@@ -104,17 +129,18 @@ class Loop:
             raise refused(round, outcome.failures)
         return outcome
 
-    def record(self, round: int, outcome: Outcome, *, last: bool) -> None:
+    def record(self, round: int, outcome: Outcome, probed: Mapping[str, float], *, last: bool) -> None:
         """Take note of the round: it is done from here on. Evaluate when it is due."""
         began = perf_counter()
         server = self.strategy.state
         assert server is not None
         rule, population = self.experiment.rule, self.experiment.population
         ledger = self.progress.ledger.after(rule, outcome, self.environment)
-        self.progress = Progress(round, server, ledger)
+        shadows = self.prober.after(self.progress.shadows, outcome.cohort) if self.prober else {}
+        self.progress = Progress(round, server, ledger, shadows)
         self.schedule.update(self.environment.scheduled)
         values = round_values(outcome, ledger, self.environment, rule, population, server.params)
-        values |= self._phases(outcome)
+        values |= {**self._phases(outcome), **probed, **self.audit(round)}
         self._settle(wait=False)
         finite = bool(np.isfinite(server.params).all())
         due = finite and (last or round % self.experiment.scenario.evaluate.every == 0)

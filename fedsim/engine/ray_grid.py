@@ -11,13 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import ray
 from flwr.app import ArrayRecord, Message, RecordDict
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from fedsim.core import ClusterLostError, FedsimError
-from fedsim.core.contracts import Vector
 from fedsim.engine.grid import NodeGrid
 from fedsim.engine.host import Host, HostPlan
 from strategies.flower.arrays import ArrayView
@@ -49,9 +47,9 @@ class _HostActor:
             whole.append((node, content))
         return self.host.handle_all(whole)
 
-    def audit(self, weights: Vector) -> dict[int, Vector]:
-        """Re-sum the memories of this host's nodes."""
-        return self.host.audit(weights)
+    def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
+        """Call a method of this host's nodes."""
+        return self.host.each(method, arguments)
 
 
 @dataclass
@@ -188,15 +186,15 @@ class RayGrid(NodeGrid):
     def notice(self, text: str) -> None:
         """Tell that something takes long; the engine replaces this with its own log."""
 
-    def audit(self, weights: Vector) -> Vector:
-        """Return sum_i weights_i h_i, nodes ascending."""
-        parts: dict[int, Vector] = {}
-        for host, reference in enumerate([actor.audit.remote(weights) for actor in self._hosts]):
-            parts.update(self._wait(reference, f"the audit of host {host}"))
-        total: Vector = np.zeros(next(iter(parts.values())).shape)
-        for _, part in sorted(parts.items()):
-            total += part
-        return total
+    def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
+        """Call a method of the nodes, all hosts at once."""
+        calls = []
+        for actor, nodes in zip(self._hosts, self.nodes_of, strict=True):
+            calls.append(actor.each.remote(method, {node: arguments[node] for node in nodes if node in arguments}))
+        results: dict[int, Any] = {}
+        for host, reference in enumerate(calls):
+            results.update(self._wait(reference, f"host {host} ({method})"))
+        return dict(sorted(results.items()))
 
     def describe(self) -> dict[str, Any]:
         """Return the hosts, their nodes and the training path."""

@@ -19,6 +19,7 @@ def reported(experiment: Experiment) -> tuple[str, ...]:
     names.append("distance" if isinstance(experiment.data, QuadraticData) else "test_accuracy")
     if experiment.rule.remembers:
         names += ["memory_age_mean", "memory_age_max"]
+        names += ["memory_drift"] if experiment.scenario.memory.audit else []
     rule = experiment.rule
     if getattr(rule, "cutoff", None) is not None:
         names.append("num_cutoffs")

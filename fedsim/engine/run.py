@@ -155,6 +155,7 @@ class _Session:
             strategy = self.experiment.strategy(environment)
             server = strategy.begin(self.experiment.trainer.initial())
             ledger = Ledger.start(self.experiment.population.num_clients)
+            prober = self.experiment.prober()
             csv = RoundsCsv(self.folder.path / ROUNDS, columns(reported(self.experiment)))
             stack.callback(csv.close)
             self.place = grid.describe()
@@ -165,7 +166,8 @@ class _Session:
                 strategy=strategy,
                 grid=grid,
                 run=self.id,
-                progress=Progress(0, server, ledger),
+                progress=Progress(0, server, ledger, prober.start() if prober else {}),
+                prober=prober,
                 schedule=ScheduleHash(self.experiment.population.num_clients),
                 emit=recorder.emit,
                 csv=csv,
@@ -216,6 +218,7 @@ class _Session:
             "schedule_hash": loop.schedule.hexdigest() if loop else None,
             "params_sha256": params_sha256(loop.progress.server.params) if loop else None,
             "final": loop.final if loop else {},
+            "probe": loop.probed if loop else {},
             "timing": timing(loop.seconds if loop else {}, self.startup_s),
             "peak_rss_bytes": max(self.peak, peak_rss_bytes()),
             "engine": self.place,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from flwr.app import Message, RecordDict
 
 from fedsim.core import ClientData
-from fedsim.core.contracts import Vector
 from fedsim.engine.grid import NodeGrid
 from fedsim.engine.host import Host, HostPlan
 
@@ -33,12 +31,9 @@ class SerialGrid(NodeGrid):
         self.host_seconds = {"serial": seconds}
         return dict(zip(ordered, contents, strict=True))
 
-    def audit(self, weights: Vector) -> Vector:
-        """Return sum_i weights_i h_i, nodes ascending."""
-        total: Vector = np.zeros(self.host.trainer.layout.size)
-        for _, part in sorted(self.host.audit(weights).items()):
-            total += part
-        return total
+    def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
+        """Call the nodes one after the other."""
+        return self.host.each(method, arguments)
 
     def describe(self) -> dict[str, Any]:
         """Return the place and the training path."""

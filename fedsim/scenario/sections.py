@@ -137,3 +137,5 @@ class Memory:
     """Number format of the memories; bfloat16 halves them and rounds."""
     tier: Literal["ram", "disk"] = "ram"
     """Where they are: in memory or in memory-mapped files. It changes no bit."""
+    audit: Count | None = None
+    """Sum all memories anew after every so many rounds and report how far their running mean has drifted."""

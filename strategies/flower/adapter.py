@@ -62,6 +62,7 @@ class RuleStrategy(Strategy):
     num_nodes : client i lives on node i mod num_nodes.
     coarse : memories are kept below float32.
     variance : also learn sum_S delta_i, for the update variance.
+    remember : clients keep their deltas; None leaves it to the rule (a probe wants memories with every rule).
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class RuleStrategy(Strategy):
         *,
         coarse: bool = False,
         variance: bool = True,
+        remember: bool | None = None,
     ) -> None:
         self.rule = rule
         self.population = population
@@ -80,6 +82,7 @@ class RuleStrategy(Strategy):
         self.num_nodes = num_nodes
         self.coarse = coarse
         self.variance = variance
+        self.remember = rule.remembers if remember is None else remember
         self.state: ServerState | None = None
         self.outcome: Outcome | None = None
         self._round: _Round | None = None
@@ -119,7 +122,7 @@ class RuleStrategy(Strategy):
                 params=state.params,
                 clients=cohort.clients[places],
                 sums={name: asked.at(places) for name, asked in planned.sent.items()},
-                remember=self.rule.remembers,
+                remember=self.remember,
             )
             content = codec.encode_task(task, arrays)
             messages.append(

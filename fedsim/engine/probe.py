@@ -1,0 +1,171 @@
+"""The probe: bias and variance of the update, measured and not guessed.
+
+At a probe round every client computes its delta at the current model without applying it. Then M cohorts of that
+round are drawn under independent seeds, and for each the update is formed that this strategy would have applied, and
+that every other strategy of the family would have, given the same history (their *shadows*: same cohorts, same
+memories, default options, before any server optimiser). With g = sum_i a_i delta_i:
+
+    bias^2 = ||E v - g||^2          variance = E ||v - E v||^2
+
+estimated from M draws: the variance with denominator M - 1, the bias less its own noise (variance / M). Where a
+client's contribution does not depend on who else came and clients come independently, both also in closed form:
+v = sum_i s_i h_i + X_i (c_i delta_i + t_i h_i) with X_i ~ Bernoulli(p_i) gives
+E v = sum_i s_i h_i + p_i (c_i delta_i + t_i h_i) and variance sum_i p_i (1 - p_i) ||c_i delta_i + t_i h_i||^2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from clients.sketch import Sketch
+from fedsim.core import Cohort, Population, Rule, World
+from fedsim.core.contracts import Combination, Ids, Parameters, Vector
+from fedsim.engine.grid import NodeGrid
+from fedsim.participation.redraw import independent, redraws
+from fedsim.scenario import Scenario
+from strategies.fedau import FedAU
+from strategies.fedavg import FedAvg
+from strategies.fedstale import FedStale
+from strategies.fedvarp import FedVARP
+from strategies.mifa import MIFA
+
+OWN = "this"
+"""The tag of the run's own strategy."""
+
+
+def family(betas: tuple[float, ...]) -> dict[str, Rule]:
+    """Return the strategies that a probe compares, by tag."""
+    rules: dict[str, Rule] = {
+        "fedavg": FedAvg(),
+        "fedavg_population": FedAvg(normalise="population"),
+        "fedavg_inverse_probability": FedAvg(normalise="inverse_probability"),
+        "fedvarp": FedVARP(),
+        "fedvarp_inverse_probability": FedVARP(normalise="inverse_probability"),
+        "fedau": FedAU(),
+        "mifa": MIFA(),
+    }
+    return rules | {f"fedstale_{beta:g}": FedStale(beta=beta) for beta in betas}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bias and variance of one strategy's update at one round; `error` is the standard error of `variance`."""
+
+    bias2: float
+    variance: float
+    error: float
+    bias2_exact: float | None = None
+    variance_exact: float | None = None
+
+    def table(self) -> dict[str, float]:
+        """Return the numbers by name, the closed forms where there are any."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def values(self, tag: str) -> dict[str, float]:
+        """Return the metrics of this estimate."""
+        return {f"probe_{name}.{tag}": value for name, value in self.table().items()}
+
+
+def combine(used: Combination, clients: Ids, fresh: Vector, stale: Vector) -> Vector:
+    """Return the update of a cohort from everyone's deltas and memories (N, s)."""
+    update = used.fresh @ fresh[clients]
+    return update if used.stale is None else update + used.stale @ stale
+
+
+def estimate(updates: Vector, target: Vector) -> Estimate:
+    """Return the Monte Carlo estimate from updates (M, s) and g (s,)."""
+    draws = len(updates)
+    mean = updates.mean(axis=0)
+    squares = ((updates - mean) ** 2).sum(axis=1) * draws / (draws - 1)
+    variance = float(squares.mean())
+    distance = float(((mean - target) ** 2).sum())
+    return Estimate(max(0.0, distance - variance / draws), variance, float(squares.std(ddof=1) / np.sqrt(draws)))
+
+
+def closed_form(
+    weigh: Callable[[Ids], Combination], p: Vector, fresh: Vector, stale: Vector, target: Vector
+) -> tuple[float, float] | None:
+    """Return exact (bias^2, variance) under independent participation, None when contributions depend on |S|."""
+    count = len(p)
+    everyone, nobody = weigh(np.arange(count)), weigh(np.zeros(0, np.int64))
+    none = np.zeros(count)
+    c = everyone.fresh
+    s = none if nobody.stale is None else nobody.stale
+    t = (none if everyone.stale is None else everyone.stale) - s
+    for part in (np.arange(0, count, 2), np.arange(count // 2)):
+        if 0 < len(part) < count:
+            seen = weigh(part)
+            present = np.isin(np.arange(count), part)
+            expected = s + np.where(present, t, 0.0)
+            stale_seen = none if seen.stale is None else seen.stale
+            if not (np.allclose(seen.fresh, c[part], atol=1e-15) and np.allclose(stale_seen, expected, atol=1e-15)):
+                return None
+    contribution = c[:, None] * fresh + t[:, None] * stale
+    mean = s @ stale + p @ contribution
+    variance = float((p * (1 - p)) @ (contribution**2).sum(axis=1))
+    return float(((mean - target) ** 2).sum()), variance
+
+
+class Prober:
+    """Measures at probe rounds; in between, keeps the shadows' states in step with the cohorts.
+
+    `shadows` is a value (tag -> state), so that a checkpoint can hold it.
+    """
+
+    def __init__(self, scenario: Scenario, world: World, population: Population, size: int) -> None:
+        assert scenario.probe is not None
+        self.every, self.draws = scenario.probe.every, scenario.probe.draws
+        self.rule: Rule = replace(scenario.strategy, server_optimizer=None)
+        self.population = population
+        self.sketch = Sketch(world.seed, size)
+        self.redraw = redraws(scenario.participation, world)
+        self.independent = independent(scenario.participation, world)
+        known = population.probabilities is not None
+        self.rules = {tag: r for tag, r in family(scenario.probe.betas).items() if known or not r.needs_probabilities()}
+
+    def start(self) -> dict[str, Any]:
+        """Return the shadows' states before round 1; they need coefficients only, so their vectors have length 0."""
+        return {tag: rule.start(np.zeros(0, np.float32), self.population) for tag, rule in self.rules.items()}
+
+    def after(self, shadows: Mapping[str, Any], cohort: Cohort) -> dict[str, Any]:
+        """Return the shadows' states after a round."""
+        moved = {}
+        for tag, rule in self.rules.items():
+            sums = {name: np.zeros(0) for name in rule.ask(shadows[tag], cohort)}
+            moved[tag], _ = rule.step(shadows[tag], cohort, sums)
+        return moved
+
+    def measure(
+        self, grid: NodeGrid, params: Parameters, round: int, own: Any, shadows: Mapping[str, Any]
+    ) -> dict[str, Estimate]:
+        """Return the estimates of a round before it is trained, by tag; `own` is the rule's state."""
+        fresh, stale = self._rows(grid, params, round)
+        target = self.population.weights @ fresh
+        cohorts = [self.redraw(round, draw) for draw in range(self.draws)]
+        found = {}
+        for tag, rule, state in [(OWN, self.rule, own), *((t, r, shadows[t]) for t, r in self.rules.items())]:
+
+            def weigh(clients: Ids, rule: Rule = rule, state: Any = state) -> Combination:
+                return rule.combination(state, Cohort(round, clients))
+
+            updates = np.stack([combine(weigh(clients), clients, fresh, stale) for clients in cohorts])
+            found[tag] = estimate(updates, target)
+            if self.independent is not None:
+                exact = closed_form(weigh, self.independent, fresh, stale, target)
+                if exact is not None:
+                    found[tag] = replace(found[tag], bias2_exact=exact[0], variance_exact=exact[1])
+        return found
+
+    def _rows(self, grid: NodeGrid, params: Parameters, round: int) -> tuple[Vector, Vector]:
+        """Gather everyone's sketched delta and memory, (N, s) each."""
+        count, nodes = self.population.num_clients, grid.num_nodes
+        ids = {node: np.arange(node, count, nodes) for node in range(nodes)}
+        parts = grid.each("probe", {node: (params, ids[node], round, self.sketch) for node in ids})
+        fresh, stale = np.empty((count, self.sketch.width)), np.empty((count, self.sketch.width))
+        for node, (deltas, memories) in parts.items():
+            fresh[ids[node]], stale[ids[node]] = deltas, memories
+        return fresh, stale
