@@ -41,9 +41,9 @@ def to_json(event: Event) -> str:
 def from_json(text: str | bytes) -> Event:
     """Read an event back. Raises ValueError, saying what is wrong, for anything `to_json` did not write."""
     content = json.loads(text)
-    if not isinstance(content, dict) or content.get("event") not in KINDS:
+    kind = KINDS.get(str(content.pop("event", ""))) if isinstance(content, dict) else None
+    if kind is None:
         raise ValueError(f"not an event; it needs event: {' | '.join(KINDS)}")
-    kind = KINDS[content.pop("event")]
     try:
         if "vectors" in content:
             content["vectors"] = {name: array_from_json(item) for name, item in content["vectors"].items()}
