@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -17,62 +15,16 @@ from clients.kernels.quadratic import QuadraticKernel
 from clients.kernels.sequential import SequentialKernel
 from clients.kernels.stack import StackStepper
 from clients.kernels.vmap import VmapStepper
+from clients.planning import Plan, fit, plan
 from fedsim.core import CapacityError, ClientData, Layout, LocalWork, ScenarioError
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.data import QuadraticData
-from fedsim.models import Linear, Mlp, Model, Point
+from fedsim.models import Model, Point
 from fedsim.models.building import build, layout
 from fedsim.models.starting import initial
 
-_LANE_BYTES = {"cpu": 1 << 20, "cuda": 8 << 30}
-"""What a lane of `auto` may occupy: about a core's cache, or a part of a GPU's memory. Constants, never measured."""
 _GROUP_BYTES = 1 << 22
-_LONGEST = 4096
-"""Clients in a lane of `auto` at most: beyond, nothing is gained."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How the clients of a run train: the kernel's name, how many clients share a lane, and why."""
-
-    kernel: str
-    lane: int
-    reason: str
-
-
-def plan(config: Model, work: LocalWork, layout: Layout, input_shape: tuple[int, ...], device: str) -> Plan:
-    """Choose kernel and lane by model, batch size, device type and `client.lane_bytes`: a formula, never a timing.
-
-    `lane: 1` is the plain loop (`sequential`). A longer lane trains stacks of linear layers (linear, mlp) by batched
-    products (`stack`) and everything else by torch.func (`vmap`). `auto` takes as many clients as fit into
-    `lane_bytes`, counting for each its parameters, its gradients, and the activations of one batch; but convolutions
-    on a CPU train one by one, as they gain nothing from company. Quadratics always train together.
-    """
-    kind = torch.device(device).type
-    room = work.lane_bytes or _LANE_BYTES.get(kind, _LANE_BYTES["cuda"])
-    linear = isinstance(config, Linear | Mlp)
-    if isinstance(config, Point):
-        lane = work.lane if isinstance(work.lane, int) else _fit(room, 8 * 6 * layout.size)
-        return Plan("quadratic", lane, "closed form")
-    if work.lane == 1:
-        return Plan("sequential", 1, "client.lane is 1")
-    if isinstance(work.lane, int):
-        return Plan("stack" if linear else "vmap", work.lane, f"client.lane is {work.lane}")
-    if kind == "cpu" and not linear:
-        return Plan("sequential", 1, "convolutions on a CPU gain nothing from a lane")
-    each = 8 * layout.size + 4 * work.batch_size * (prod(input_shape) + _activations(config, layout))
-    lane = _fit(room, each)
-    name = "stack" if linear else "vmap"
-    return Plan(name, lane, f"{each} bytes a client within {room} on {kind}")
-
-
-def _fit(room: int, each: int) -> int:
-    return max(1, min(_LONGEST, room // each))
-
-
-def _activations(config: Model, layout: Layout) -> int:
-    """Return a rough count of the activations of one example, kept for the backward pass."""
-    return 2 * sum(shape[0] for shape in layout.shapes if len(shape) == 2)
+"""Deltas that the plain loop hands over at a time."""
 
 
 class Trainer:
@@ -91,10 +43,10 @@ class Trainer:
         self._counts = data.num_examples
         module = build(config, data.input_shape, data.num_classes)
         self.layout: Layout = layout(module)
-        self.plan = plan(config, work, self.layout, data.input_shape, device)
+        self.plan: Plan = plan(config, work, module, data.input_shape, device)
         self._kernel = self._make(module)
-        # the plain loop hands over a group of clients at a time, as many as a few megabytes of deltas
-        self._group = max(self.plan.lane, _fit(_GROUP_BYTES, 4 * self.layout.size) if self.plan.lane == 1 else 1)
+        alone = self.plan.kernel == "sequential"
+        self._group = fit(_GROUP_BYTES, 4 * self.layout.size) if alone else self.plan.lane
 
     def _make(self, module: torch.nn.Module) -> Kernel:
         if isinstance(self._data, QuadraticData):
@@ -142,7 +94,7 @@ class Trainer:
             try:
                 result = self._kernel.train(starts, clients[lane], round, speeds)
             except torch.OutOfMemoryError as error:
-                raise CapacityError(self._too_long(len(clients[lane]))) from error
+                raise CapacityError(self._too_long(min(self.plan.lane, len(clients)))) from error
             yield result
 
     def _too_long(self, lane: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +11,8 @@ import torch
 from torch import Tensor
 
 from clients.batches import Batches
+from clients.kernels.source import Source
 from clients.kernels.tensors import fresh
-from fedsim.core import ClientData
 from fedsim.core.contracts import Ids
 
 _GATHER_BYTES = 1 << 22
@@ -37,7 +36,7 @@ class Step:
     scale: Tensor
 
 
-def steps(data: ClientData, clients: Ids, batches: Batches, device: torch.device) -> Iterator[Step]:
+def steps(source: Source, clients: Ids, batches: Batches, device: torch.device) -> Iterator[Step]:
     """Yield the steps of a lane whose clients are sorted by their number of steps, most first."""
     active = np.count_nonzero(batches.sizes, axis=0) * (len(clients) if batches.alike else 1)
     total = np.count_nonzero(active)
@@ -45,35 +44,32 @@ def steps(data: ClientData, clients: Ids, batches: Batches, device: torch.device
         return
     width = batches.sizes.max(axis=0)
     broad = batches.positions.shape[2]
-    chunk = max(1, _GATHER_BYTES // max(1, len(clients) * broad * prod(data.input_shape) * 4))
+    chunk = max(1, _GATHER_BYTES // max(1, len(clients) * broad * source.example_bytes))
     for first in range(0, total, chunk):
         here, count = active[first], min(chunk, total - first)
         part = slice(first, first + count)
-        examples = data.rows(clients[:here], batches.positions[:here, part].reshape(here, -1))
-        x, y = fresh(examples.x, device), fresh(examples.y, device)
+        x, y = source.rows(clients[:here], batches.positions[:here, part].reshape(here, -1))
         scale = fresh(_scale(batches.sizes[:here, part], broad), device)
         for k in range(count):
             rows, columns = slice(0, int(active[first + k])), slice(k * broad, k * broad + int(width[first + k]))
             yield Step(x[rows, columns], y[rows, columns], scale[rows, columns])
 
 
-def alone(
-    data: ClientData, client: Ids, batches: Batches, place: int, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
+def alone(source: Source, client: Ids, batches: Batches, place: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the batches (x (B, *input_shape), y (B,)) of one client (1,), whose row in `batches` is `place`.
 
     Each is an allocation of its own, so that its alignment does not depend on the clients before it.
     """
     sizes = [int(size) for size in batches.sizes[0 if batches.alike else place] if size]
     broad = batches.positions.shape[2]
-    chunk = max(1, _GATHER_BYTES // max(1, broad * prod(data.input_shape) * 4))
+    chunk = max(1, _GATHER_BYTES // max(1, broad * source.example_bytes))
     for first in range(0, len(sizes), chunk):
         here = sizes[first : first + chunk]
         positions = batches.positions[place, first : first + len(here)]
-        examples = data.rows(client, positions.reshape(1, -1))
+        x, y = source.rows(client, positions.reshape(1, -1))
         for k, size in enumerate(here):
             rows = slice(k * broad, k * broad + size)
-            yield fresh(examples.x[0, rows], device), fresh(examples.y[0, rows], device)
+            yield x[0, rows].clone(), y[0, rows].clone()
 
 
 def _scale(sizes: npt.NDArray[np.int64], broad: int) -> npt.NDArray[np.float32]:

@@ -15,6 +15,7 @@ from clients.batches import Batches, draw
 from clients.kernels import feed
 from clients.kernels.base import LaneResult
 from clients.kernels.sgd import Sgd
+from clients.kernels.source import source
 from clients.kernels.tensors import Buffer, fresh
 from fedsim.core import ClientData, Layout, LocalWork
 from fedsim.core.contracts import Ids, Parameters
@@ -71,8 +72,7 @@ class LaneKernel:
     ) -> None:
         self.name = stepper.name
         self._stepper, self._layout = stepper, layout
-        self._data, self._work, self._seed, self._device = data, work, seed, device
-        self._counts = data.num_examples
+        self._source, self._work, self._seed, self._device = source(data, device), work, seed, device
         self._weights = [Buffer(size, device) for size in layout.sizes]
         self._velocity = [Buffer(size, device) for size in layout.sizes]
         self._deltas = Buffer(layout.size, device)
@@ -85,7 +85,7 @@ class LaneKernel:
         velocity: npt.NDArray[np.float32] | None = None,
     ) -> LaneResult:
         """Train the clients of one lane; see `Kernel.train`."""
-        batches = draw(self._work, self._seed, round, clients, self._counts[clients])
+        batches = draw(self._work, self._seed, round, clients, self._source.counts[clients])
         steps = batches.steps
         order = None if (steps[1:] <= steps[:-1]).all() else np.argsort(-steps, kind="stable")
         sgd = Sgd.of(self._work, round)
@@ -108,8 +108,8 @@ class LaneKernel:
 
     def _steps(self, clients: Ids, batches: Batches, order: Ids | None) -> Iterator[feed.Step]:
         if order is None:
-            return feed.steps(self._data, clients, batches, self._device)
-        return feed.steps(self._data, clients[order], batches.at(order), self._device)
+            return feed.steps(self._source, clients, batches, self._device)
+        return feed.steps(self._source, clients[order], batches.at(order), self._device)
 
     def _load(
         self,

@@ -12,6 +12,7 @@ from clients.batches import Batches, draw
 from clients.kernels import feed
 from clients.kernels.base import LaneResult
 from clients.kernels.sgd import Sgd
+from clients.kernels.source import source
 from clients.kernels.tensors import Buffer, fresh
 from fedsim.core import ClientData, Layout, LocalWork
 from fedsim.core.contracts import Ids, Parameters
@@ -28,10 +29,9 @@ class SequentialKernel:
         self._module = module.to(device)
         self._weights = list(self._module.parameters())
         self._layout = layout
-        self._data, self._work, self._seed, self._device = data, work, seed, device
+        self._source, self._work, self._seed, self._device = source(data, device), work, seed, device
         self._deltas = Buffer(layout.size, device)
         self._velocities = Buffer(layout.size, device)
-        self._counts = data.num_examples
 
     def train(
         self,
@@ -41,7 +41,7 @@ class SequentialKernel:
         velocity: npt.NDArray[np.float32] | None = None,
     ) -> LaneResult:
         """Train the clients one after the other; see `Kernel.train`."""
-        batches = draw(self._work, self._seed, round, clients, self._counts[clients])
+        batches = draw(self._work, self._seed, round, clients, self._source.counts[clients])
         steps = batches.steps
         sgd = Sgd.of(self._work, round)
         deltas = self._deltas.rows(len(clients))
@@ -49,10 +49,10 @@ class SequentialKernel:
         if moving is not None:
             _fill(moving, velocity, self._device)
         losses = torch.zeros(len(clients), dtype=torch.float64, device=self._device)
-        starts = [] if params.ndim > 1 else self._split(fresh(params, self._device))
+        starts = [] if params.ndim > 1 else self._cut(fresh(params, self._device))
         for place in range(len(clients)):
             if params.ndim > 1:
-                starts = self._split(fresh(params[place], self._device))
+                starts = self._cut(fresh(params[place], self._device))
             speeds = None if moving is None else self._cut(moving[place])
             losses[place] = self._train_one(starts, clients, batches, place, sgd, speeds)
             with torch.no_grad():
@@ -81,7 +81,7 @@ class SequentialKernel:
             for weight, start in zip(self._weights, starts, strict=True):
                 weight.copy_(start)
         total = torch.zeros((), dtype=torch.float64, device=self._device)
-        for x, y in feed.alone(self._data, clients[place : place + 1], batches, place, self._device):
+        for x, y in feed.alone(self._source, clients[place : place + 1], batches, place):
             loss = cross_entropy(self._module(x), y)
             gradients = torch.autograd.grad(loss, self._weights)
             with torch.no_grad():
@@ -94,10 +94,6 @@ class SequentialKernel:
         """Return views of a flat vector (d,) in the shapes of the parameters."""
         parts = torch.split(flat, list(self._layout.sizes))
         return [part.view(shape) for part, shape in zip(parts, self._layout.shapes, strict=True)]
-
-    def _split(self, flat: Tensor) -> list[Tensor]:
-        """Return copies of the parameters of a flat vector (d,), each in an allocation of its own."""
-        return [part.clone() for part in self._cut(flat)]
 
 
 def _fill(target: Tensor, values: npt.NDArray[np.float32] | None, device: torch.device) -> None:

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-_DTYPES = {np.dtype(np.float32): torch.float32, np.dtype(np.int64): torch.int64}
+_DTYPES = {np.dtype(np.float32): torch.float32, np.dtype(np.int64): torch.int64, np.dtype(np.uint8): torch.uint8}
 
 
 def fresh(array: npt.NDArray[Any], device: torch.device) -> Tensor:
-    """Copy a float32 or int64 array into a new torch allocation on the device.
+    """Copy a float32, int64 or uint8 array into a new torch allocation on the device.
 
     Matrix products depend on the alignment of their operands, and an array out of a message may lie anywhere (and be
     read-only): torch's own allocations are aligned. To a GPU the copy goes through pinned memory, without waiting.

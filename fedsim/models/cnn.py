@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d
 
 from fedsim.models.images import image_shape
+from fedsim.models.pooling import halve
 
 
 class CnnModule(nn.Module):
@@ -37,7 +37,7 @@ class CnnModule(nn.Module):
         """Return the logits."""
         h = x
         for convolution in self.convolutions:
-            h = max_pool2d(convolution(h).relu(), 2)
+            h = halve(convolution(h))
         h = h.flatten(1)
         for depth, layer in enumerate(self.dense):
             h = layer(h.relu() if depth else h)

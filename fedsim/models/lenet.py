@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d
 
 from fedsim.models.images import image_shape
+from fedsim.models.pooling import halve
 
 
 class LeNetModule(nn.Module):
@@ -28,8 +28,8 @@ class LeNetModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
-        h = max_pool2d(self.conv1(x).relu(), 2)
-        h = max_pool2d(self.conv2(h).relu(), 2)
+        h = halve(self.conv1(x))
+        h = halve(self.conv2(h))
         h = self.dense1(h.flatten(1)).relu()
         logits: Tensor = self.output(self.dense2(h).relu())
         return logits

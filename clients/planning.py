@@ -1,0 +1,78 @@
+"""Which kernel trains, and how many clients share a lane: a formula of model, batch size and device type.
+
+Never a timing and never the free memory: lanes decide the shapes of products and so the last bits of a result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fedsim.core import LocalWork
+from fedsim.models import Linear, Mlp, Model, Point
+
+LANE_BYTES = {"cpu": 8 << 20, "cuda": 8 << 30}
+"""What a lane of `auto` may occupy where `client.lane_bytes` is not given: about a core's cache, a part of a GPU."""
+LONGEST = 4096
+"""Clients in a lane of `auto` at most: beyond, nothing is gained."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the clients of a run train: the kernel's name, how many clients share a lane, and why."""
+
+    kernel: str
+    lane: int
+    reason: str
+
+
+def plan(config: Model, work: LocalWork, module: nn.Module, input_shape: tuple[int, ...], device: str) -> Plan:
+    """Choose kernel and lane.
+
+    `lane: 1` is the plain loop (`sequential`). A longer lane trains stacks of linear layers (linear, mlp) by batched
+    products (`stack`) and everything else by torch.func (`vmap`). `auto` takes as many clients as fit into
+    `lane_bytes`, counting for each twice its parameters and what the backward pass keeps of one batch; but
+    convolutions on a CPU train one by one, as they gain nothing from company. Quadratics always train together.
+    """
+    kind = torch.device(device).type
+    room = work.lane_bytes or LANE_BYTES[kind]
+    size = sum(parameter.numel() for parameter in module.parameters())
+    linear = isinstance(config, Linear | Mlp)
+    if isinstance(config, Point):
+        fitting = fit(room, 2 * 8 * size)
+        return Plan("quadratic", fitting if work.lane == "auto" else work.lane, "closed form")
+    if work.lane == 1:
+        return Plan("sequential", 1, "client.lane is 1")
+    name = "stack" if linear else "vmap"
+    if work.lane != "auto":
+        return Plan(name, work.lane, f"client.lane is {work.lane}")
+    if kind == "cpu" and not linear:
+        return Plan("sequential", 1, "convolutions on a CPU gain nothing from a longer lane")
+    each = 2 * 4 * size + work.batch_size * kept_bytes(module, input_shape)
+    return Plan(name, fit(room, each), f"{each} bytes a client, {room} bytes a lane on {kind}")
+
+
+def fit(room: int, each: int) -> int:
+    """Return how many pieces of `each` bytes go into `room`, at least 1 and at most `LONGEST`."""
+    return max(1, min(LONGEST, room // each))
+
+
+def kept_bytes(module: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """Return the bytes that autograd keeps of one example for the backward pass, by passing one through the module."""
+    seen = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
+    total = 0
+
+    def count(tensor: Tensor) -> Tensor:
+        nonlocal total
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in seen:
+            seen.add(storage.data_ptr())
+            total += storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        result = module(torch.zeros((1, *input_shape)))
+    del result  # it held what was counted, so that no address came up twice
+    return total
