@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedsim.metrics.events import Evaluated, Event, Notice, RolledBack, RoundDone, RunEnded, RunStarted
@@ -11,13 +13,15 @@ from fedsim.metrics.sinks.base import Sink
 if TYPE_CHECKING:
     from rich.console import Console
 
+KEPT = 1000
+"""Rounds whose values are kept until their evaluation comes; evaluations run beside the training."""
 CLIENT_NOTICES = 5
 """Notices about clients that are printed; the others are in the store. Notices about hosts are all printed."""
 
 
 class ConsoleSink(Sink):
     """Writes one run to a rich console. On a terminal the progress line moves in place and is cut to its width;
-    elsewhere a line is written for the first and last round, each evaluated one, and else at most once a second.
+    elsewhere a line is written for the first round, each evaluated one, and else at most once a second.
     """  # noqa: D205
 
     interval_s = 0.1
@@ -26,7 +30,8 @@ class ConsoleSink(Sink):
         self._console = console
         self._live = console.is_terminal and not console.is_dumb_terminal
         self._start: RunStarted | None = None
-        self._values: dict[str, float] = {}
+        self._trained: dict[int, Mapping[str, float]] = {}  # by round, those that may yet be evaluated
+        self._tested: Mapping[str, float] = {}
         self._done: list[tuple[int, float]] = []  # (round, time) of the first and of the last one seen
         self._printed = (0, float("-inf"))
         self._client_notices = 0
@@ -39,12 +44,15 @@ class ConsoleSink(Sink):
                 case RunStarted():
                     self._start = event
                     self._say(header(event), "bold")
-                case RoundDone() | Evaluated():
-                    self._progress(event)
+                case RoundDone():
+                    self._trained_one(event)
+                case Evaluated():
+                    self._evaluated(event)
                 case Notice():
                     self._notice(event)
                 case RolledBack():
                     self._done.clear()
+                    self._trained.clear()
                     self._printed = (min(self._printed[0], event.round), float("-inf"))
                 case RunEnded():
                     self._end(event)
@@ -55,40 +63,52 @@ class ConsoleSink(Sink):
         """Leave the cursor on a line of its own."""
         self._erase()
 
-    def _progress(self, event: RoundDone | Evaluated) -> None:
-        self._values |= {name: float(value) for name, value in event.values.items()}
-        if isinstance(event, RoundDone):
-            self._done = [*self._done[:1], (event.round, event.wall_time)]
-        last = self._start is not None and event.round == self._start.rounds
-        due = not self._done[1:] or last or isinstance(event, Evaluated) or event.wall_time - self._printed[1] >= 1.0
-        if not self._live and due and self._done:
-            self._console.print(
-                "  ".join(self._parts(event.round).values()), soft_wrap=True, highlight=False, markup=False
-            )
-            self._printed = (event.round, event.wall_time)
+    def _trained_one(self, event: RoundDone) -> None:
+        self._trained[event.round] = event.values
+        while len(self._trained) > KEPT:
+            del self._trained[next(iter(self._trained))]
+        self._done = [*self._done[:1], (event.round, event.wall_time)]
+        if not self._live and event.wall_time - self._printed[1] >= 1.0:
+            self._print(event, event.values)
 
-    def _parts(self, round: int) -> dict[str, str]:
+    def _evaluated(self, event: Evaluated) -> None:
+        self._tested = event.values
+        trained = self._trained.get(event.round, {})
+        self._trained = {round: values for round, values in self._trained.items() if round > event.round}
+        if not self._live:
+            self._print(event, {**trained, **event.values})
+
+    def _print(self, event: RoundDone | Evaluated, values: Mapping[str, float]) -> None:
+        """Write one round's own values on a line that stays."""
+        line = "  ".join(self._parts(event.round, values).values())
+        self._console.print(line.rstrip(), soft_wrap=True, highlight=False, markup=False)
+        self._printed = (event.round, event.wall_time)
+
+    def _parts(self, round: int, values: Mapping[str, float]) -> dict[str, str]:
         """Return the pieces of the progress line by name, in the order in which they are shown."""
         rounds = self._start.rounds if self._start else round
-        parts = {"round": f"round {round}/{rounds}"}
+        clients = self._start.num_clients if self._start else 1
+        parts = {"round": f"round {round:>{len(str(rounds))}}/{rounds}"}
         for name, label, form in (
-            ("cohort_size", "cohort", ".0f"),
-            ("train_loss", "train loss", ".4g"),
-            ("test_loss", "test loss", ".4g"),
+            ("cohort_size", "cohort", f"<{len(str(clients))}.0f"),
+            ("train_loss", "train loss", "<8.4g"),
+            ("test_loss", "test loss", "<8.4g"),
             ("test_accuracy", "accuracy", ".4f"),
         ):
-            if name in self._values:
-                parts[name] = f"{label} {self._values[name]:{form}}"
+            if name in values:
+                parts[name] = f"{label} {values[name]:{form}}"
         if len(self._done) == 2:
             (first, began), (reached, now) = self._done
-            if now > began and reached > first:
+            if now > began and first < reached:
                 rate = (reached - first) / (now - began)
                 parts["rate"] = f"{rate:.3g} rounds/s"
-                parts["eta"] = f"ETA {duration((rounds - reached) / rate)}"
+                if reached < rounds:
+                    parts["eta"] = f"ETA {duration((rounds - reached) / rate)}"
         return parts
 
     def _show(self) -> None:
-        parts = self._parts(self._done[-1][0])
+        latest = self._done[-1][0]
+        parts = self._parts(latest, {**self._trained.get(latest, {}), **self._tested})
         room = self._console.width - 1
         kept: list[str] = []
         for name in ("round", "test_accuracy", "eta", "test_loss", "train_loss", "rate", "cohort_size"):
@@ -119,6 +139,9 @@ class ConsoleSink(Sink):
             self._say("further notices about clients are in the store only", "yellow")
 
     def _end(self, event: RunEnded) -> None:
+        if event.status == "interrupted":  # who pressed Ctrl-C gets one line, from the command itself
+            self._erase()
+            return
         for line in result(self._start, event, self._client_notices):
             self._say(line, "bold" if not line.startswith(" ") else "")
         self._done.clear()
@@ -148,11 +171,16 @@ def result(start: RunStarted | None, end: RunEnded, num_notices: int = 0) -> lis
     if num_notices:
         table["notices about clients"] = str(num_notices)
     if start and start.folder:
-        table["files"] = start.folder
+        table["files"] = _near(start.folder)
     if start and start.store:
-        table["store"] = start.store
+        table["store"] = _near(start.store)
     width = max(map(len, table), default=0)
     return lines + [f"  {name:<{width}}  {value}" for name, value in table.items()]
+
+
+def _near(place: str) -> str:
+    """Return a path as seen from the working folder when it lies inside."""
+    return os.path.relpath(place) if os.path.isabs(place) and Path(place).is_relative_to(Path.cwd()) else place
 
 
 def _numbers(values: Any) -> dict[str, float]:
