@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge
+import numpy.typing as npt
+from annotated_types import Ge, Le
 
 from fedsim.core import World
 from fedsim.core.contracts import Ids, Vector
@@ -21,8 +22,8 @@ class CyclicProcess:
     """Client i is there in round r iff (r - 1 - offset_i) mod period < on_i."""
 
     period: int
-    on: Ids
-    offset: Ids
+    on: npt.NDArray[np.int32]
+    offset: npt.NDArray[np.int32]
 
     @property
     def num_clients(self) -> int:
@@ -31,7 +32,7 @@ class CyclicProcess:
 
     def cohort(self, round: int) -> Ids:
         """Return the ids inside their stretch of presence."""
-        since = (round - 1) % self.period - self.offset
+        since = np.int32((round - 1) % self.period) - self.offset
         return np.flatnonzero(((since >= 0) & (since < self.on)) | (since + self.period < self.on)).astype(np.int64)
 
     @property
@@ -51,7 +52,7 @@ class Cyclic(Participation):
     kind: Literal["cyclic"] = "cyclic"
     probabilities: Probabilities
     """p_i: a number in (0, 1], a list with one entry per client, or a law; rounded to whole rounds of a period."""
-    period: Annotated[int, Ge(1)] = 100
+    period: Annotated[int, Ge(1), Le(10**9)] = 100
     """Rounds after which everything repeats."""
     phase: Literal["uniform", "inactive"] = "uniform"
     """Where a client's stretch begins: uniform on 0..period-1, or on 0..period-on-1."""
@@ -59,10 +60,10 @@ class Cyclic(Participation):
     def process(self, world: World) -> CyclicProcess:
         """Return the process in a world."""
         self.check(world)
-        on = np.maximum(1, np.rint(self.period * resolve(self.probabilities, world))).astype(np.int64)
+        on = np.maximum(1, np.rint(self.period * resolve(self.probabilities, world))).astype(np.int32)
         places = np.full_like(on, self.period) if self.phase == "uniform" else self.period - on
         offset = np.floor(stream(world.seed, "participation.cyclic").random(world.num_clients) * places)
-        return CyclicProcess(self.period, on, offset.astype(np.int64))
+        return CyclicProcess(self.period, on, offset.astype(np.int32))
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for probabilities outside (0, 1]."""

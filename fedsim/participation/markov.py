@@ -41,17 +41,22 @@ class MarkovProcess:
 
     def cohort(self, round: int) -> Ids:
         """Return the ids whose chain is in the state present."""
-        known, present = self._memo if self._memo[0] <= round else self._start
-        if_away, if_present = np.zeros(self.num_clients, bool), np.ones(self.num_clients, bool)
-        for step in range(round, known, -1):
-            numbers = toss(self.seed, "participation.markov", step, self.num_clients)
-            comes, stays = numbers.below(self._rise), numbers.below(self._stay)
-            if_away, if_present = np.where(comes, if_present, if_away), np.where(stays, if_present, if_away)
-            if np.array_equal(if_away, if_present):
-                break
-        state = np.where(present, if_present, if_away)
+        known, state = self._memo if self._memo[0] <= round else self._start
+        if round > known:
+            if_away, if_present = self._maps(round)
+            for step in range(round - 1, known, -1):
+                if np.array_equal(if_away, if_present):
+                    break
+                comes, stays = self._maps(step)
+                if_away, if_present = np.where(comes, if_present, if_away), np.where(stays, if_present, if_away)
+            state = np.where(state, if_present, if_away)
         self._memo = (round, state)
         return np.flatnonzero(state).astype(np.int64)
+
+    def _maps(self, round: int) -> tuple[Mask, Mask]:
+        """Return where the step into a round leads from away and from present (N,) each."""
+        numbers = toss(self.seed, "participation.markov", round, self.num_clients)
+        return numbers.below(self._rise), numbers.below(self._stay)
 
 
 @dataclass(frozen=True, kw_only=True)

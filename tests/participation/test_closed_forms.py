@@ -164,7 +164,7 @@ def test_cyclic_with_phase_inactive_has_the_empty_last_round_of_each_period() ->
 
 def test_cyclic_clients_with_a_whole_period_are_always_there() -> None:
     for phase in ("uniform", "inactive"):
-        process = Cyclic(probabilities=(0.999, 0.5), period=10, phase=phase).process(World(16, 2))  # type: ignore[arg-type]
+        process = Cyclic(probabilities=(0.999, 0.5), period=10, phase=phase).process(World(16, 2))
         assert all(0 in process.cohort(r) for r in range(1, 25))
 
 

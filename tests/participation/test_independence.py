@@ -92,9 +92,9 @@ def test_probabilities_are_none_or_one_number_in_range_for_each_client(config: P
 @settings(max_examples=50, deadline=None)
 def test_no_process_reads_or_moves_the_global_generator(config: Participation, seed: int) -> None:
     np.random.seed(0)  # noqa: NPY002
-    before = np.random.get_state()[1].tolist()  # type: ignore[index]  # noqa: NPY002
+    before = np.random.get_state()[1].tolist()  # noqa: NPY002
     first = schedule_hash(config.process(World(seed, N)), 5)
-    assert np.random.get_state()[1].tolist() == before  # type: ignore[index]  # noqa: NPY002
+    assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
     np.random.seed(1)  # noqa: NPY002
     assert schedule_hash(config.process(World(seed, N)), 5) == first
 

@@ -17,7 +17,7 @@ def write(folder: Path, rows: str, header: str = HEADER) -> World:
 
 
 def cohorts(world: World, rounds: int, round_s: float = 10, **options: float | bool) -> list[list[int]]:
-    process = Trace(file="trace.csv", round_s=round_s, **options).process(world)  # type: ignore[arg-type]
+    process = Trace(file="trace.csv", round_s=round_s, **options).process(world)
     return [process.cohort(r).tolist() for r in range(1, rounds + 1)]
 
 
