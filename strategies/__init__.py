@@ -1,6 +1,6 @@
-"""Strategies: one rule a file, pure mathematics on named sums; the Flower adapter is the subpackage `flower`.
+"""Strategies: one rule a file, pure mathematics; the Flower adapters are the subpackage `flower`.
 
-Every module here that defines a `Rule` with a field `name` is discovered by itself: a new strategy touches one file.
+Every module here that defines a `Strategy` with a field `name` is discovered by itself: a new one touches one file.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from inspect import getmembers, isclass
 from pkgutil import iter_modules
 from typing import Any
 
-from fedsim.core import Rule
+from fedsim.core import Strategy
 
 
 @cache
 def catalogue() -> dict[str, type[Any]]:
-    """Return every rule by the word that names it in `strategy: {name: ...}`."""
+    """Return every strategy by the word that names it in `strategy: {name: ...}`."""
     found: dict[str, type[Any]] = {}
     for module in iter_modules(__path__):
         if module.ispkg:
             continue
         for _, member in getmembers(import_module(f"{__name__}.{module.name}"), isclass):
-            if issubclass(member, Rule) and member is not Rule and is_dataclass(member):
+            if issubclass(member, Strategy) and is_dataclass(member):
                 tag = next((f.default for f in fields(member) if f.name == "name"), None)
                 if isinstance(tag, str) and tag == module.name:
                     found[tag] = member

@@ -92,12 +92,10 @@ class Combination:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule(ABC):
-    """A strategy: its options are the fields, its mathematics three pure functions of a state that is a value.
+class Strategy:
+    """What stands under `strategy:` in a scenario: a rule of a server, or of peers that have none.
 
-    A rule never writes to itself, to its arguments or to a module. Its state is a (nested) dataclass, tuple or dict of
-    arrays and numbers, so that a checkpoint can hold it. A rule that needs the clients' memories says
-    `remembers = True`. Each concrete rule has a field `name: Literal["<module>"]`, the word in `strategy: {name: ...}`.
+    Each concrete strategy has a field `name: Literal["<module>"]`, the word in `strategy: {name: ...}`.
     """
 
     remembers: ClassVar[bool] = False
@@ -105,6 +103,30 @@ class Rule(ABC):
 
     weights: Literal["uniform", "examples"] = "uniform"
     """Objective weights a_i: 1/N each, or proportional to the clients' examples."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for options that exclude each other."""
+        yield from ()
+
+    def needs_probabilities(self) -> bool:
+        """Return whether the population's p_i must be known before round 1."""
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeerRule(Strategy):
+    """A strategy without a server model: every client keeps its own, and models go from client to client."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule(Strategy, ABC):
+    """A strategy with a server model: options are its fields, its mathematics three pure functions of a state, a value.
+
+    A rule never writes to itself, to its arguments or to a module. Its state is a (nested) dataclass, tuple or dict of
+    arrays and numbers, so that a checkpoint can hold it. A rule that needs the clients' memories says
+    `remembers = True`.
+    """
+
     server_lr: Annotated[float, Ge(0)] = 1.0
     """The server adds server_lr * update to the parameters."""
     server_optimizer: ServerOptimizer | None = None
@@ -132,14 +154,6 @@ class Rule(ABC):
 
         It says the same as `ask` and `step` together; measuring tools (effective weights, the variance probe) read it.
         """
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield (key, message) for options that exclude each other."""
-        yield from ()
-
-    def needs_probabilities(self) -> bool:
-        """Return whether the population's p_i must be known before round 1."""
-        return False
 
 
 class Process(Protocol):
