@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,7 +70,14 @@ def rounds(folder: str | Path) -> pd.DataFrame:
     path = Path(folder) / "rounds.csv"
     if not path.is_file():
         raise ScenarioError(f"{path}: there is no such file; is {folder} a run folder?")
-    return pd.read_csv(path, float_precision="round_trip")
+    with open(path, newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    # Python's float is exact; the default of pandas 2 may miss the last bit
+    columns = zip(*rows, strict=True) if rows else ([] for _ in header)
+    frame = pd.DataFrame(
+        {name: [float(cell or "nan") for cell in column] for name, column in zip(header, columns, strict=True)}
+    )
+    return frame.astype({"round": "int64"})
 
 
 def open_for_reading(store: str | Path) -> Store:

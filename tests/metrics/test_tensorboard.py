@@ -1,0 +1,60 @@
+"""TensorBoard's files, read back from their records."""
+
+import struct
+from pathlib import Path
+
+import pytest
+from tensorboardX.proto.event_pb2 import Event as Record
+
+from fedsim.core import ScenarioError
+from fedsim.metrics import Evaluated, RolledBack
+from fedsim.metrics.sinks import tensorboard
+from fedsim.metrics.sinks.tensorboard import TensorBoard
+from tests.metrics.conftest import done, started
+
+
+def records(folder: Path) -> list[Record]:
+    """Read TFRecord files: length (8 bytes), its checksum (4), the event, its checksum (4)."""
+    found = []
+    for path in sorted(folder.glob("events.*")):
+        content = path.read_bytes()
+        while content:
+            (size,) = struct.unpack("<Q", content[:8])
+            found.append(Record.FromString(content[12 : 12 + size]))
+            content = content[16 + size :]
+    return found
+
+
+def scalars(folder: Path) -> list[tuple[str, int, float]]:
+    return [
+        (v.tag, e.step, v.simple_value) for e in records(folder) for v in e.summary.value if not v.HasField("tensor")
+    ]
+
+
+def test_each_metric_is_a_scalar_of_its_name(tmp_path: Path) -> None:
+    sink = TensorBoard().open(tmp_path)
+    probe = {"probe_variance.fedvarp": 0.25}
+    sink.write([started(), done(1, train_loss=0.5), Evaluated(run="a", round=1, values=probe)])
+    sink.close()
+    assert scalars(tmp_path / "tensorboard") == [("train_loss", 1, 0.5), ("probe_variance/fedvarp", 1, 0.25)]
+
+
+def test_the_folder_can_be_chosen(tmp_path: Path) -> None:
+    sink = TensorBoard(folder=str(tmp_path / "elsewhere")).open(tmp_path)
+    sink.write([done(1, train_loss=0.5)])
+    sink.close()
+    assert scalars(tmp_path / "elsewhere") == [("train_loss", 1, 0.5)]
+
+
+def test_a_rollback_purges_what_comes_after(tmp_path: Path) -> None:
+    sink = TensorBoard().open(tmp_path)
+    sink.write([done(1), done(2), RolledBack(run="a", round=1), done(2)])
+    sink.close()
+    starts = [e.step for e in records(tmp_path / "tensorboard") if e.session_log.status == 1]
+    assert starts == [2]
+
+
+def test_without_the_package_the_scenario_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensorboard, "find_spec", lambda name: None)
+    with pytest.raises(ScenarioError, match=r"pip install 'fedsim\[tensorboard\]'"):
+        TensorBoard().open(tmp_path)
