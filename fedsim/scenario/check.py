@@ -12,29 +12,28 @@ from fedsim.core import Problem, ScenarioError
 from fedsim.scenario import leaf
 from fedsim.scenario.nodes import Items, Keys, Node, Place, Scalar, is_broken, nearest, plain
 from fedsim.scenario.shape import Key, Shape, keys_of, shape
-from fedsim.scenario.words import describe, did_you_mean, either, printable, show
+from fedsim.scenario.words import describe, did_you_mean, either, show
 
 INVALID: Final = object()
 """Stands for a value that could not be read."""
 
 MAX_UNKNOWN = 10
 MAX_PROBLEMS = 200
-MAX_KEY = 200
 
 Path = tuple[str, ...]
 
 
 @dataclass
 class Report:
-    """The problems found so far."""
+    """The problems found so far; and where keys stand that are given in a wrong section."""
 
     problems: list[Problem] = field(default_factory=list)
+    homes: Mapping[str, str] = field(default_factory=dict)
 
     def add(self, place: Place, path: Path, message: str) -> None:
         """Note one problem; beyond a number that anybody reads, they are not kept."""
         if len(self.problems) < MAX_PROBLEMS:
-            key = printable(".".join(path)[:MAX_KEY])
-            self.problems.append(Problem(place.file, place.line, place.column, key, printable(message)))
+            self.problems.append(Problem(place.file, place.line, place.column, ".".join(path), message))
 
 
 def read(node: Node, annotation: Any, path: Path, key: Place, report: Report) -> Any:
@@ -44,7 +43,7 @@ def read(node: Node, annotation: Any, path: Path, key: Place, report: Report) ->
     allowed = shape(annotation)
     if isinstance(node, Keys) and allowed.members is not None:
         cls = _choose(node, allowed, path, key, report)
-        return INVALID if cls is None else read_config(node, cls, path, key, report)
+        return INVALID if cls is None else read_config(node, cls, path, key, report, allowed.members)
     if isinstance(node, Items) and allowed.item is not None:
         return _read_items(node, allowed, path, report)
     if allowed.leaf is not None and not (allowed.structured and _meant_as_mapping(node, allowed)):
@@ -52,15 +51,15 @@ def read(node: Node, annotation: Any, path: Path, key: Place, report: Report) ->
         for below, message in wrong:
             found = nearest(node, below)
             if not is_broken(found):
-                report.add(found.place, (*path, *below), _with_mapping(message, allowed))
+                report.add(found.place, (*path, *below), message if below else _with_mapping(message, allowed))
         return INVALID if wrong else value
     report.add(node.place, path, f"must be {_mapping_words(allowed)}, got {show(plain(node))}")
     return INVALID
 
 
-def read_config(node: Keys, cls: type, path: Path, key: Place, report: Report) -> Any:
+def read_config(node: Keys, cls: type, path: Path, key: Place, report: Report, others: Mapping[str, type]) -> Any:
     """Return the config object, or INVALID when any of its keys is wrong; its own `problems()` are reported too."""
-    values, sound = read_keys(node, keys_of(cls), path, key, report)
+    values, sound = read_keys(node, keys_of(cls), path, key, report, others=others)
     if any(value is INVALID for value in values.values()) or any(
         known.required and name not in values for name, known in keys_of(cls).items()
     ):
@@ -77,16 +76,22 @@ def read_config(node: Keys, cls: type, path: Path, key: Place, report: Report) -
 
 
 def read_keys(
-    node: Keys, known: Mapping[str, Key], path: Path, key: Place, report: Report, *, complete: bool = True
+    node: Keys,
+    known: Mapping[str, Key],
+    path: Path,
+    key: Place,
+    report: Report,
+    *,
+    complete: bool = True,
+    others: Mapping[str, type] | None = None,
 ) -> tuple[dict[str, Any], bool]:
     """Return the values of the known keys (some INVALID), and whether no key is unknown or missing.
 
-    Of a text that is not `complete` no key is called missing.
+    Of a text that is not `complete` no key is called missing. `others` are the choices beside this one, by tag.
     """
     unknown = [(name, entry.key) for name, entry in node.entries.items() if name not in known]
     for name, place in unknown[:MAX_UNKNOWN]:
-        allowed = f" (allowed here: {', '.join(known)})"
-        report.add(place, (*path, name), f"unknown key{did_you_mean(name, known) or allowed}")
+        report.add(place, (*path, name), f"unknown key{_what_instead(name, known, path, report, others or {})}")
     if len(unknown) > MAX_UNKNOWN:
         report.add(unknown[MAX_UNKNOWN][1], path, f"{len(unknown) - MAX_UNKNOWN} more keys here are unknown")
     sound = not unknown
@@ -101,13 +106,25 @@ def read_keys(
     return values, sound
 
 
+def _what_instead(name: str, known: Mapping[str, Key], path: Path, report: Report, others: Mapping[str, type]) -> str:
+    """Return a hint for an unknown key: a slip, an option of another choice, a key of another section."""
+    hint = did_you_mean(name, known)
+    if hint:
+        return hint
+    choices = [tag for tag, cls in others.items() if name in keys_of(cls)]
+    if choices:
+        return f"; it is an option of {either(choices)}"
+    home = report.homes.get(name, "")
+    if home and home.split(".")[0] not in path:
+        return f"; did you mean {home!r}?"
+    return f" (allowed here: {', '.join(known)})"
+
+
 def expected_words(annotation: Any) -> str:
     """Return what a missing key should hold."""
     allowed = shape(annotation)
-    words = [_mapping_words(allowed)] if allowed.structured else []
-    if allowed.leaf is not None:
-        words.append(describe(allowed.leaf))
-    return f"give {either(words)}"
+    words = [describe(allowed.leaf)] if allowed.leaf is not None else []
+    return f"give {either([*words, *([_mapping_words(allowed)] if allowed.structured else [])])}"
 
 
 def _choose(node: Keys, allowed: Shape, path: Path, key: Place, report: Report) -> type | None:
@@ -166,6 +183,7 @@ def _mapping_words(allowed: Shape) -> str:
     if allowed.members is None:
         return "a list of mappings"
     if allowed.key is None:
-        return f"a mapping with {', '.join(keys_of(allowed.members['']))}"
+        names = list(keys_of(allowed.members[""]))
+        return f"a mapping with {'keys such as ' if len(names) > 3 else ''}{', '.join(names[:3])}"
     tags = list(allowed.members)
     return f"a mapping such as {{{allowed.key}: {tags[0]}}} ({allowed.key} is one of {', '.join(tags)})"

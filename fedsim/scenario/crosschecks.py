@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from inspect import signature
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fedsim.core import ScenarioError, World
 from fedsim.scenario.sections import DEFAULT_NODES
+
+MAX_CLIENTS = 100_000_000
+"""A schedule row of one bit a client is 12 MB here; beyond it nothing would be checked in reasonable time."""
 
 Found = Iterator[tuple[tuple[str, ...], str]]
 Check = Callable[..., Found]
@@ -17,6 +22,10 @@ Check = Callable[..., Found]
 
 def cross_problems(sections: Mapping[str, Any]) -> Found:
     """Yield (keys, message) of every check whose sections are all there."""
+    data = sections.get("data")
+    if data is not None and (data.num_clients or 0) > MAX_CLIENTS:
+        yield ("data", "clients"), f"must be at most {MAX_CLIENTS:,}, got {data.num_clients:,}"
+        return
     for check in CHECKS:
         names = list(signature(check).parameters)
         if all(name in sections for name in names):
@@ -89,36 +98,60 @@ def listed_probabilities_fit(data: Any, strategy: Any) -> Found:
         yield ("strategy", "probabilities"), f"has {len(listed)} entries for {data.num_clients} clients"
 
 
-def known_probabilities_are_known(data: Any, participation: Any, strategy: Any, folder: str) -> Found:
+def devices_fit_population(data: Any, participation: Any, devices: Any, folder: str) -> Found:
+    """Speeds are there for every client, and there are enough clients to invite."""
+    if devices is None or data.num_clients is None:
+        return
+    yield from _asked("devices", devices, World(0, data.num_clients, folder=folder))
+    if participation.kind == "uniform" and participation.size * devices.invite > data.num_clients:
+        text = f"invites {devices.invite:g} x {participation.size} clients, but there are {data.num_clients}"
+        yield ("devices", "invite"), text
+
+
+def known_probabilities_are_known(data: Any, participation: Any, devices: Any, strategy: Any, folder: str) -> Found:
     """A rule that divides by the process's own p_i needs a process that knows them."""
-    if strategy.needs_probabilities() and _cannot_tell(data, participation, folder):
-        advice = "give a list with one probability per client, or `probabilities: estimated`"
-        text = (
-            f"{strategy.name} divides by each client's probability, and {participation.kind} does not know it; {advice}"
-        )
-        yield ("strategy", "probabilities"), text
+    if not strategy.needs_probabilities():
+        return
+    if devices is not None and (devices.deadline_s is not None or devices.invite > 1):
+        whose = "who replies in time also depends on the devices"
+    elif _cannot_tell(data, participation, folder):
+        whose = f"participation of kind {participation.kind} does not know it here"
+    else:
+        return
+    advice = "give a list with one probability per client, or `probabilities: estimated`"
+    text = f"{strategy.name} divides by each client's probability, and {whose}; {advice}"
+    yield ("strategy", "probabilities"), text
 
 
 def _cannot_tell(data: Any, participation: Any, folder: str) -> bool:
     count = data.num_clients
-    if count is None:
+    if count is None or participation.kind in ("schedule", "trace"):
         return participation.kind in ("schedule", "trace")
-    # the labels are not there yet; whether p_i is known does not depend on them
-    world = World(seed=0, num_clients=count, label_counts=lambda: np.ones((count, 2), np.int64), folder=folder)
-    if any(True for _ in _asked("participation", participation, world)):
-        return False
+    # whether p_i is known depends neither on labels, which are not there yet, nor on N, unless something lists clients
+    for size in (min(count, 1000), count):
+        world = World(0, size, partial(_any_labels, size), folder)
+        if not any(True for _ in _asked("participation", participation, world)):
+            return _process(participation, world) is None
+    return False
+
+
+def _any_labels(num_clients: int) -> npt.NDArray[np.int64]:
+    return np.ones((num_clients, 2), np.int64)
+
+
+def _process(participation: Any, world: World) -> Any:
     try:
-        return participation.process(world).probabilities is None
-    except ScenarioError:  # it says so itself when the run is put together
-        return False
+        return participation.process(world).probabilities
+    except ScenarioError:  # a problem of its own, told when the run is put together
+        return ()
 
 
-def compared_strategies_fit(compare: Any, data: Any, participation: Any, folder: str) -> Found:
+def compared_strategies_fit(compare: Any, data: Any, participation: Any, devices: Any, folder: str) -> Found:
     """Every strategy under `compare:` meets the same conditions as the one under `strategy:`."""
     for number, strategy in enumerate(compare or ()):
         found = (
             *listed_probabilities_fit(data, strategy),
-            *known_probabilities_are_known(data, participation, strategy, folder),
+            *known_probabilities_are_known(data, participation, devices, strategy, folder),
         )
         yield from ((("compare", str(number), *path[1:]), message) for path, message in found)
 
@@ -154,6 +187,7 @@ CHECKS: tuple[Check, ...] = (
     starts_are_for_gossip,
     participation_fits_population,
     listed_probabilities_fit,
+    devices_fit_population,
     known_probabilities_are_known,
     compared_strategies_fit,
     nodes_hold_clients,

@@ -17,7 +17,7 @@ import yaml
 from fedsim.core import Problem
 from fedsim.scenario.nodes import Broken, Entry, Items, Keys, Node, Place, Scalar, Source, plain
 from fedsim.scenario.scalars import resolve
-from fedsim.scenario.words import printable, show
+from fedsim.scenario.words import show
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 100
@@ -136,9 +136,7 @@ class _Composer:
 
     def _report(self, place: Place, message: str, key: str = "") -> None:
         if len(self.problems) < MAX_PROBLEMS:
-            self.problems.append(
-                Problem(place.file, place.line, place.column, printable(key[:200]), printable(message))
-            )
+            self.problems.append(Problem(place.file, place.line, place.column, key, message))
 
     def _stop(self, place: Place, message: str) -> None:
         self._report(place, message)
@@ -249,7 +247,8 @@ class _Composer:
         if problem in ("could not find expected ':'", "found unexpected end of stream") and start:
             mark, start = start, None
         place = Place(self.file, mark.line + 1, mark.column + 1) if mark else Place(self.file)
-        self._report(place, f"not valid YAML: {_in_words(problem, error.context)}", "")
+        opened = f"; it starts in line {start.line + 1}" if start and mark and start.line != mark.line else ""
+        self._report(place, f"not valid YAML: {_in_words(problem, error.context)}{opened}")
 
 
 def _in_words(problem: str, context: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -105,7 +105,7 @@ def _item(annotation: Any, key: str) -> Any:
     for arm in _arms(annotation):
         bare = get_args(arm)[0] if get_origin(arm) is Annotated else arm
         parts = get_args(bare)
-        if get_origin(bare) is dict:
+        if get_origin(bare) in (dict, Mapping):
             return parts[1]
         if get_origin(bare) is tuple and parts[-1] is not Ellipsis:
             return parts[int(key)] if int(key) < len(parts) else Any

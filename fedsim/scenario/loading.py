@@ -20,10 +20,11 @@ from fedsim.scenario.merge import overlay, spread
 from fedsim.scenario.nodes import Broken, Entry, Items, Keys, Node, Place, Scalar, Source, nearest, plain
 from fedsim.scenario.scenario import Origin, Scenario
 from fedsim.scenario.sections import Ray
-from fedsim.scenario.shape import keys_of
-from fedsim.scenario.words import did_you_mean, show
+from fedsim.scenario.shape import homes, keys_of
+from fedsim.scenario.words import did_you_mean, printable, show
 
 MAX_RUNS = 10_000
+MAX_KEY = 200
 _ANYWHERE = "<dict>"
 _INPUT_SECTIONS = ("data", "participation", "devices")
 _INPUT_KEYS = ("path", "file")
@@ -142,7 +143,7 @@ def _unreadable(file: str, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         folder = Path(file).parent
         names = [p.name for p in folder.iterdir() if p.suffix in (".yaml", ".yml")] if folder.is_dir() else []
-        close = get_close_matches(Path(file).name, names, n=1, cutoff=0.5)
+        close = get_close_matches(Path(file).name, names, n=1, cutoff=0.6)
         if close:
             return f"there is no such file; did you mean {folder / close[0]}?"
         return "there is no such file" if folder.is_dir() else f"there is no such file (no folder {folder})"
@@ -280,8 +281,8 @@ def _node(value: Any, path: tuple[str, ...], report: Report) -> Node:
 def _finish(raw: _Raw) -> Scenario:
     """Validate a tree: structure, each section's own problems, then what sections say about each other."""
     if raw.tree is None:
-        raise ScenarioError(list(raw.problems))
-    report = Report(list(raw.problems))
+        raise ScenarioError(_in_order(raw.problems, raw.file))
+    report = Report(list(raw.problems), homes(Scenario))
     known = keys_of(Scenario)
     top = raw.tree.place if raw.tree.place.file else Place(raw.file)
     values, _ = read_keys(raw.tree, known, (), top, report, complete=raw.complete)
@@ -322,6 +323,7 @@ def _sweep_problems(sweep: Mapping[str, Any] | None) -> Iterator[tuple[tuple[str
 
 
 def _in_order(problems: Sequence[Problem], file: str) -> list[Problem]:
-    """Return the problems once each: the file's own by line, then its base's, then the options'."""
+    """Return the problems once each, fit for a terminal: the file's own by line, then its base's, then the options'."""
     rank = {file: 0, "--set": 2}
-    return sorted(dict.fromkeys(problems), key=lambda p: (rank.get(p.file, 1), p.line, p.column))
+    ordered = sorted(dict.fromkeys(problems), key=lambda p: (rank.get(p.file, 1), p.line, p.column))
+    return [replace(p, key=printable(p.key[:MAX_KEY]), message=printable(p.message)) for p in ordered]

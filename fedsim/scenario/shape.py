@@ -134,3 +134,21 @@ def below(annotation: Any, mapping: Mapping[str, Any], name: str) -> Any:
     cls = shape(annotation).choose(mapping) if annotation is not None else None
     key = keys_of(cls).get(name) if cls is not None else None
     return key.annotation if key else None
+
+
+@lru_cache(maxsize=8)
+def homes(root: type) -> dict[str, str]:
+    """Return, for keys inside the sections of a config, the dotted key where each stands first.
+
+    >>> from fedsim.scenario import Scenario
+    >>> homes(Scenario)["lr"], homes(Scenario)["cutoff"]
+    ('client.lr', 'strategy.cutoff')
+    """
+    found: dict[str, str] = {}
+    places = {section: shape(key.annotation) for section, key in keys_of(root).items()}
+    # sections of one kind first: their keys are there whatever is chosen elsewhere
+    for section, allowed in sorted(places.items(), key=lambda item: item[1].key is not None):
+        for cls in (allowed.members or {}).values():
+            for name in keys_of(cls):
+                found.setdefault(name, f"{section}.{name}")
+    return found

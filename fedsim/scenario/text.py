@@ -79,8 +79,8 @@ def dump(scenario: Scenario) -> str:
 def scenario_hash(scenario: Scenario) -> str:
     """Return the sha256 of everything that can change the bits of a round."""
     mapping = {key: value for key, value in to_mapping(scenario).items() if key not in NOT_HASHED and value is not None}
-    nodes = to_mapping(scenario)["engine"]["nodes"]
-    mapping["nodes"] = nodes
+    clients = scenario.num_clients
+    mapping["nodes"] = scenario.engine.nodes if clients is None else scenario.nodes_for(clients)
     mapping["memory"] = {"dtype": scenario.memory.dtype}
     return sha256(json.dumps(mapping, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

@@ -79,7 +79,7 @@ _NAMES: dict[Any, str] = {
 }
 
 
-def describe(annotation: Any) -> str:
+def describe(annotation: Any, limits: str = "") -> str:
     """Return what a type allows, in words.
 
     >>> describe(Annotated[int, at.Ge(1)] | Literal["auto"])
@@ -87,24 +87,20 @@ def describe(annotation: Any) -> str:
     >>> describe(Annotated[list[Annotated[float, at.Gt(0), at.Le(1)]], at.MinLen(1)])
     'a list of at least 1 value (each a number above 0 and at most 1)'
     """
-    origin = get_origin(annotation)
+    origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        inner, *marks = get_args(annotation)
-        limits = _limits(inner, marks)
-        head, list_of, items = describe(inner).partition(" (each ")
-        return head + limits + list_of + items
+        return describe(parts[0], limits + _limits(parts[0], parts[1:]))
     if origin is Literal:
-        return either([show(value) for value in get_args(annotation)])
+        return either([show(value) for value in parts])
     if origin in (Union, UnionType):
-        return either(list(dict.fromkeys(describe(arm) for arm in get_args(annotation))))
+        return either(list(dict.fromkeys(describe(arm, limits) for arm in parts)))
+    if origin is tuple and parts[-1] is not Ellipsis:
+        return f"a list of {len(parts)}: " + ", ".join(describe(part) for part in parts)
     if origin in (tuple, list):
-        parts = get_args(annotation)
-        if origin is tuple and parts[-1] is not Ellipsis:
-            return f"a list of {len(parts)}: " + ", ".join(describe(part) for part in parts)
-        return f"a list (each {describe(parts[0])})"
-    if origin is not None:
-        return "a mapping"
-    return _NAMES.get(annotation, "a mapping")
+        return f"a list{limits} (each {describe(parts[0])})"
+    if origin is Mapping:
+        return f"a mapping{limits} (to each key {describe(parts[1])})"
+    return _NAMES.get(annotation, "a mapping") + ("" if annotation is NoneType else limits)
 
 
 def _limits(inner: Any, marks: Sequence[Any]) -> str:
