@@ -19,7 +19,7 @@ def participation(
     scenario: Annotated[str, typer.Argument(help="The scenario file.")],
     rounds: Annotated[int | None, typer.Option(min=1, help="How many rounds; the scenario's by default.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for pictures; default runs/NAME-participation.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = None,
+    set: Annotated[list[str] | None, typer.Option(help="Change a value: a.b=c; may be repeated.")] = None,
 ) -> None:
     """Show who comes when: a table, pictures, and the same numbers as participation.json. Trains nothing."""
     import json
@@ -32,10 +32,10 @@ def participation(
     from fedsim.participation.statistics import summarise
     from fedsim.scenario import load, slug
 
-    loaded = load(scenario, set_ or [])
+    loaded = load(scenario, set or [])
     data = loaded.data.load(loaded.seed, loaded.folder)
     world = World(loaded.seed, data.num_clients, data.label_counts, loaded.folder)
-    process, _ = environment(loaded.participation, getattr(loaded, "devices", None), world)
+    process, _ = environment(loaded.participation, loaded.devices, world)
     found = summarise(process, rounds or loaded.rounds)
     sample = _sample(data.num_clients)
     labels = data.label_counts(sample)

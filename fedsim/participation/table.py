@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 
 import numpy as np
@@ -71,14 +71,11 @@ def read_table(path: Path, names: tuple[str, ...]) -> Table:
         raise ScenarioError([Problem(str(path), number, 1, "", f"the first line must be {wanted}, got {first!r}")])
     if len(filled) == 1:
         raise ScenarioError([Problem(str(path), number, 1, "", "has no rows below its first line")])
-    values = np.zeros((len(filled) - 1, len(header)))
+    rows = [_numbers(line.split(","), len(header)) for _, line in filled[1:]]
+    values = np.array(rows, dtype=np.float64)
     problems: list[Problem] = []
-    for row, (number, line) in enumerate(filled[1:]):
-        fields = line.split(",")
-        if len(fields) == len(header) and all(map(_is_number, fields)):
-            values[row] = fields
-        else:
-            problems += _explain(path, number, fields, header)
+    for row in np.flatnonzero(~np.isfinite(values).all(axis=1)).tolist():
+        problems += _explain(path, *filled[row + 1], header)
     _refuse(path, problems)
     lines_of_rows = np.array([number for number, _ in filled[1:]], dtype=np.int64)
     return Table(path, {name: values[:, place] for place, name in enumerate(header)}, lines_of_rows)
@@ -92,7 +89,17 @@ def unknown_clients(table: Table, num_clients: int) -> list[Problem]:
     return table.problems_where(wrong, "client", lambda row: f"{given[row]:g} does not exist ({allowed})")
 
 
-def _explain(path: Path, number: int, fields: list[str], header: list[str]) -> list[Problem]:
+def _numbers(fields: list[str], width: int) -> list[float]:
+    """Return the numbers of a line, or as many NaN when it has others than it should."""
+    try:
+        numbers = [float(field) for field in fields]
+    except ValueError:
+        numbers = []
+    return numbers if len(numbers) == width else [nan] * width
+
+
+def _explain(path: Path, number: int, line: str, header: list[str]) -> list[Problem]:
+    fields = line.split(",")
     if len(fields) != len(header):
         return [Problem(str(path), number, 1, "", f"has {len(fields)} fields instead of {len(header)}")]
     column, found = 1, []
