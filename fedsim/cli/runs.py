@@ -31,8 +31,9 @@ def runs(
     for row in rows[:limit]:
         table.add_row(*_cells(row))
     console = Console()
-    # a pipe has no width to obey: nothing is cut there
-    console.print(table, width=None if console.is_terminal else 10_000, crop=console.is_terminal, markup=False)
+    if not console.is_terminal:
+        console = Console(width=10_000)  # a pipe has no width to obey: nothing is cut or folded there
+    console.print(table)
     if len(rows) > limit:
         console.print(f"{len(rows) - limit} more; --limit shows them", highlight=False)
     if not rows:
@@ -40,12 +41,14 @@ def runs(
 
 
 def _cells(row: RunRow) -> tuple[str, ...]:
+    from rich.markup import escape
+
     final = row.summary.get("final", {})
     accuracy, loss = final.get("test_accuracy"), final.get("test_loss")
     return (
         row.run,
-        row.name,
-        row.strategy,
+        escape(row.name),
+        escape(row.strategy),
         str(row.seed),
         row.status,
         f"{row.round}/{row.rounds}",
