@@ -74,14 +74,11 @@ def test_participation_prints_a_table_and_writes_pictures_and_numbers(scenario: 
 @pytest.mark.parametrize(
     "process",
     [
-        "{kind: full}",
-        "{kind: schedule, cohorts: [[], [3]]}",
-        "{kind: cyclic, probabilities: 0.2, period: 10, phase: inactive}",
-        "{kind: groups, groups: [{size: 5, process: {kind: full}}, {process: {kind: markov, probabilities: 0.3}}]}",
-        "{kind: all_of, processes: [{kind: uniform, size: 9}, {kind: outage}]}",
+        "{kind: schedule, cohorts: [[], [3], [], []]}",
+        "{kind: groups, groups: [{size: 5, process: {kind: full}}, {process: {kind: full}, joins_at: 9}]}",
     ],
 )
-def test_every_kind_of_process_can_be_looked_at(scenario: Path, process: str) -> None:
+def test_processes_without_known_probabilities_or_gaps_can_be_looked_at(scenario: Path, process: str) -> None:
     out = scenario.parent / "pictures"
-    said = call("participation", scenario, "--rounds", 20, "--out", out, "--set", f"participation={process}").output
-    assert "20 clients, 20 rounds" in said
+    said = call("participation", scenario, "--rounds", 4, "--out", out, "--set", f"participation={process}").output
+    assert "20 clients, 4 rounds" in said
