@@ -7,11 +7,13 @@ this may wait on a disk or a server, so that a run does it from another thread (
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy.typing as npt
 from sqlalchemy import URL, Connection, Engine, create_engine, event, select
@@ -56,6 +58,8 @@ class Store:
     def __init__(self, address: str | Path | URL, *, create: bool = True, busy_s: float = BUSY_S) -> None:
         """Open a store; with `create`, make the file, its folders and the tables where they are missing.
 
+        Without it the store is opened for reading only, also from a medium that cannot be written.
+
         Raises
         ------
         ScenarioError : the address is none, or `create` is False and there is no such file.
@@ -69,7 +73,7 @@ class Store:
                 file.parent.mkdir(parents=True, exist_ok=True)
             elif not file.is_file():
                 raise ScenarioError(f"{file}: there is no store here")
-        self._engine = _sqlite(self.url, busy_s) if file is not None else _postgres(self.url)
+        self._engine = _sqlite(self.url, busy_s, create) if file is not None else _postgres(self.url)
         try:
             if create:
                 with self._writing() as connection:
@@ -165,11 +169,18 @@ class Store:
             schema.check(connection)
 
 
-def _sqlite(url: URL, busy_s: float) -> Engine:
+def _sqlite(url: URL, busy_s: float, writes: bool) -> Engine:
+    file = Path(str(url.database))
+    if not writes and not os.access(file.parent, os.W_OK) and not Path(f"{file}-wal").exists():
+        # even a reader of WAL needs to write beside the file, unless it is told that nobody will
+        url = url.set(database=f"file:{quote(str(file))}").update_query_dict({"immutable": "1", "uri": "true"})
     engine = create_engine(url, connect_args={"timeout": busy_s, "isolation_level": None})
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: Any) -> None:
+        if not writes:
+            connection.execute("PRAGMA query_only=ON")
+            return
         # WAL lets readers go on while a run writes; it is a property of the file and stays
         if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             connection.execute("PRAGMA journal_mode=WAL")

@@ -35,7 +35,7 @@ def _binaries() -> Path | None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL server: FEDSIM_TEST_POSTGRES, or one started here as an unprivileged user."""
+    """The URL of a PostgreSQL server: FEDSIM_TEST_POSTGRES, whose database is emptied, or one started here."""
     given = os.environ.get("FEDSIM_TEST_POSTGRES")
     if given:
         yield given

@@ -361,3 +361,37 @@ def test_sixteen_recorders_start_one_store_together(tmp_path: Path) -> None:
     for folder in folders:
         assert not (folder / "spool.jsonl").exists()
     assert len(table(file)) == 16
+
+
+KILLED = """
+import os, sys
+from fedsim.metrics import RoundDone, RunStarted
+from fedsim.metrics.recorder import Recorder
+from fedsim.metrics.sinks.database import Database
+recorder = Recorder([Database(sys.argv[1], sys.argv[2], busy_s=0.05)])
+recorder.emit(RunStarted(run="a", name="toy", strategy="fedavg", seed=1, num_clients=3, rounds=5))
+for r in range(1, 11):
+    recorder.emit(RoundDone(run="a", round=r, values={"train_loss": 1.0 / r}))
+assert recorder.flush()
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_what_was_flushed_before_a_kill_is_in_the_store_exactly_once_after_the_resume(
+    database: Callable[[], Database],
+    file: Path,
+    spool: Path,
+    lock: Callable[[], Callable[[], None]],
+    locked: bool,
+) -> None:
+    Store(file).close()
+    release = lock() if locked else lambda: None
+    assert subprocess.run([sys.executable, "-c", KILLED, file, spool], timeout=60).returncode == -9
+    release()
+    with Recorder([database()]) as recorder:
+        recorder.emit(started())
+        recorder.discard_after("a", 8)
+        tell(recorder, 9, 12)
+    assert table(file) == expected(12)
+    assert not spool.exists()

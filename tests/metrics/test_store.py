@@ -1,6 +1,7 @@
 """The store on both databases: idempotent, whole batches only, and strict about what it opens."""
 
 import math
+import os
 import sqlite3
 from pathlib import Path
 
@@ -198,3 +199,40 @@ def test_relative_files_start_in_the_working_folder(tmp_path: Path, monkeypatch:
 
 def test_a_password_is_never_shown() -> None:
     assert shown(parse("postgresql://me:secret@db:5432/fedsim")) == "postgresql://me:***@db:5432/fedsim"
+
+
+def test_readers_go_on_while_a_run_writes(tmp_path: Path) -> None:
+    with Store(tmp_path / "x.db") as store:
+        store.write([started(), done(1)])
+        with store._writing() as connection, Store(tmp_path / "x.db", create=False) as reader:
+            connection.exec_driver_sql("DELETE FROM metrics")
+            assert len(reader.values()) == 1
+
+
+def test_a_store_opened_for_reading_cannot_be_changed(tmp_path: Path) -> None:
+    file = tmp_path / "x.db"
+    Store(file).close()
+    with Store(file, create=False) as reader, pytest.raises(OperationalError, match="readonly"):
+        reader.write([started()])
+
+
+def test_a_store_in_a_folder_that_cannot_be_written_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "with space?#%.db"
+    with Store(file) as store:
+        store.write([started(), done(1)])
+    # root may write everywhere: say it may not, and see that nothing appears beside the file
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with Store(file, create=False) as reader:
+        assert len(reader.values()) == 1
+        assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+def test_a_server_that_dropped_its_connections_is_reached_again(postgres: str, address: str) -> None:
+    with Store(address) as store:
+        store.write([started(), done(1)])
+        if address == postgres:
+            with Store(address) as other, other._writing() as connection:
+                everybody = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                connection.exec_driver_sql(f"{everybody} AND backend_type = 'client backend'")
+        store.write([done(2)])
+        assert len(store.values()) == 2
