@@ -1,0 +1,83 @@
+"""The parameters of round 0 follow their law and depend on the seed alone."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fedsim.core import Layout, ScenarioError
+from fedsim.models import Cnn, Linear, Mlp, Model, Point, ResNet18
+from fedsim.models.building import build, layout
+from fedsim.models.starting import initial
+
+LARGE = Mlp(hidden=(300, 100))
+
+
+def tensors(config: Model, shape: tuple[int, ...] = (400,), seed: int = 1) -> dict[str, np.ndarray]:
+    made = layout(build(config, shape, 10))
+    return made.views(initial(config, made, seed))
+
+
+def test_glorot_weights_are_uniform_with_the_variance_of_the_paper_and_biases_zero() -> None:
+    for name, values in tensors(LARGE).items():
+        if name.endswith("bias"):
+            assert not values.any()
+        else:
+            bound = sqrt(6 / sum(values.shape))
+            assert abs(values).max() <= bound
+            assert abs(values).max() > 0.99 * bound
+            np.testing.assert_allclose(values.var(), 2 / sum(values.shape), rtol=6 / sqrt(values.size))
+            assert abs(values.mean()) < 5 * bound / sqrt(3 * values.size)
+
+
+def test_glorot_counts_the_kernel_of_a_convolution() -> None:
+    kernel = tensors(Cnn(channels=(40, 50), kernel=5), (3, 16, 16))["convolutions.1.weight"]
+    assert kernel.shape == (50, 40, 5, 5)
+    np.testing.assert_allclose(kernel.var(), 2 / (25 * 90), rtol=0.03)
+
+
+def test_the_torch_law_is_that_of_torchs_own_layers() -> None:
+    ours = tensors(Mlp(hidden=(300, 100), init="torch"))
+    torch.manual_seed(0)
+    theirs = dict(nn.Sequential(nn.Linear(400, 300), nn.Linear(300, 100)).named_parameters())
+    for place in (0, 1):
+        for role in ("weight", "bias"):
+            mine, reference = ours[f"layers.{place}.{role}"], theirs[f"{place}.{role}"].detach().numpy()
+            bound = 1 / sqrt((400, 300)[place])
+            assert abs(mine).max() <= bound
+            np.testing.assert_allclose(mine.std(), reference.std(), rtol=8 / sqrt(mine.size))
+
+
+def test_normalisation_starts_as_the_identity() -> None:
+    for law in ("glorot", "torch"):
+        found = tensors(ResNet18(init=law), (1, 4, 4))
+        assert (found["norm.weight"] == 1).all()
+        assert not found["norm.bias"].any()
+        assert (found["blocks.2.shortcut.1.weight"] == 1).all()
+
+
+def test_starting_parameters_are_a_function_of_seed_and_node() -> None:
+    made = layout(build(Linear(), (9,), 4))
+    first = initial(Linear(), made, 1, 5)
+    torch.manual_seed(99)
+    np.random.default_rng().random()
+    assert np.array_equal(first, initial(Linear(), made, 1, 5))
+    assert first.dtype == np.float32
+    for other in (initial(Linear(), made, 2, 5), initial(Linear(), made, 1, 6), initial(Linear(), made, 1)):
+        assert not np.array_equal(first, other)
+
+
+def test_a_point_starts_where_it_is_told() -> None:
+    made = Layout(("point",), ((2,),))
+    assert initial(Point(init=(4.0, -0.5)), made, 1).tolist() == [4.0, -0.5]
+    assert initial(Point(init=((1.0, 2.0), (3.0, 4.0))), made, 1, 1).tolist() == [3.0, 4.0]
+
+
+@pytest.mark.parametrize(("numbers", "message"), [((), "for gossip"), ((2,), "node 2 has no starting point")])
+def test_one_start_per_node_needs_a_node_that_is_listed(numbers: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ScenarioError, match=message):
+        initial(Point(init=((1.0,), (3.0,))), Layout(("point",), ((1,),)), 1, *numbers)
