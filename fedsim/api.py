@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fedsim.scenario import Scenario, from_dict, load
 
 if TYPE_CHECKING:
+    from fedsim.core import Rule
+    from fedsim.engine.comparison import Comparison
     from fedsim.engine.run import Run
 
 
@@ -53,3 +55,53 @@ def run(
 
     scenario = read(source, overrides)
     return execute(scenario, out=None if out is None else os.fspath(out), overwrite=overwrite)
+
+
+def compare(
+    source: str | os.PathLike[str] | Mapping[str, Any] | Scenario,
+    strategies: str | Sequence[str | Mapping[str, Any] | Rule] | None = None,
+    seeds: int | Sequence[int] = 5,
+    *,
+    baseline: str | None = None,
+    target: str | None = None,
+    last: int = 1,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    **overrides: Any,
+) -> Comparison:
+    """Run several strategies on the same data and absences, and compare them seed by seed.
+
+    Parameters
+    ----------
+    source : a scenario file, or its content as a mapping.
+    strategies : as on the command line ("fedstale:beta=0.3"), as blocks ({"name": "fedstale", "beta": 0.3}) or as
+        rules; those under the scenario's `compare:` when None.
+    seeds : how many, from the scenario's own on, or which.
+    baseline, target, last, out, overwrite : as of `fedsim compare`.
+    overrides : values by dotted key, as `--set`; in a keyword write two underscores for a dot.
+
+    Raises
+    ------
+    ScenarioError : strategies that do not fit the scenario, all of them at once, before anything runs.
+
+    Examples
+    --------
+    ::
+
+        found = fedsim.compare("scenarios/quickstart.yaml", ["fedavg", "fedstale:beta=0.3"], seeds=5)
+        found.table["test_accuracy_difference"]
+    """
+    from fedsim.engine.comparing import compare as run_all
+    from fedsim.engine.comparing import parse_target
+    from fedsim.engine.lineup import read_with_strategies
+
+    options = [f"{key.replace('__', '.')}={json.dumps(value)}" for key, value in overrides.items()]
+    return run_all(
+        read_with_strategies(source, strategies, options),
+        seeds=seeds,
+        out=None if out is None else os.fspath(out),
+        baseline=baseline,
+        target=None if target is None else parse_target(target),
+        last=last,
+        overwrite=overwrite,
+    )

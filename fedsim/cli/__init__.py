@@ -16,9 +16,11 @@ from fedsim.cli.commands import Commands
 from fedsim.core import FedsimError
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "resume": ("fedsim.cli.resume:resume", "Continue a run after any stop, with the same bits."),
     "new": ("fedsim.cli.new:new", "Write a commented scenario to start from."),
     "validate": ("fedsim.cli.validate:validate", "Check scenarios and print everything that is wrong."),
     "run": ("fedsim.cli.run:run", "Run a scenario and leave its results in a folder."),
+    "compare": ("fedsim.cli.compare:compare", "Compare strategies on the same absences, paired over seeds."),
     "data": ("fedsim.cli.data:data", "Show how the data is split over the clients."),
     "participation": ("fedsim.cli.participation:participation", "Show who would be there, before any training."),
     "schedule": ("fedsim.cli.schedule:schedule", "Write the schedule of a scenario into a file."),

@@ -1,0 +1,189 @@
+"""Many runs in a row: one Ray session for all, data loaded once where runs share them, finished runs recognised."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedsim.core import ClusterLostError, FedsimError, NonFiniteError, ScenarioError
+from fedsim.core.files import told_plainly
+from fedsim.engine.folder import LOCK, SCENARIO, RunFolder
+from fedsim.metrics.summary import read_summary
+from fedsim.scenario import Ray, Scenario, scenario_hash, slug, to_mapping
+
+if TYPE_CHECKING:
+    from fedsim.core import ClientData
+    from fedsim.engine.ray_session import RaySession
+    from fedsim.engine.stopping import Signals
+
+FINISHED = ("completed", "stopped")
+RESULTS = ("comparison.json", "sweep.csv", "fedsim.db")
+"""What a folder of many runs holds beside their own folders."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one of many runs ended. `recognised`: it had been finished before and was not repeated."""
+
+    folder: Path
+    status: str
+    summary: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    exit_code: int = 0
+    error: str = ""
+    recognised: bool = False
+
+    @property
+    def final(self) -> Mapping[str, float]:
+        """The metrics of the last evaluation; nothing when the run did not come so far."""
+        final: Mapping[str, float] = self.summary.get("final", {})
+        return final
+
+
+def run_key(scenario: Scenario) -> str:
+    """Return a short hash of everything in a scenario but its name and where its metrics go."""
+    left_out = ("name", "metrics", "compare", "sweep", "folder")
+    mapping = {key: value for key, value in to_mapping(scenario).items() if key not in left_out}
+    return sha256(json.dumps(mapping, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def run_folders(parent: Path, scenarios: Sequence[tuple[str, Scenario]]) -> list[Path]:
+    """Return the folder of each of many runs: its words and its key, so that a changed run goes to another folder."""
+    found: list[Path] = []
+    for words, scenario in scenarios:
+        name = f"{slug(words)}-{run_key(scenario)}"
+        number = 2
+        path = parent / name
+        while path in found:
+            path, number = parent / f"{name}-{number}", number + 1
+        found.append(path)
+    return found
+
+
+def recognised(folder: Path, scenario: Scenario) -> Outcome | None:
+    """Return the outcome of a run that has been finished in a folder before, None when there is none."""
+    try:
+        summary = read_summary(folder)
+    except ValueError:  # not JSON: not ours
+        return None
+    status = summary.get("status")
+    whole = status == "stopped" or summary.get("rounds") == scenario.rounds
+    if status in FINISHED and whole and summary.get("scenario_hash") == scenario_hash(scenario):
+        return Outcome(folder, str(status), summary, recognised=True)
+    return None
+
+
+@contextmanager
+def batch_folder(out: str | Path | None, default: str) -> Iterator[Path]:
+    """Hold the folder of many runs: a new one, or one in which such runs have been before (then they go on).
+
+    Raises
+    ------
+    ScenarioError : something else is there.
+    LockedError : another process is running a batch there.
+    """
+    path = Path("runs") / default if out is None else Path(out)
+    if path.exists() and not path.is_dir():
+        raise ScenarioError(f"--out {path}: is a file, not a folder")
+    if path.is_dir():
+        if (path / SCENARIO).exists():
+            raise ScenarioError(f"--out {path}: is the folder of a single run; choose another")
+        others = [item for item in path.iterdir() if item.name != LOCK]
+        if others and not any((path / name).exists() for name in RESULTS) and not any(path.glob(f"*/{SCENARIO}")):
+            raise ScenarioError(f"--out {path}: the folder is not empty, and what is in it are no runs; choose another")
+    with told_plainly(path):
+        path.mkdir(parents=True, exist_ok=True)
+    held = RunFolder(path)
+    try:
+        yield path
+    finally:
+        held.release()
+
+
+class Batch:
+    """Runs scenarios one after the other. Use as a context manager.
+
+    A Ray session is opened when the first run needs it and shared by all; the data of the last run are kept, so that
+    runs of one seed that follow each other load them once.
+    """
+
+    def __init__(self, signals: Signals, max_hosts: int = 1) -> None:
+        self._signals = signals
+        self._max_hosts = max_hosts
+        self._stack = ExitStack()
+        self._session: tuple[str, RaySession] | None = None
+        self._data: tuple[Any, ClientData] | None = None
+
+    def __enter__(self) -> Batch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close_session()
+
+    def data(self, scenario: Scenario) -> ClientData:
+        """Return a scenario's data, loaded unless the run before had the same."""
+        wanted = (scenario.data, scenario.seed, scenario.folder)
+        if self._data is None or self._data[0] != wanted:
+            self._data = None  # let go of the old ones first
+            self._data = (wanted, scenario.data.load(scenario.seed, scenario.folder))
+        return self._data[1]
+
+    def run(self, scenario: Scenario, folder: Path) -> Outcome:
+        """Run a scenario into a folder, from its start; what was in the folder is replaced.
+
+        Every stop with a reason becomes part of the outcome; only a signal is raised.
+        """
+        from fedsim.engine.run import execute
+
+        overwrite = (folder / SCENARIO).exists()
+        if folder.is_dir() and not overwrite and [item.name for item in folder.iterdir()] == [LOCK]:
+            (folder / LOCK).unlink()  # killed between its first two writes
+        try:
+            run = execute(
+                scenario,
+                out=folder,
+                overwrite=overwrite,
+                signals=self._signals,
+                data=self.data(scenario),
+                ray=self._ray(scenario),
+            )
+        except FedsimError as error:
+            if isinstance(error, ClusterLostError):
+                self._close_session()
+            summary = read_summary(folder)
+            status = "diverged" if isinstance(error, NonFiniteError) else "failed"
+            return Outcome(folder, status, summary, error.exit_code, str(error))
+        code = NonFiniteError.exit_code if run.status == "diverged" else 0
+        error_text = "the global model is no longer finite" if code else ""
+        return Outcome(folder, run.status, run.summary, code, error_text)
+
+    def _ray(self, scenario: Scenario) -> RaySession | None:
+        engine = scenario.engine
+        if not isinstance(engine, Ray):
+            return None
+        if self._session is None or self._session[0] != engine.address:
+            from fedsim.engine.ray_session import session
+
+            self._close_session()
+            opened = self._stack.enter_context(session(engine.address, self._max_hosts))
+            self._session = (engine.address, opened)
+        return self._session[1]
+
+    def _close_session(self) -> None:
+        self._session = None
+        self._stack.close()
+
+
+def max_hosts(scenarios: Sequence[Scenario]) -> int:
+    """Return the most host processes that any of the runs asks for, as far as their files tell."""
+
+    def hosts(scenario: Scenario) -> int:
+        clients = scenario.num_clients or scenario.engine.nodes or 1
+        asked = scenario.hosts_for(clients)
+        return scenario.nodes_for(clients) if asked == "auto" else asked
+
+    return max(map(hosts, scenarios), default=1)
