@@ -7,7 +7,7 @@ company.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,56 @@ from fedsim.core import LocalWork, rng
 Integers = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True, eq=False)
+class Cuts:
+    """How many examples each batch has, and what follows from that; kept from round to round where it repeats.
+
+    Attributes
+    ----------
+    sizes : (C, K) examples in each batch, 0 from the step on at which a client has finished; or (1, K) when that is
+        the same for all clients.
+    """
+
+    sizes: Integers
+
+    @cached_property
+    def alike(self) -> bool:
+        """Return whether all clients take the same steps with batches of the same sizes."""
+        return len(self.sizes) == 1
+
+    @cached_property
+    def steps(self) -> Integers:
+        """Steps that each client takes, (C,) or (1,)."""
+        taken: Integers = (self.sizes > 0).sum(axis=1, dtype=np.int64)
+        return taken
+
+    @cached_property
+    def examples(self) -> Integers:
+        """Examples that each client goes through, repetitions counted, (C,) or (1,)."""
+        total: Integers = self.sizes.sum(axis=1, dtype=np.int64)
+        return total
+
+    @cached_property
+    def active(self) -> list[int]:
+        """Return how many rows of `sizes` have each step; as many entries as there are steps with anyone."""
+        return [int(count) for count in np.count_nonzero(self.sizes, axis=0) if count]
+
+    @cached_property
+    def widths(self) -> list[int]:
+        """Return the size of the largest batch of each step."""
+        return [int(width) for width in self.sizes.max(axis=0)]
+
+    @cached_property
+    def scale(self) -> npt.NDArray[np.float32]:
+        """1/size for the examples of a batch of that size, 0 for padding: (C, K, B) or (1, K, B), float32."""
+        inside = np.arange(max(self.widths, default=0)) < self.sizes[:, :, None]
+        return np.divide(inside, np.maximum(self.sizes, 1)[:, :, None], dtype=np.float32)
+
+    def of(self, place: int) -> list[int]:
+        """Return the sizes of the batches that one client has."""
+        return [int(size) for size in self.sizes[0 if self.alike else place] if size]
+
+
 @dataclass(frozen=True)
 class Batches:
     """The batches of C clients over K steps, K being the most steps that any of them takes.
@@ -24,34 +74,32 @@ class Batches:
     Attributes
     ----------
     positions : (C, K, B) places inside each client's examples; beyond a batch's size they repeat its last place.
-    sizes : (C, K) examples in each batch, 0 from the step on at which a client has finished; or (1, K) when that is
-        the same for all clients.
+    cuts : how many examples each batch has.
     """
 
     positions: Integers
-    sizes: Integers
-
-    @property
-    def alike(self) -> bool:
-        """Return whether all clients take the same steps with batches of the same sizes."""
-        return len(self.sizes) == 1
+    cuts: Cuts
 
     @property
     def steps(self) -> Integers:
         """Steps that each client takes, (C,)."""
-        return self._each((self.sizes > 0).sum(axis=1))
+        return np.full(len(self.positions), self.cuts.steps[0]) if self.cuts.alike else self.cuts.steps
 
     @property
     def examples(self) -> Integers:
         """Examples that each client goes through, repetitions counted, (C,)."""
-        return self._each(self.sizes.sum(axis=1))
+        return np.full(len(self.positions), self.cuts.examples[0]) if self.cuts.alike else self.cuts.examples
 
-    def _each(self, values: Integers) -> Integers:
-        return np.full(len(self.positions), values[0], np.int64) if self.alike else values
+    @property
+    def order(self) -> Integers | None:
+        """Places that sort the clients by their number of steps, most first; None when they are sorted."""
+        if self.cuts.alike or (self.cuts.steps[1:] <= self.cuts.steps[:-1]).all():
+            return None
+        return np.argsort(-self.cuts.steps, kind="stable")
 
     def at(self, order: Integers) -> Batches:
-        """Return the batches of some clients in another order."""
-        return Batches(self.positions[order], self.sizes if self.alike else self.sizes[order])
+        """Return the batches of the clients in another order."""
+        return Batches(self.positions[order], self.cuts if self.cuts.alike else Cuts(self.cuts.sizes[order]))
 
 
 def processed(work: LocalWork, counts: Integers) -> Integers:
@@ -75,33 +123,33 @@ def draw(work: LocalWork, seed: int, round: int, clients: Integers, counts: Inte
     starts, sizes, inside = _cuts(work, counts)
     whole = counts <= work.batch_size
     if whole.all():
-        return Batches(inside, sizes)
+        return Batches(inside, Cuts(sizes))
     key = rng.digest(seed, "batches", round)
     stream, heads = _streams(key, clients, counts, (starts + sizes).max(axis=1), ~whole)
     positions = stream[starts[:, :, None] + inside + heads[:, None, None]]
     if whole.any():
         positions = np.where(whole[:, None, None], inside, positions)
-    return Batches(positions, sizes)
+    return Batches(positions, Cuts(sizes))
 
 
 def _draw_alike(work: LocalWork, seed: int, round: int, clients: Integers, counts: Integers) -> Batches:
     """Draw for clients with the same number of examples: the same batches, with the cuts made once for all."""
     count = int(counts[0])
-    places, sizes, length = _row(work, count)
+    places, cuts, length = _row(work, count)
     if count <= work.batch_size:
-        return Batches(np.broadcast_to(places, (len(clients), *places.shape)), sizes)
+        return Batches(np.broadcast_to(places, (len(clients), *places.shape)), cuts)
     key = rng.digest(seed, "batches", round)
     epochs = [rng.permutations(key, clients, counts, epoch) for epoch in range(-(-length // count))]
     stream = epochs[0] if len(epochs) == 1 else np.concatenate(epochs, axis=1)
-    return Batches(stream.take(places, axis=1), sizes)
+    return Batches(stream.take(places, axis=1), cuts)
 
 
 @lru_cache(maxsize=64)
-def _row(work: LocalWork, count: int) -> tuple[Integers, Integers, int]:
-    """Return the places (K, B) in the stream of a client with `count` examples, the sizes (1, K), and its length."""
+def _row(work: LocalWork, count: int) -> tuple[Integers, Cuts, int]:
+    """Return the places (K, B) in the stream of a client with `count` examples, its cuts, and the stream's length."""
     starts, sizes, inside = _cuts(work, np.array([count]))
     places = inside[0] if count <= work.batch_size else starts[0, :, None] + inside[0]
-    return places, sizes, int((starts + sizes).max(initial=0))
+    return places, Cuts(sizes), int((starts + sizes).max(initial=0))
 
 
 def _cuts(work: LocalWork, counts: Integers) -> tuple[Integers, Integers, Integers]:

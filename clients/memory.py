@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-BLOCK_BYTES = 16 * 2**20
+BLOCK_BYTES, BLOCK_ROWS = 16 * 2**20, 4096
+"""Memories grow by blocks of this size, or of this many rows where rows are small."""
 
 Rows = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -54,7 +55,8 @@ class Memory:
         self.size = size
         self.dtype: MemoryType = dtype
         self.path = path
-        self._rows_per_block = max(1, BLOCK_BYTES // max(1, row_bytes(size, dtype)))
+        self._kind = np.dtype("<f4" if dtype == "float32" else "<u2")
+        self._rows_per_block = min(BLOCK_ROWS, max(1, BLOCK_BYTES // max(1, row_bytes(size, dtype))))
         self._blocks: list[npt.NDArray[Any]] = []
         self._free: list[int] = []
         self._slots: dict[int, int] = {}
@@ -108,17 +110,39 @@ class Memory:
             self._row(slot)[:] = deltas[row] if self.dtype == "float32" else to_bfloat16(deltas[row])
             self._pending[int(client)] = slot
 
+    def settle(self, round: int) -> None:
+        """Leave the memories as they were after `round`: commit its writes, or discard those of a later one."""
+        if self._round > round:
+            self.open(self._round)
+            self._round = round
+        else:
+            self.commit()
+
     def items(self) -> Iterator[tuple[int, npt.NDArray[Any]]]:
         """Yield (client, stored row) in ascending order of clients; pending writes are committed first."""
         self.commit()
         for client in sorted(self._slots):
             yield client, self._row(self._slots[client])
 
-    def load(self, client: int, stored: npt.NDArray[Any]) -> None:
-        """Take in a row as `items` gave it."""
-        slot = self._free.pop() if self._free else self._grow()
-        self._row(slot)[:] = stored
-        self._slots[client] = slot
+    def save(self, folder: Path, stem: str) -> None:
+        """Write the memories as two .npy files, STEM.ids.npy and STEM.rows.npy, row by row."""
+        self.commit()
+        np.save(folder / f"{stem}.ids.npy", np.array(sorted(self._slots), np.int64))
+        with (folder / f"{stem}.rows.npy").open("wb") as file:
+            header = {"descr": self._kind.str, "fortran_order": False, "shape": (len(self), self.size)}
+            np.lib.format.write_array_header_2_0(file, header)
+            for _, row in self.items():
+                file.write(row.tobytes())
+
+    def load(self, folder: Path, stem: str, round: int) -> None:
+        """Take the memories from what `save` wrote; those held before are forgotten. `round` is done."""
+        self.clear()
+        self._round = round
+        rows = np.load(folder / f"{stem}.rows.npy", mmap_mode="r", allow_pickle=False)
+        for client, stored in zip(np.load(folder / f"{stem}.ids.npy", allow_pickle=False), rows, strict=True):
+            slot = self._free.pop() if self._free else self._grow()
+            self._row(slot)[:] = stored
+            self._slots[int(client)] = slot
 
     def clear(self) -> None:
         """Forget everybody."""
@@ -139,14 +163,13 @@ class Memory:
     def _grow(self) -> int:
         """Add a block and return one of its rows."""
         shape = (self._rows_per_block, self.size)
-        kind: type[np.generic] = np.float32 if self.dtype == "float32" else np.uint16
         if self.path is None:
-            block: npt.NDArray[Any] = np.empty(shape, kind)
+            block: npt.NDArray[Any] = np.empty(shape, self._kind)
         else:
             offset = len(self._blocks) * self._rows_per_block * row_bytes(self.size, self.dtype)
             with self.path.open("ab") as file:
                 file.truncate(offset + self._rows_per_block * row_bytes(self.size, self.dtype))
-            block = np.memmap(self.path, kind, "r+", offset, shape)
+            block = np.memmap(self.path, self._kind, "r+", offset, shape)
         first = len(self._blocks) * self._rows_per_block
         self._blocks.append(block)
         self._free.extend(range(first + self._rows_per_block - 1, first, -1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -93,6 +94,19 @@ class Node:
         """Return sum_i weights_i h_i over this node's memories, summed anew."""
         assert self.memory is not None, "an audit needs memories"
         return self.memory.weighted_sum(weights)
+
+    def save(self, folder: Path, round: int) -> None:
+        """Write this node's memories, as they were after `round`, into a checkpoint's folder."""
+        if self.memory is not None:
+            self.memory.settle(round)
+            self.memory.save(folder, f"node-{self.index}")
+
+    def restore(self, folder: Path | None, round: int) -> None:
+        """Go back to what `save` wrote; without a folder, to the time before round 1."""
+        if self.memory is not None and folder is not None:
+            self.memory.load(folder, f"node-{self.index}", round)
+        elif self.memory is not None:
+            self.memory.clear()
 
     def _strike(self, task: Task, failures: list[Failure]) -> tuple[Ids, Ids]:
         """Take out those whom an injected fault strikes before they deliver; return the rest and the poisoned."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -38,21 +36,18 @@ class Step:
 
 def steps(source: Source, clients: Ids, batches: Batches, device: torch.device) -> Iterator[Step]:
     """Yield the steps of a lane whose clients are sorted by their number of steps, most first."""
-    active = np.count_nonzero(batches.sizes, axis=0) * (len(clients) if batches.alike else 1)
-    total = np.count_nonzero(active)
-    if not total:
-        return
-    width = batches.sizes.max(axis=0)
+    cuts, many = batches.cuts, len(clients) if batches.cuts.alike else 1
     broad = batches.positions.shape[2]
     chunk = max(1, _GATHER_BYTES // max(1, len(clients) * broad * source.example_bytes))
-    for first in range(0, total, chunk):
-        here, count = active[first], min(chunk, total - first)
-        part = slice(first, first + count)
+    for first in range(0, len(cuts.active), chunk):
+        active = cuts.active[first : first + chunk]
+        here, part = active[0] * many, slice(first, first + len(active))
         x, y = source.rows(clients[:here], batches.positions[:here, part].reshape(here, -1))
-        scale = fresh(_scale(batches.sizes[:here, part], broad), device)
-        for k in range(count):
-            rows, columns = slice(0, int(active[first + k])), slice(k * broad, k * broad + int(width[first + k]))
-            yield Step(x[rows, columns], y[rows, columns], scale[rows, columns])
+        scale = fresh(cuts.scale[: active[0], part], device)
+        for k, count in enumerate(active):
+            rows, width = count * many, cuts.widths[first + k]
+            columns = slice(k * broad, k * broad + width)
+            yield Step(x[:rows, columns], y[:rows, columns], scale[:count, k, :width])
 
 
 def alone(source: Source, client: Ids, batches: Batches, place: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -60,7 +55,7 @@ def alone(source: Source, client: Ids, batches: Batches, place: int) -> Iterator
 
     Each is an allocation of its own, so that its alignment does not depend on the clients before it.
     """
-    sizes = [int(size) for size in batches.sizes[0 if batches.alike else place] if size]
+    sizes = batches.cuts.of(place)
     broad = batches.positions.shape[2]
     chunk = max(1, _GATHER_BYTES // max(1, broad * source.example_bytes))
     for first in range(0, len(sizes), chunk):
@@ -70,9 +65,3 @@ def alone(source: Source, client: Ids, batches: Batches, place: int) -> Iterator
         for k, size in enumerate(here):
             rows = slice(k * broad, k * broad + size)
             yield x[0, rows].clone(), y[0, rows].clone()
-
-
-def _scale(sizes: npt.NDArray[np.int64], broad: int) -> npt.NDArray[np.float32]:
-    """Return 1/size for the first `size` of `broad` places and 0 for the rest: sizes (A, K) -> (A, K * broad)."""
-    inside = np.arange(broad) < sizes[:, :, None]
-    return np.divide(inside, np.maximum(sizes, 1)[:, :, None], dtype=np.float32).reshape(len(sizes), -1)

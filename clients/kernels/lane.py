@@ -86,8 +86,7 @@ class LaneKernel:
     ) -> LaneResult:
         """Train the clients of one lane; see `Kernel.train`."""
         batches = draw(self._work, self._seed, round, clients, self._source.counts[clients])
-        steps = batches.steps
-        order = None if (steps[1:] <= steps[:-1]).all() else np.argsort(-steps, kind="stable")
+        steps, order = batches.steps, batches.order
         sgd = Sgd.of(self._work, round)
         with torch.inference_mode():
             stacked = self._load(params, velocity, len(clients), order, bool(sgd.momentum))

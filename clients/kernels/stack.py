@@ -40,7 +40,7 @@ class StackStepper:
         weights, biases = stacked.weights[0::2], stacked.weights[1::2]
         inputs = [batch.x.flatten(2)]
         for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            inputs.append(torch.bmm(inputs[-1], weight.mT).add_(bias[:, None]).relu_())
+            inputs.append(torch.bmm(inputs[-1], weight.mT).add_(bias.unsqueeze(1)).relu_())
         losses, error = _output(torch.bmm(inputs[-1], weights[-1].mT), biases[-1], batch)
         gradients: list[Tensor] = []
         for depth in reversed(range(len(weights))):
@@ -61,11 +61,10 @@ def _output(logits: Tensor, bias: Tensor, batch: Step) -> tuple[Tensor, Tensor]:
 
     Classes are moved to the front: a softmax over the first axis runs over whole vectors, several times as fast.
     """
-    front = torch.add(logits.permute(2, 0, 1), bias.t()[:, :, None])
-    logs = torch.log_softmax(front, dim=0)
-    picked = logs.gather(0, batch.y[None])[0]
-    losses = -(picked * batch.scale).sum(1)
-    onehot = torch.zeros_like(logs).scatter_(0, batch.y[None], 1.0)
+    front = torch.add(logits.permute(2, 0, 1), bias.t().unsqueeze(2))
+    logs, labels = torch.log_softmax(front, dim=0), batch.y.unsqueeze(0)
+    losses = logs.gather(0, labels).squeeze(0).mul_(batch.scale).sum(1).neg_()
+    onehot = torch.zeros_like(logs).scatter_(0, labels, 1.0)
     error = logs.exp_().sub_(onehot).mul_(batch.scale)
     return losses, error.permute(1, 2, 0)
 

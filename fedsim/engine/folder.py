@@ -19,8 +19,8 @@ from fedsim.core.contracts import Parameters
 from fedsim.core.files import atomic_write, told_plainly
 
 SCENARIO, ROUNDS, PARAMS, SUMMARY = "scenario.yaml", "rounds.csv", "params.npz", "summary.json"
-LOCK = ".lock"
-OWN = (SCENARIO, ROUNDS, PARAMS, SUMMARY, LOCK, "ray.log", "spool.jsonl", "checkpoints", "memory", "tensorboard")
+LOCK, NOTE = ".lock", ".run.json"
+OWN = (SCENARIO, ROUNDS, PARAMS, SUMMARY, LOCK, NOTE, "ray.log", "spool.jsonl", "checkpoints", "memory", "tensorboard")
 
 
 class RunFolder:
@@ -93,6 +93,14 @@ def create(out: str | Path | None, default: str, *, overwrite: bool = False) -> 
         if name != LOCK:
             _remove(path / name)
     return folder
+
+
+def reopen(path: str | Path) -> RunFolder:
+    """Lock the folder of a run that began earlier."""
+    folder = Path(path)
+    if not (folder / SCENARIO).is_file():
+        raise ScenarioError(f"{folder}: no run is in this folder ({SCENARIO} is missing)")
+    return RunFolder(folder)
 
 
 def _remove(path: Path) -> None:

@@ -12,10 +12,15 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedsim.core import ClusterLostError
 from fedsim.core.contracts import Vector
 
 FIRST_NODE_ID = 1
 """Flower's node ids are these plus the node's number; fixed, so that no order depends on chance."""
+
+
+class HostLostError(ClusterLostError):
+    """A host is gone with the memories of its clients: its work cannot simply be sent again."""
 
 
 class NodeGrid(Grid):
@@ -104,6 +109,12 @@ class NodeGrid(Grid):
         for part in parts.values():
             total += part
         return total
+
+    def replace_lost(self) -> None:
+        """Start new hosts in place of lost ones, empty; and forget what was under way."""
+
+    def notice(self, text: str) -> None:
+        """Tell that something takes long."""
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

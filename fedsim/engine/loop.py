@@ -167,6 +167,12 @@ class Loop:
             self.checkpoint(self.progress)
             self.seconds.setdefault("save_s", []).append(perf_counter() - began)
 
+    def forget_evaluations(self) -> None:
+        """Let go of evaluations under way: the run goes back."""
+        for _, future in self._evaluations:
+            future.cancel()
+        self._evaluations.clear()
+
     def _phases(self, outcome: Outcome) -> dict[str, float]:
         """Split the round's wall time: what the slowest host trained, what shipping cost, how long hosts idled."""
         clock = dict(self._clock)

@@ -16,7 +16,7 @@ from flwr.app import ArrayRecord, Message, RecordDict
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from fedsim.core import ClusterLostError, FedsimError
-from fedsim.engine.grid import NodeGrid
+from fedsim.engine.grid import HostLostError, NodeGrid
 from fedsim.engine.host import Host, HostPlan
 from strategies.flower.arrays import ArrayView
 
@@ -110,6 +110,7 @@ class RayGrid(NodeGrid):
         self.host_of = {node: host for host, nodes in enumerate(self.nodes_of) for node in nodes}
         self.retries: list[str] = []
         self._jobs: dict[int, _Job] = {}
+        self._lost: set[int] = set()
         self._data = ray.put(data)
         self._actor = ray.remote(num_cpus=cpus_per_host, num_gpus=gpus_per_host, max_restarts=0)(_HostActor)
         self._hosts = [self._start(host) for host in range(len(self.nodes_of))]
@@ -154,14 +155,12 @@ class RayGrid(NodeGrid):
                 collected: tuple[list[RecordDict], float] = self._wait(job.reference, where)
                 return collected
             except RayTaskError as error:
-                cause = error.cause
-                if isinstance(cause, FedsimError):
-                    raise cause from None
-                raise ClusterLostError(f"{where} failed: {cause!r}") from error
+                raise _plain(error, where) from error
             except RayError as error:
                 reason = " ".join(str(error).split())[:300]
                 if self.stateful:
-                    raise ClusterLostError(f"{where} was lost with its clients' memories: {reason}") from error
+                    self._lost.add(job.host)
+                    raise HostLostError(f"{where} was lost with its clients' memories: {reason}") from error
                 if job.attempts >= self.attempts:
                     raise ClusterLostError(f"{where} was lost {job.attempts} times: {reason}") from error
                 job.attempts += 1
@@ -183,8 +182,19 @@ class RayGrid(NodeGrid):
                     said = now
                     self.notice(f"waiting for {what} for {now - waited:.0f} s")
 
-    def notice(self, text: str) -> None:
-        """Tell that something takes long; the engine replaces this with its own log."""
+    def replace_lost(self) -> None:
+        """Let the hosts finish what they were asked; replace those that cannot."""
+        for host, job in sorted(self._jobs.items()):
+            try:
+                self._wait(job.reference, f"host {host}")
+            except RayError:
+                self._lost.add(host)
+        self._jobs.clear()
+        for host in sorted(self._lost):
+            ray.kill(self._hosts[host], no_restart=True)
+            self._hosts[host] = self._start(host)
+            self._wait(self._hosts[host].ready.remote(), f"host {host} to start again")
+        self._lost.clear()
 
     def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
         """Call a method of the nodes, all hosts at once."""
@@ -193,7 +203,13 @@ class RayGrid(NodeGrid):
             calls.append(actor.each.remote(method, {node: arguments[node] for node in nodes if node in arguments}))
         results: dict[int, Any] = {}
         for host, reference in enumerate(calls):
-            results.update(self._wait(reference, f"host {host} ({method})"))
+            try:
+                results.update(self._wait(reference, f"host {host} ({method})"))
+            except RayTaskError as error:
+                raise _plain(error, f"host {host}") from error
+            except RayError as error:
+                self._lost.add(host)
+                raise HostLostError(f"host {host} was lost during {method}: {type(error).__name__}") from error
         return dict(sorted(results.items()))
 
     def describe(self) -> dict[str, Any]:
@@ -210,6 +226,12 @@ class RayGrid(NodeGrid):
         for actor in self._hosts:
             ray.kill(actor, no_restart=True)
         self._hosts = []
+
+
+def _plain(error: RayTaskError, where: str) -> FedsimError:
+    """Return what a host's own code raised, as an error of ours."""
+    cause = error.cause
+    return cause if isinstance(cause, FedsimError) else ClusterLostError(f"{where} failed: {cause!r}")
 
 
 def _record_bytes(record: ArrayRecord) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from fedsim.scenario.scalars import resolve
 from fedsim.scenario.scenario import Scenario
 
 NOT_HASHED = frozenset(
@@ -67,7 +68,14 @@ def _float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
     )
 
 
+def _str(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    # PyYAML quotes what YAML 1.1 would not take for text, but 1e-3 and 0o17 are numbers in 1.2 only
+    style = None if isinstance(resolve(value), str) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
 _Dumper.add_representer(float, _float)
+_Dumper.add_representer(str, _str)
 
 
 def dump(scenario: Scenario) -> str:

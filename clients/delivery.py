@@ -1,0 +1,135 @@
+"""Training that may fail, client by client: who delivers, lane by lane; who does not, and why."""
+
+from __future__ import annotations
+
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clients.kernels import LaneResult
+from clients.training import Trainer
+from fedsim.core import CapacityError, Failure
+from fedsim.core.contracts import Ids, Parameters
+
+Faults = Callable[[int, Ids], Mapping[Any, npt.NDArray[np.bool_]]]
+"""Injected events of a round: kind -> who is struck; crash and message_loss deliver nothing, nan a poisoned delta."""
+
+
+class Delivery:
+    """One round of training for some clients. Read `failures`, `statistics` and `train_s` when `lanes` has ended.
+
+    A client that raises or delivers something not finite is named among the failures and comes in no lane.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        faults: Faults | None,
+        params: Parameters,
+        clients: Ids,
+        round: int,
+        velocity: npt.NDArray[np.float32] | None = None,
+    ) -> None:
+        self.trainer, self.faults = trainer, faults
+        self.params, self.clients, self.round, self.velocity = params, clients, round, velocity
+        self.failures: list[Failure] = []
+        self.statistics: dict[str, float] = defaultdict(float)
+        self.train_s = 0.0
+
+    def lanes(self) -> Iterator[LaneResult]:
+        """Yield what came through, clients ascending."""
+        alive, poisoned = self._strike()
+        trained = self._trained(alive)
+        while True:
+            began = perf_counter()
+            lane = next(trained, None)
+            self.train_s += perf_counter() - began
+            if lane is None:
+                self.failures.sort(key=lambda failure: failure.client)
+                return
+            good = self._gate(lane, poisoned)
+            if len(good.clients):
+                yield good
+
+    def _strike(self) -> tuple[Ids, Ids]:
+        """Take out those whom an injected fault strikes before they deliver; return the rest and the poisoned."""
+        if self.faults is None or len(self.clients) == 0:
+            return self.clients, np.zeros(0, np.int64)
+        struck = self.faults(self.round, self.clients)
+        alive = np.ones(len(self.clients), bool)
+        for kind in ("crash", "message_loss"):
+            lost = struck[kind] & alive
+            self.failures.extend(Failure(int(c), kind, f"injected {kind}") for c in self.clients[lost])
+            alive &= ~lost
+        return self.clients[alive], self.clients[alive & struck["nan"]]
+
+    def _trained(self, clients: Ids) -> Iterator[LaneResult]:
+        """Train lane by lane; when a lane raises, its clients go one by one, so that the culprit is named."""
+        pending = [clients]
+        while pending:
+            group = pending.pop(0)
+            done = 0
+            try:
+                for lane in self._lanes_of(group):
+                    yield lane
+                    done += len(lane.clients)
+            except CapacityError:
+                raise
+            except Exception as error:
+                rest = group[done:]
+                if len(rest) == 1:
+                    self.failures.append(Failure(int(rest[0]), "raised", _told(error)))
+                else:
+                    pending = [*np.split(rest, len(rest)), *pending]
+
+    def _lanes_of(self, group: Ids) -> Iterator[LaneResult]:
+        """Train a group from the common start, or from the starts and with the momentum of its own clients."""
+        if self.params.ndim == 1 and self.velocity is None:
+            return self.trainer.lanes(self.params, group, self.round)
+        places = np.searchsorted(self.clients, group)
+        starts = self.params if self.params.ndim == 1 else self.params[places]
+        speeds = None if self.velocity is None else self.velocity[places]
+        return self.trainer.lanes(starts, group, self.round, speeds)
+
+    def _gate(self, lane: LaneResult, poisoned: Ids) -> LaneResult:
+        """Let through only finite deltas of the right length, and count what came through."""
+        deltas, size = lane.deltas, self.params.shape[-1]
+        if deltas.shape != (len(lane.clients), size):
+            text = f"delta of shape {deltas.shape[1:]}, expected ({size},)"
+            self.failures.extend(Failure(int(c), "shape", text) for c in lane.clients)
+            return lane.at(np.zeros(0, np.int64))
+        if len(poisoned):
+            deltas[np.isin(lane.clients, poisoned)] = np.nan
+        squares = np.einsum("ij,ij->i", deltas, deltas, dtype=np.float64)
+        finite = np.isfinite(squares)
+        if not finite.all():
+            for place in np.flatnonzero(~finite):
+                self.failures.append(Failure(int(lane.clients[place]), "non-finite", self._where(deltas[place])))
+            kept = np.flatnonzero(finite)
+            lane, squares = lane.at(kept), squares[kept]
+        statistics = self.statistics
+        statistics["clients"] += len(lane.clients)
+        statistics["examples"] += float(lane.examples.sum())
+        statistics["steps"] += float(lane.steps.sum())
+        statistics["loss"] += float(lane.losses.sum())
+        statistics["delta_square"] += float(squares.sum())
+        return lane
+
+    def _where(self, delta: npt.NDArray[np.float32]) -> str:
+        """Say which tensor of a delta is not finite, where first, and how many entries."""
+        layout = self.trainer.layout
+        bad = np.flatnonzero(~np.isfinite(delta))
+        first = int(bad[0])
+        tensor = int(np.searchsorted(layout.offsets, first, side="right")) - 1
+        inside = first - layout.offsets[tensor]
+        return f"{len(bad)} of {len(delta)} entries not finite, the first in {layout.names[tensor]} at {inside}"
+
+
+def _told(error: Exception) -> str:
+    """Return the traceback of a client's error, which names the user's own file and line."""
+    return "".join(traceback.format_exception(error)).strip()

@@ -1,0 +1,165 @@
+"""Checkpoints: a folder written under a temporary name, checked by sha256, committed by one rename. No pickle.
+
+    checkpoints/round-00000020/
+        state.npz       parameters, rule state, server optimiser, ledger, shadows: arrays by dotted name
+        node-K.ids.npy  clients of node K that have a memory        (written by the node's host)
+        node-K.rows.npy their memories, as stored                   (written by the node's host)
+        manifest.json   format, run, round, scenario hash, versions, sha256 and size of every file; written last
+
+Everything else is a function of the seed. A checkpoint that fails its checks is passed over for the one before it,
+and said so; nothing is ever taken from it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedsim.core import NoCheckpointError
+from fedsim.core.files import atomic_folder
+from fedsim.core.state import flatten, restore
+
+FORMAT = 1
+FOLDER = "checkpoints"
+MANIFEST, STATE = "manifest.json", "state.npz"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint says of itself."""
+
+    format: int
+    run: str
+    round: int
+    scenario_hash: str
+    versions: Mapping[str, str]
+    files: Mapping[str, tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint that passed its checks."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def round(self) -> int:
+        """The last round it holds."""
+        return self.manifest.round
+
+    def state(self, template: Any) -> Any:
+        """Return the saved state in the structure of `template`."""
+        with np.load(self.path / STATE, allow_pickle=False) as arrays:
+            return restore(template, dict(arrays))
+
+
+def name_of(round: int) -> str:
+    """Return the folder's name; names sort by round."""
+    return f"round-{round:08d}"
+
+
+def write(
+    base: Path,
+    state: Any,
+    write_nodes: Callable[[Path], None],
+    *,
+    run: str,
+    round: int,
+    scenario_hash: str,
+    versions: Mapping[str, str],
+    keep: int,
+) -> Path:
+    """Write one checkpoint and let go of all but the last `keep`.
+
+    `write_nodes` has the hosts write their nodes' files into the folder it is given.
+
+    Raises
+    ------
+    DiskError : when it cannot be written; what was there before is untouched.
+    """
+    final = base / name_of(round)
+    if final.exists():
+        shutil.rmtree(final)  # of this very round, written before a rollback: the same bits
+    base.mkdir(parents=True, exist_ok=True)
+    with atomic_folder(final) as folder:
+        np.savez(folder / STATE, **flatten(state))  # type: ignore[arg-type]
+        write_nodes(folder)
+        files = {path.name: (_sha256(path), path.stat().st_size) for path in sorted(folder.iterdir())}
+        manifest = Manifest(FORMAT, run, round, scenario_hash, versions, files)
+        (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1))
+    for old in sorted(base.glob("round-*"))[:-keep]:
+        shutil.rmtree(old)
+    return final
+
+
+def check(path: Path, run: str | None, scenario_hash: str) -> Saved:
+    """Return a checkpoint after checking every byte of it.
+
+    Raises
+    ------
+    NoCheckpointError : with the reason, when it is not whole, altered, of another run, or of another format.
+    """
+
+    def refuse(reason: str) -> NoCheckpointError:
+        return NoCheckpointError(f"checkpoint {path.name} rejected: {reason}")
+
+    try:
+        raw = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        if raw.get("format") != FORMAT:
+            raise refuse(f"format {raw.get('format')!r}, this version reads format {FORMAT}")
+        manifest = Manifest(**{**raw, "files": {name: tuple(entry) for name, entry in raw["files"].items()}})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise refuse(f"its manifest cannot be read ({type(error).__name__})") from error
+    if run is not None and manifest.run != run:
+        raise refuse(f"it belongs to run {manifest.run}, not to {run}")
+    if manifest.scenario_hash != scenario_hash:
+        raise refuse("it belongs to another scenario")
+    if STATE not in manifest.files or name_of(manifest.round) != path.name:
+        raise refuse("its manifest does not describe it")
+    for name, (digest, size) in manifest.files.items():
+        file = path / name
+        if not file.is_file():
+            raise refuse(f"{name} is missing")
+        if file.stat().st_size != size:
+            raise refuse(f"{name} has {file.stat().st_size} bytes instead of {size}")
+        if _sha256(file) != digest:
+            raise refuse(f"sha256 of {name} differs")
+    return Saved(path, manifest)
+
+
+def newest(
+    base: Path, run: str | None, scenario_hash: str, tell: Callable[[str], None], before: int | None = None
+) -> Saved | None:
+    """Return the newest good checkpoint, None when none was ever written.
+
+    Raises
+    ------
+    NoCheckpointError : when there are checkpoints and not one of them is good.
+    """
+    found = sorted(base.glob("round-*"), reverse=True) if base.is_dir() else []
+    reasons = []
+    for path in found:
+        try:
+            saved = check(path, run, scenario_hash)
+        except NoCheckpointError as error:
+            reasons.append(str(error))
+            tell(str(error))
+            continue
+        if before is None or saved.round < before:
+            return saved
+    if reasons:
+        raise NoCheckpointError("; ".join(reasons) + "; no good checkpoint is left")
+    return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()

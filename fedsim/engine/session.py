@@ -1,0 +1,284 @@
+"""A run in the making: opens what it needs, trains, saves, rolls back, and leaves the folder in order."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clients import numerics
+from fedsim.core import FedsimError, NonFiniteError
+from fedsim.core.files import atomic_write
+from fedsim.engine import checkpoint
+from fedsim.engine.checkpoint import Saved
+from fedsim.engine.experiment import Experiment
+from fedsim.engine.folder import ROUNDS, SCENARIO, SUMMARY, RunFolder, params_sha256
+from fedsim.engine.grid import HostLostError, NodeGrid
+from fedsim.engine.grids import open_grid
+from fedsim.engine.loop import Loop, Progress
+from fedsim.engine.measure import Ledger
+from fedsim.engine.past import remember
+from fedsim.engine.reported import reported
+from fedsim.engine.stopping import Signals, Stopped
+from fedsim.engine.versions import versions
+from fedsim.metrics import Notice, RunEnded, RunStarted, columns
+from fedsim.metrics.recorder import Recorder
+from fedsim.metrics.rounds_csv import RoundsCsv
+from fedsim.metrics.sinks.base import Sink
+from fedsim.metrics.sinks.database import SPOOL, Database
+from fedsim.metrics.summary import peak_rss_bytes, write_summary
+from fedsim.participation import hash_so_far
+from fedsim.scenario import dump, scenario_hash
+
+if TYPE_CHECKING:
+    from fedsim.engine.ray_session import RaySession
+
+MAX_ROLLBACKS = 5
+"""Rollbacks without a single new round in between, after which the run gives up."""
+
+
+class Session:
+    """One run, from its first or a saved round to its end.
+
+    `saved` is the checkpoint to go on from; None starts at round 1. `fresh` says that this run has not begun before.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        folder: RunFolder,
+        run: str,
+        signals: Signals,
+        *,
+        sinks: Sequence[Sink] = (),
+        saved: Saved | None = None,
+        fresh: bool = True,
+        ray: RaySession | None = None,
+    ) -> None:
+        self.began = time.perf_counter()
+        self.experiment = experiment
+        self.scenario = experiment.scenario
+        self.hash = scenario_hash(self.scenario)
+        self.folder = folder
+        self.run_id = run
+        self.signals = signals
+        self.saved = saved
+        self.fresh = fresh
+        self.ray = ray
+        self.store = self.scenario.metrics.store or str(folder.path.absolute().parent / "fedsim.db")
+        self.recorder = Recorder([Database(self.store, folder.path / SPOOL), *sinks, *self._chosen()])
+        self.loop: Loop | None = None
+        self.startup_s = 0.0
+        self.peak = 0
+        self.rollbacks = 0
+        self.place: dict[str, Any] = {}
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where this run's checkpoints are."""
+        chosen = self.scenario.checkpoint and self.scenario.checkpoint.path
+        return Path(chosen) / self.run_id if chosen else self.folder.path / checkpoint.FOLDER
+
+    def run(self) -> dict[str, Any]:
+        """Train to the end and return the summary; raise what stopped the run once the folder is in order."""
+        atomic_write(self.folder.path / SCENARIO, self._scenario_text().encode())
+        remember(self.folder.path, self.run_id, self.scenario)
+        status = "failed"
+        error: BaseException | None = None
+        self.recorder.emit(self._started())
+        try:
+            with self.signals.caught():
+                status = self._train()
+        except Stopped as stop:
+            status, error = "interrupted", stop
+        except FedsimError as failure:
+            status, error = "diverged" if isinstance(failure, NonFiniteError) else "failed", failure
+        finally:
+            summary = self._summary(status)
+            self._leave(summary, status)
+        if error is not None:
+            raise error
+        return summary
+
+    def _train(self) -> str:
+        with ExitStack() as stack:
+            grid = stack.enter_context(open_grid(self.experiment, self.folder.path, self.ray))
+            grid.notice = self._notice  # type: ignore[method-assign]
+            csv = RoundsCsv(self.folder.path / ROUNDS, columns(reported(self.experiment)))
+            stack.callback(csv.close)
+            overlap = None
+            if self.scenario.engine.kind == "ray":
+                overlap = stack.enter_context(ThreadPoolExecutor(1, "fedsim-evaluate"))
+            environment = self.experiment.environment()
+            self.loop = loop = Loop(
+                experiment=self.experiment,
+                environment=environment,
+                strategy=self.experiment.strategy(environment),
+                grid=grid,
+                run=self.run_id,
+                progress=self._first(),
+                prober=self.experiment.prober(),
+                schedule=hash_so_far(self.experiment.process, 0),
+                emit=self.recorder.emit,
+                csv=csv,
+                signals=self.signals,
+                overlap=overlap,
+                checkpoint=lambda progress: self._save(grid, progress),
+            )
+            self._go_back(loop, self.saved, told=not self.fresh)
+            self.place = grid.describe()
+            self.startup_s = time.perf_counter() - self.began
+            try:
+                self._train_on(loop)
+            except Stopped:
+                if loop.progress.round > 0:
+                    self._save(grid, loop.progress)
+                raise
+            finally:
+                self.peak = peak_rss_bytes()  # while the hosts still live
+            return loop.status
+
+    def _train_on(self, loop: Loop) -> None:
+        """Train; when a host is lost with its clients' memories, go back to the last checkpoint and train again."""
+        reached = -1
+        while True:
+            try:
+                return loop.train(self.scenario.rounds)
+            except HostLostError as lost:
+                self.rollbacks = self.rollbacks + 1 if loop.progress.round <= reached else 1
+                reached = max(reached, loop.progress.round)
+                if self.rollbacks > MAX_ROLLBACKS:
+                    raise
+                saved = checkpoint.newest(self.checkpoints, self.run_id, self.hash, self._notice)
+                back = saved.round if saved else 0
+                self._notice(f"{lost}; going back to round {back}", kind="rollback", round=loop.progress.round + 1)
+                loop.grid.replace_lost()
+                self._go_back(loop, saved, told=True)
+
+    def _first(self) -> Progress:
+        """Return where a run stands before round 1."""
+        trainer, prober = self.experiment.trainer, self.experiment.prober()
+        server = self.experiment.strategy(self.experiment.environment()).begin(trainer.initial())
+        ledger = Ledger.start(self.experiment.population.num_clients)
+        return Progress(0, server, ledger, prober.start() if prober else {})
+
+    def _go_back(self, loop: Loop, saved: Saved | None, *, told: bool) -> None:
+        """Put everything where it was after a checkpoint's round, or before round 1."""
+        first = self._first()
+        loop.progress = first if saved is None else saved.state(first)
+        round = loop.progress.round
+        loop.strategy.state = loop.progress.server
+        loop.schedule = hash_so_far(self.experiment.process, round)
+        if saved is not None or told:
+            path = None if saved is None else saved.path.absolute()
+            loop.grid.each("restore", dict.fromkeys(range(loop.grid.num_nodes), (path, round)))
+        if told:
+            loop.forget_evaluations()
+            self.recorder.discard_after(self.run_id, round)
+            loop.csv.cut(round)
+
+    def _save(self, grid: NodeGrid, progress: Progress) -> None:
+        """Write a checkpoint; what it covers is durable in rows and store before it is committed."""
+        self.recorder.flush()
+        if self.loop is not None:
+            self.loop.csv.sync()
+
+        def nodes(folder: Path) -> None:
+            grid.each("save", dict.fromkeys(range(grid.num_nodes), (folder.absolute(), progress.round)))
+
+        checkpoint.write(
+            self.checkpoints,
+            progress,
+            nodes,
+            run=self.run_id,
+            round=progress.round,
+            scenario_hash=self.hash,
+            versions=versions(),
+            keep=self.scenario.checkpoint.keep if self.scenario.checkpoint else 1,
+        )
+
+    def _notice(self, text: str, kind: str = "notice", round: int | None = None) -> None:
+        now = round if round is not None else (self.loop.progress.round + 1 if self.loop else 0)
+        self.recorder.emit(Notice(run=self.run_id, round=now, kind=kind, text=text, attempt=self.rollbacks))
+
+    def warn(self, text: str) -> None:
+        """Tell something about this run's past."""
+        self._notice(text, kind="checkpoint")
+
+    def _chosen(self) -> list[Sink]:
+        """Return the sinks that the scenario names."""
+        return [sink.open(self.folder.path) for sink in self.scenario.metrics.sinks]
+
+    def _scenario_text(self) -> str:
+        lines = [f"# scenario_hash: {self.hash}"]
+        lines += [f"# {name}: {version}" for name, version in versions().items()]
+        return "\n".join(lines) + "\n" + dump(self.scenario)
+
+    def _started(self) -> RunStarted:
+        return RunStarted(
+            run=self.run_id,
+            name=self.scenario.name,
+            strategy=self.scenario.strategy.name,
+            seed=self.scenario.seed,
+            num_clients=self.experiment.population.num_clients,
+            rounds=self.scenario.rounds,
+            scenario=dump(self.scenario),
+            scenario_hash=self.hash,
+            versions=versions(),
+            folder=str(self.folder.path),
+            store=self.store,
+        )
+
+    def _summary(self, status: str) -> dict[str, Any]:
+        loop = self.loop
+        return {
+            "status": status,
+            "run": self.run_id,
+            "name": self.scenario.name,
+            "strategy": self.scenario.strategy.name,
+            "seed": self.scenario.seed,
+            "clients": self.experiment.population.num_clients,
+            "rounds": loop.progress.round if loop else 0,
+            "scenario_hash": self.hash,
+            "schedule_hash": loop.schedule.hexdigest() if loop else None,
+            "params_sha256": params_sha256(loop.progress.server.params) if loop else None,
+            "final": loop.final if loop else {},
+            "probe": loop.probed if loop else {},
+            "timing": timing(loop.seconds if loop else {}, self.startup_s),
+            "peak_rss_bytes": max(self.peak, peak_rss_bytes()),
+            "engine": self.place,
+            "machine": numerics.pin(),
+            "versions": versions(),
+            "store": self.store,
+        }
+
+    def _leave(self, summary: Mapping[str, Any], status: str) -> None:
+        """Leave parameters and summary behind, each under its final name only when whole."""
+        try:
+            if self.loop is not None:
+                layout = self.experiment.trainer.layout
+                self.folder.write_params(layout.views(self.loop.progress.server.params))
+            write_summary(self.folder.path / SUMMARY, summary)
+        finally:
+            self.recorder.emit(RunEnded(run=self.run_id, status=status, summary=summary))
+            self.recorder.close()
+
+
+def timing(seconds: Mapping[str, Sequence[float]], startup_s: float) -> dict[str, float]:
+    """Return the medians over rounds, the first excluded, of every phase, and client updates a second."""
+
+    def median(name: str) -> float:
+        values = seconds.get(name, [])
+        return statistics.median(values[1:] or values or [0.0])
+
+    phases = ("train_s", "ship_s", "reduce_s", "record_s", "choose_s", "send_s", "collect_s", "step_s", "evaluate_s")
+    return {
+        "startup_s": startup_s,
+        "round_s_median": median("round_s"),
+        "client_updates_per_s": median("updates_per_s"),
+        **{name: median(name) for name in phases},
+    }
