@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from clients.kernels.tensors import fresh
+from clients.numerics import pin
 from fedsim.core import ClientData, ScenarioError
 from fedsim.core.contracts import Parameters, Vector
 from fedsim.data import QuadraticData
@@ -29,6 +30,7 @@ class Evaluator:
     """
 
     def __init__(self, config: Model, data: ClientData, weights: Vector, device: str = "cpu") -> None:
+        pin(device)
         self._device = torch.device(device)
         self._quadratic = Objective(data, weights) if isinstance(data, QuadraticData) else None
         if self._quadratic is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import cache
 from typing import Any
 
 
@@ -49,6 +50,7 @@ def _pin_gpu(torch: Any) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
+@cache
 def _processor() -> str:
     """Return the processor's name as the system tells it."""
     try:

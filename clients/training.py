@@ -15,6 +15,7 @@ from clients.kernels.quadratic import QuadraticKernel
 from clients.kernels.sequential import SequentialKernel
 from clients.kernels.stack import StackStepper
 from clients.kernels.vmap import VmapStepper
+from clients.numerics import pin
 from clients.planning import Plan, fit, plan
 from fedsim.core import CapacityError, ClientData, Layout, LocalWork, ScenarioError
 from fedsim.core.contracts import Ids, Parameters
@@ -30,6 +31,8 @@ _GROUP_BYTES = 1 << 22
 class Trainer:
     """Trains the clients of a run, lane by lane; a pure function of (seed, round, client) and the parameters.
 
+    Building one pins the numerics of the process (`clients.numerics.pin`): one torch thread, one branch of MKL.
+
     Raises
     ------
     ScenarioError : model and data do not fit together.
@@ -38,6 +41,7 @@ class Trainer:
     def __init__(self, config: Model, work: LocalWork, data: ClientData, seed: int, device: str = "cpu") -> None:
         if isinstance(config, Point) != isinstance(data, QuadraticData):
             raise ScenarioError("model.name: `point` and `dataset: quadratic` belong together")
+        self.fingerprint = pin(device)
         self._config, self._work, self._data, self._seed = config, work, data, seed
         self._device = torch.device(device)
         self._counts = data.num_examples

@@ -22,8 +22,7 @@ CLIENTS = np.array([2, 3, 5, 8, 11, 40])
 
 def seen(batches: Batches, place: int) -> list[list[int]]:
     """Return the batches of one client, without the padding."""
-    sizes = np.broadcast_to(batches.sizes, batches.positions.shape[:2])[place]
-    return [batches.positions[place, k, :size].tolist() for k, size in enumerate(sizes) if size]
+    return [batches.positions[place, k, :size].tolist() for k, size in enumerate(batches.cuts.of(place))]
 
 
 def test_an_epoch_is_a_fresh_permutation_with_the_last_batch_short() -> None:
@@ -86,8 +85,8 @@ def test_a_client_draws_the_same_alone_as_in_company(
 def test_clients_with_the_same_number_of_examples_draw_what_they_draw_among_others() -> None:
     alike = draw(STEPS, 3, 1, np.array([1, 4, 6]), np.array([10, 10, 10]))
     mixed = draw(STEPS, 3, 1, np.array([1, 4, 6, 7]), np.array([10, 10, 10, 3]))
-    assert alike.alike
-    assert not mixed.alike
+    assert alike.cuts.alike
+    assert not mixed.cuts.alike
     assert [seen(alike, place) for place in range(3)] == [seen(mixed, place) for place in range(3)]
 
 

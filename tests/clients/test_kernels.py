@@ -16,7 +16,6 @@ from clients.kernels import LaneResult
 from clients.kernels.lane import LaneKernel
 from clients.kernels.source import Gathered, Resident
 from clients.kernels.vmap import VmapStepper
-from clients.numerics import pin
 from clients.training import Trainer
 from fedsim.core import CapacityError, LocalWork, ScenarioError
 from fedsim.models import Cnn, LeNet, Linear, Mlp, Model, Point, ResNet18
@@ -38,11 +37,6 @@ KERNELS: dict[str, tuple[Model, int]] = {
     "stack": (Linear(), 7),
     "vmap": (Cnn(channels=(3,), dense=()), 7),
 }
-
-
-@pytest.fixture(autouse=True)
-def _pinned() -> None:
-    pin()
 
 
 def assert_close(got: LaneResult, wanted: LaneResult) -> None:
