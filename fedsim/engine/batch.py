@@ -10,15 +10,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedsim.core import ClusterLostError, FedsimError, NonFiniteError, ScenarioError
+from fedsim.core import ClusterLostError, FedsimError, NoCheckpointError, NonFiniteError, ScenarioError
 from fedsim.core.files import told_plainly
-from fedsim.engine.folder import LOCK, SCENARIO, RunFolder
+from fedsim.engine.folder import LOCK, NOTE, SCENARIO, RunFolder
 from fedsim.metrics.summary import read_summary
 from fedsim.scenario import Ray, Scenario, scenario_hash, slug, to_mapping
 
 if TYPE_CHECKING:
     from fedsim.core import ClientData
     from fedsim.engine.ray_session import RaySession
+    from fedsim.engine.run import Run
     from fedsim.engine.stopping import Signals
 
 FINISHED = ("completed", "stopped")
@@ -132,25 +133,13 @@ class Batch:
             self._data = (wanted, scenario.data.load(scenario.seed, scenario.folder))
         return self._data[1]
 
-    def run(self, scenario: Scenario, folder: Path) -> Outcome:
-        """Run a scenario into a folder, from its start; what was in the folder is replaced.
+    def run(self, scenario: Scenario, folder: Path, *, anew: bool = False) -> Outcome:
+        """Run a scenario into a folder; with `anew` False, one that was interrupted there goes on where it was.
 
         Every stop with a reason becomes part of the outcome; only a signal is raised.
         """
-        from fedsim.engine.run import execute
-
-        overwrite = (folder / SCENARIO).exists()
-        if folder.is_dir() and not overwrite and [item.name for item in folder.iterdir()] == [LOCK]:
-            (folder / LOCK).unlink()  # killed between its first two writes
         try:
-            run = execute(
-                scenario,
-                out=folder,
-                overwrite=overwrite,
-                signals=self._signals,
-                data=self.data(scenario),
-                ray=self._ray(scenario),
-            )
+            run = self._run(scenario, folder, anew)
         except FedsimError as error:
             if isinstance(error, ClusterLostError):
                 self._close_session()
@@ -160,6 +149,20 @@ class Batch:
         code = NonFiniteError.exit_code if run.status == "diverged" else 0
         error_text = "the global model is no longer finite" if code else ""
         return Outcome(folder, run.status, run.summary, code, error_text)
+
+    def _run(self, scenario: Scenario, folder: Path, anew: bool) -> Run:
+        from fedsim.engine.run import execute, resume
+
+        signals, data, ray = self._signals, self.data(scenario), self._ray(scenario)
+        there = (folder / SCENARIO).exists()
+        if there and not anew and (folder / NOTE).exists():
+            try:
+                return resume(folder, signals=signals, data=data, ray=ray)
+            except (NoCheckpointError, ScenarioError):
+                pass  # nothing there to go on from: from the start
+        if folder.is_dir() and not there and [item.name for item in folder.iterdir()] == [LOCK]:
+            (folder / LOCK).unlink()  # killed between its first two writes
+        return execute(scenario, out=folder, overwrite=there, signals=signals, data=data, ray=ray)
 
     def _ray(self, scenario: Scenario) -> RaySession | None:
         engine = scenario.engine

@@ -60,7 +60,7 @@ def compare(
             _build_all(batch, numbers[0], ready)
         with signals.caught():
             for path, before, (label, one) in zip(folders, known, plan, strict=True):
-                entries.append(Entry(label, one.seed, before or batch.run(one, path)))
+                entries.append(Entry(label, one.seed, before or batch.run(one, path, anew=overwrite)))
                 if tell is not None:
                     tell(entries[-1])
         _assert_same_schedules(entries)

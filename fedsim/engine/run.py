@@ -90,11 +90,19 @@ def execute(
         folder.release()
 
 
-def resume(path: str | Path, *, rounds: int | None = None, sinks: Sequence[Sink] = ()) -> Run:
+def resume(
+    path: str | Path,
+    *,
+    rounds: int | None = None,
+    sinks: Sequence[Sink] = (),
+    signals: Signals | None = None,
+    data: ClientData | None = None,
+    ray: RaySession | None = None,
+) -> Run:
     """Continue the run in a folder after any stop; it ends as if it had never stopped.
 
     `rounds` may add rounds; any other change of the scenario is refused with what differs. A finished run is returned
-    as it is.
+    as it is. `data` and `ray` as for `execute`.
 
     Raises
     ------
@@ -111,8 +119,8 @@ def resume(path: str | Path, *, rounds: int | None = None, sinks: Sequence[Sink]
             return Run(past.run, folder.path, str(summary["store"]), summary)
         if summary.get("status") in ("stopped", "diverged"):
             return Run(past.run, folder.path, str(summary["store"]), summary)
-        experiment = build(scenario)
-        session = Session(experiment, folder, past.run, Signals(), sinks=sinks, fresh=False)
+        experiment = build(scenario, data)
+        session = Session(experiment, folder, past.run, signals or Signals(), sinks=sinks, ray=ray, fresh=False)
         remove_temporaries(session.checkpoints)
         session.saved = newest(session.checkpoints, past.run, past.hash, session.warn)
         return Run(session.run_id, folder.path, session.store, session.run())
