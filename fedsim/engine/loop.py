@@ -16,7 +16,8 @@ from fedsim.core.contracts import Parameters
 from fedsim.engine.environment import Environment
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.grid import NodeGrid
-from fedsim.engine.measure import Ledger, round_values
+from fedsim.engine.ledger import Ledger
+from fedsim.engine.measure import round_values
 from fedsim.engine.probe import Prober
 from fedsim.engine.stopping import Signals
 from fedsim.metrics.events import Evaluated, Event, Notice, RoundDone
@@ -146,7 +147,10 @@ class Loop:
         due = finite and (last or round % self.experiment.scenario.evaluate.every == 0)
         values["record_s"] = perf_counter() - began
         self.csv.add(round, values, awaits_evaluation=due)
-        self.emit(RoundDone(run=self.run, round=round, values=values, vectors={"participants": outcome.cohort.clients}))
+        vectors = {"participants": outcome.cohort.clients}
+        if due:
+            vectors |= ledger.vectors(rule, population, round)
+        self.emit(RoundDone(run=self.run, round=round, values=values, vectors=vectors))
         for failure in outcome.failures:
             self.emit(notice(self.run, round, failure))
         if due:

@@ -19,8 +19,8 @@ from fedsim.engine.experiment import Experiment
 from fedsim.engine.folder import ROUNDS, SCENARIO, SUMMARY, RunFolder, params_sha256
 from fedsim.engine.grid import HostLostError, NodeGrid
 from fedsim.engine.grids import open_grid
+from fedsim.engine.ledger import Ledger
 from fedsim.engine.loop import Loop, Progress
-from fedsim.engine.measure import Ledger
 from fedsim.engine.past import remember
 from fedsim.engine.reported import reported
 from fedsim.engine.stopping import Signals, Stopped
@@ -163,7 +163,7 @@ class Session:
         """Return where a run stands before round 1."""
         trainer, prober = self.experiment.trainer, self.experiment.prober()
         server = self.experiment.strategy(self.experiment.environment()).begin(trainer.initial())
-        ledger = Ledger.start(self.experiment.population.num_clients)
+        ledger = Ledger.start(self.experiment.population.num_clients, server.rule)
         return Progress(0, server, ledger, prober.start() if prober else {})
 
     def _go_back(self, loop: Loop, saved: Saved | None, *, told: bool) -> None:
