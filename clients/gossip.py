@@ -82,7 +82,7 @@ class PeerNode:
 
     def _start(self) -> None:
         """Go to the time before round 1."""
-        if self.plan.common and not self.trainer.starts_differ:
+        if self.plan.common:
             self.models: Models = np.tile(self.trainer.initial(), (len(self.clients), 1))
         else:
             self.models = np.stack([self.trainer.initial(int(client)) for client in self.clients])
@@ -137,9 +137,7 @@ class PeerNode:
             told["variance_trained"] = fresh.variances.sum(axis=0).tolist()
         return told, good, Publication(good, offered, fresh.means, fresh.variances)
 
-    def merge(
-        self, round: int, rows: Rows, kept: tuple[Ids, Ids], published: Published
-    ) -> dict[str, Any]:
+    def merge(self, round: int, rows: Rows, kept: tuple[Ids, Ids], published: Published) -> dict[str, Any]:
         """Merge models that were published in this round or wait in the inbox.
 
         Parameters
@@ -270,7 +268,7 @@ class PeerNode:
             return
         with np.load(folder / f"node-{self.index}.npz", allow_pickle=False) as arrays:
             self.models = arrays["models"]
-            self.velocity = arrays["velocity"] if "velocity" in arrays else None
+            self.velocity = arrays.get("velocity")
             self.moments = Moments(self._moments(self.models).means, arrays["variances"])
             self._stale[:] = True
             if "waiting" in arrays:

@@ -14,6 +14,7 @@ from typing import Any
 from flwr.app import RecordDict
 
 from clients import numerics
+from clients.gossip import PeerPlan
 from clients.memory import Memory, MemoryType
 from clients.node import Faults, Node
 from clients.training import Trainer
@@ -32,6 +33,7 @@ class HostPlan:
     memory: MemoryType | None = None
     memory_folder: Path | None = None
     faults: Faults | None = None
+    peers: PeerPlan | None = None
     actions: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import ray
 from flwr.app import ArrayRecord, Message, RecordDict
@@ -91,6 +91,7 @@ class RayGrid(NodeGrid):
     """
 
     attempts = 3
+    actor_type: ClassVar[type[Any]] = _HostActor
 
     def __init__(
         self,
@@ -112,7 +113,7 @@ class RayGrid(NodeGrid):
         self._jobs: dict[int, _Job] = {}
         self._lost: set[int] = set()
         self._data = ray.put(data)
-        self._actor = ray.remote(num_cpus=cpus_per_host, num_gpus=gpus_per_host, max_restarts=0)(_HostActor)
+        self._actor = ray.remote(num_cpus=cpus_per_host, num_gpus=gpus_per_host, max_restarts=0)(self.actor_type)
         self._hosts = [self._start(host) for host in range(len(self.nodes_of))]
         ready = [self._wait(actor.ready.remote(), f"host {k} to start") for k, actor in enumerate(self._hosts)]
         self.training = ready[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from flwr.app import Message, RecordDict
 
@@ -15,9 +15,11 @@ from fedsim.engine.host import Host, HostPlan
 class SerialGrid(NodeGrid):
     """Nodes answer in ascending order, in the caller's process."""
 
+    host_type: ClassVar[type[Any]] = Host
+
     def __init__(self, plan: HostPlan, data: ClientData, num_nodes: int) -> None:
         super().__init__(num_nodes)
-        self.host = Host(plan, data, range(num_nodes))
+        self.host = self.host_type(plan, data, range(num_nodes))
         self._waiting: dict[str, tuple[int, RecordDict]] = {}
 
     def submit(self, batch: dict[str, Message]) -> None:
@@ -33,7 +35,8 @@ class SerialGrid(NodeGrid):
 
     def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
         """Call the nodes one after the other."""
-        return self.host.each(method, arguments)
+        found: dict[int, Any] = self.host.each(method, arguments)
+        return found
 
     def describe(self) -> dict[str, Any]:
         """Return the place and the training path."""

@@ -1,0 +1,74 @@
+"""The Ray grid for gossip: what hosts publish goes from host to host through the object store, never to the driver.
+
+A host puts its publication into the store and returns only a reference, boxed in a list so that nobody resolves it on
+the way. The driver passes all hosts' references on as arguments of the next phase's calls; Ray maps them into the
+hosts' memory without a copy, or ships them between machines.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import ray
+from flwr.app import RecordDict
+
+from fedsim.engine.peers import PeerHost
+from fedsim.engine.ray_grid import RayGrid, _Job
+
+
+class _PeerActor:
+    """A host of gossip inside a Ray actor."""
+
+    def __init__(self, plan: Any, data: Any, nodes: Sequence[int]) -> None:
+        self.host = PeerHost(plan, data, nodes)
+
+    def ready(self) -> str:
+        """Return how this host trains, once it can."""
+        return self.host.trainer.describe()
+
+    def handle_all(self, calls: Sequence[Any], *published: Any) -> tuple[list[RecordDict], float, list[Any]]:
+        """Answer a phase's messages; the publication stays in the store."""
+        whole = [(node, content) for node, content, _ in calls]
+        replies, seconds, offers = self.host.handle_all(whole, published)
+        return replies, seconds, [ray.put(offers)] if offers else []
+
+    def each(self, method: str, arguments: Any) -> dict[int, Any]:
+        """Call a method of this host's nodes."""
+        return self.host.each(method, arguments)
+
+
+class RayPeerGrid(RayGrid):
+    """Nodes on Ray actors that hear each other. Hosts hold the models, so that a lost one rolls the run back."""
+
+    actor_type: ClassVar[type[Any]] = _PeerActor
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._published: list[Any] = []
+        super().__init__(*arguments, **options)
+
+    def _send(self, job: _Job) -> None:
+        job.since = time.monotonic()
+        job.reference = self._hosts[job.host].handle_all.remote(job.calls, *self._published)
+
+    def gather(self, message_ids: Sequence[str]) -> dict[str, RecordDict]:
+        """Collect every host's replies, and the references of what they published."""
+        contents: dict[str, RecordDict] = {}
+        seconds: dict[str, float] = {}
+        published: list[Any] = []
+        for host in sorted(self._jobs):
+            job = self._jobs[host]
+            found: Any = self._collect(job)
+            replies, taken, offers = found
+            contents.update(zip(job.keys, replies, strict=True))
+            seconds[f"host-{host}"] = taken
+            published += offers
+        self._jobs.clear()
+        self.host_seconds, self._published = seconds, published
+        return {key: contents[key] for key in message_ids}
+
+    def replace_lost(self) -> None:
+        """Start new hosts in place of lost ones, and forget what was published."""
+        self._published = []
+        super().replace_lost()
