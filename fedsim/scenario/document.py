@@ -46,7 +46,7 @@ def read(data: bytes, file: str, source: Source = "file") -> Document:
         return Document(None, (Problem(file, line, column, "", message),), complete=False)
 
     if len(data) > MAX_BYTES:
-        return refuse(f"the file has {len(data):,} bytes; a scenario may have up to {MAX_BYTES:,}")
+        return refuse(f"the file is too large; a scenario may have up to {MAX_BYTES:,} bytes")
     if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
         return refuse("the file is UTF-16 text; save it as UTF-8")
     data = data.removeprefix(BOM_UTF8)

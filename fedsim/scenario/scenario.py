@@ -41,6 +41,7 @@ class Origin:
     """What a scenario was read from, before defaults: the tree with places, for sweeps and `sources`."""
 
     file: str
+    folder: str
     tree: Keys
 
 

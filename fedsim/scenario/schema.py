@@ -15,20 +15,36 @@ Schema = dict[str, Any]
 
 
 def json_schema() -> Schema:
-    """Return the JSON Schema (draft 7, which editors know best) of a scenario file."""
+    """Return the JSON Schema (draft 7, which editors know best) of a scenario file.
+
+    A file with `extends:` may leave out anything inside its sections, so that of these only the names are checked.
+    """
     definitions: dict[str, Schema] = {}
-    root = _object(Scenario, definitions)
-    text = "Another scenario file that this one is laid over; its folder counts for its own input paths."
-    root["properties"]["extends"] = {"type": "string", "description": text}
-    # what is missing here may stand in the file that is extended
-    needed = root.pop("required")
+    whole = _object(Scenario, definitions)
+    text = "Another scenario file, over which this one is laid: what is not given here is taken from there."
+    part = {key: value if _is_leaf(key) else _only_described(value) for key, value in whole["properties"].items()}
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "fedsim scenario",
-        **root,
-        "anyOf": [{"required": ["extends"]}, {"required": needed}],
+        "description": whole.pop("description"),
+        "type": "object",
+        "if": {"required": ["extends"]},
+        "then": {"additionalProperties": False, "properties": {"extends": _text(text), **part}},
+        "else": whole,
         "definitions": dict(sorted(definitions.items())),
     }
+
+
+def _is_leaf(key: str) -> bool:
+    return not shape(keys_of(Scenario)[key].annotation).structured
+
+
+def _only_described(value: Schema) -> Schema:
+    return _text(value["description"]) | {"type": ["object", "array", "null"]}
+
+
+def _text(description: str) -> Schema:
+    return {"type": "string", "description": description}
 
 
 def schema_text() -> str:

@@ -16,6 +16,7 @@ from fedsim.cli import main
 from fedsim.scenario import dump, from_dict, json_schema, load
 
 SCHEMA = json_schema()
+SECTIONS: dict[str, Any] = {"extends": {"type": "string"}, **SCHEMA["else"]["properties"]}
 BASES: list[dict[str, Any]] = [
     {
         "name": "digits",
@@ -144,8 +145,8 @@ def mutated(draw: st.DrawFn) -> dict[str, Any]:
             elif action == "rename" and isinstance(place, dict):
                 place[draw(st.text(max_size=6) | st.just(f"{key}s"))] = place.pop(key)
             elif action == "section":
-                section = draw(st.sampled_from(sorted(SCHEMA["properties"])))
-                tree[section] = draw(instance(SCHEMA["properties"][section]))
+                section = draw(st.sampled_from(sorted(SECTIONS)))
+                tree[section] = draw(instance(SECTIONS[section]))
             break
     return tree
 

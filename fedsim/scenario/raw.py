@@ -1,0 +1,229 @@
+"""A scenario as it was written: the file, laid over its base, with options and sweep values laid over both.
+
+Nothing is validated here; what is wrong with the text, the base or an option is carried along.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedsim.core import Problem
+from fedsim.scenario import document
+from fedsim.scenario.check import Report
+from fedsim.scenario.merge import overlay, spread
+from fedsim.scenario.nodes import Broken, Entry, Items, Keys, Node, Place, Scalar, Source, nearest, plain
+from fedsim.scenario.scenario import Scenario
+from fedsim.scenario.words import show
+
+ANYWHERE = "<dict>"
+"""Stands for the file where a scenario is no file."""
+
+_INPUT_SECTIONS = ("data", "participation", "devices")
+_INPUT_KEYS = ("path", "file")
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A tree that is not yet validated. `complete` False: a syntax error hides what may follow."""
+
+    file: str
+    folder: str
+    tree: Keys | None
+    problems: tuple[Problem, ...] = ()
+    complete: bool = True
+
+
+def problem_at(place: Place, key: str, message: str) -> Problem:
+    """Return a problem at a place."""
+    return Problem(place.file, place.line, place.column, key, message)
+
+
+def read_scenario(path: str | os.PathLike[str], overrides: Sequence[str]) -> Raw:
+    """Read a file, its base and the options over both."""
+    file = os.fspath(path)
+    folder = os.path.dirname(os.path.abspath(file))
+    found = _read_file(file, "file")
+    raw = _rooted(found, file, folder)
+    return _with_overrides(_with_base(raw), overrides)
+
+
+def read_mapping(mapping: Mapping[str, Any], overrides: Sequence[str], folder: str | None) -> Raw:
+    """Read a plain mapping, its base and the options over both."""
+    report = Report()
+    found = document.Document(_node(mapping, (), report), tuple(report.problems))
+    raw = _rooted(found, ANYWHERE, os.path.abspath(folder if folder is not None else os.getcwd()))
+    return _with_overrides(_with_base(raw), overrides)
+
+
+def reread(scenario: Scenario, overrides: Sequence[str]) -> Raw:
+    """Return what a scenario was read from, with options over it."""
+    if scenario.origin is None:
+        from fedsim.scenario.text import to_mapping
+
+        return read_mapping(to_mapping(scenario), overrides, scenario.folder)
+    raw = Raw(scenario.origin.file, scenario.origin.folder, scenario.origin.tree)
+    return _with_overrides(raw, overrides)
+
+
+def _read_file(file: str, source: Source) -> document.Document:
+    try:
+        with open(file, "rb") as stream:  # never more than it takes to see that it is too much
+            return document.read(stream.read(document.MAX_BYTES + 1), file, source)
+    except (OSError, ValueError) as error:
+        return document.Document(None, (Problem(file, 1, 1, "", _unreadable(file, error)),), complete=False)
+
+
+def _unreadable(file: str, error: Exception) -> str:
+    if isinstance(error, IsADirectoryError):
+        inside = sorted(Path(file).glob("*.yaml"))[:3]
+        hint = f"; did you mean {inside[0]}?" if inside else ""
+        return f"this is a folder, not a scenario file{hint}"
+    if isinstance(error, FileNotFoundError):
+        folder = Path(file).parent
+        names = [p.name for p in folder.iterdir() if p.suffix in (".yaml", ".yml")] if folder.is_dir() else []
+        close = get_close_matches(Path(file).name, names, n=1, cutoff=0.6)
+        if close:
+            return f"there is no such file; did you mean {folder / close[0]}?"
+        return "there is no such file" if folder.is_dir() else f"there is no such file (no folder {folder})"
+    return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+
+
+def _rooted(found: document.Document, file: str, folder: str) -> Raw:
+    problems = list(found.problems)
+    root = found.root
+    if root is None or (isinstance(root, Scalar) and root.value is None):
+        if not problems:
+            text = "the file is empty; `fedsim new NAME` writes a scenario to start from"
+            problems.append(Problem(file, 1, 1, "", text))
+        return Raw(file, folder, None, tuple(problems), found.complete)
+    if not isinstance(root, Keys):
+        text = f"a scenario is a mapping (`name: ...`, `rounds: ...`), got {show(plain(root))}"
+        return Raw(file, folder, None, (*problems, problem_at(root.place, "", text)), found.complete)
+    return Raw(file, folder, root, tuple(problems), found.complete)
+
+
+def _with_base(raw: Raw) -> Raw:
+    """Lay the scenario over the base that `extends:` names."""
+    if raw.tree is None or "extends" not in raw.tree.entries:
+        return raw
+    entry = raw.tree.entries["extends"]
+    tree = Keys({key: e for key, e in raw.tree.entries.items() if key != "extends"}, raw.tree.place)
+
+    def refuse(message: str) -> Raw:
+        return replace(
+            raw, tree=tree, problems=(*raw.problems, problem_at(entry.node.place, "extends", message)), complete=False
+        )
+
+    name = plain(entry.node)
+    if not isinstance(name, str) or not name:
+        return refuse(f"must be the name of a scenario file, got {show(name)}")
+    if not name.isprintable():
+        return refuse(f"there is no such file: {show(name)}")
+    beside = os.path.dirname(raw.file) if raw.file != ANYWHERE else raw.folder
+    file = os.path.normpath(os.path.join(beside, name))
+    if os.path.realpath(file) == os.path.realpath(raw.file):
+        return refuse("a scenario cannot extend itself")
+    if not os.path.isfile(file):
+        why = IsADirectoryError() if os.path.isdir(file) else FileNotFoundError()
+        return refuse(f"{file}: {_unreadable(file, why)}")
+    folder = os.path.dirname(os.path.abspath(file))
+    base = _rooted(_read_file(file, "base"), file, folder)
+    if base.tree is None:
+        return replace(raw, tree=tree, problems=(*raw.problems, *base.problems), complete=False)
+    if "extends" in base.tree.entries:
+        return refuse(f"{file} extends another file; only one level is allowed")
+    below = base.tree if folder == raw.folder else _anchored(base.tree, folder)
+    report = Report([*raw.problems, *base.problems])
+    merged = overlay(below, tree, Scenario, report)
+    assert isinstance(merged, Keys)
+    return Raw(raw.file, raw.folder, merged, tuple(report.problems), raw.complete and base.complete)
+
+
+def _anchored(tree: Keys, folder: str) -> Keys:
+    """Return a base's tree with its relative input paths made absolute: they start at the base's own folder."""
+    # a path of the hub may be a name there, and no file
+    is_hub = plain(nearest(tree, ("data", "dataset"))) == "hub"
+
+    def walk(node: Node, name: str) -> Node:
+        if isinstance(node, Keys):
+            return Keys({k: Entry(e.key, walk(e.node, k)) for k, e in node.entries.items()}, node.place)
+        if isinstance(node, Items):
+            return Items(tuple(walk(item, "") for item in node.items), node.place)
+        if name not in _INPUT_KEYS or not isinstance(node.value, str):
+            return node
+        path = os.path.join(folder, os.path.expanduser(node.value))
+        return Scalar(path, node.place) if os.path.lexists(path) or not is_hub else node
+
+    entries = {k: Entry(e.key, walk(e.node, "")) if k in _INPUT_SECTIONS else e for k, e in tree.entries.items()}
+    return Keys(entries, tree.place)
+
+
+def _with_overrides(raw: Raw, overrides: Sequence[str]) -> Raw:
+    """Apply `--set a.b=c` options; the value is read as YAML. Problems name the option by its number."""
+    values: list[tuple[str, Node]] = []
+    problems = list(raw.problems)
+    for number, option in enumerate(overrides, start=1):
+        dotted, equals, text = option.partition("=")
+        place = Place("--set", number, 1, "--set")
+        if not equals or not dotted.strip():
+            problems.append(problem_at(place, "", f"write it as key=value, for instance seed=2; got {show(option)}"))
+            continue
+        found = document.read(text.encode("utf-8", "replace"), "--set", "--set")
+        if found.problems:
+            problems.extend(problem_at(place, dotted.strip(), p.message) for p in found.problems)
+            continue
+        values.append((dotted.strip(), _placed(found.root or Scalar(None, place), place)))
+    raw = replace(raw, problems=tuple(problems))
+    return laid_over(raw, values) if values else raw
+
+
+def _placed(node: Node, place: Place) -> Node:
+    if isinstance(node, Keys):
+        return Keys({k: Entry(place, _placed(e.node, place)) for k, e in node.entries.items()}, place)
+    if isinstance(node, Items):
+        return Items(tuple(_placed(item, place) for item in node.items), place)
+    return Scalar(node.value, place)
+
+
+def laid_over(raw: Raw, values: Sequence[tuple[str, Node]]) -> Raw:
+    """Return the tree with values laid over it, given by dotted keys."""
+    if raw.tree is None:
+        return raw
+    report = Report(list(raw.problems))
+    over = spread(values, report)
+    merged = overlay(raw.tree, over, Scenario, report)
+    assert isinstance(merged, Keys)
+    return replace(raw, tree=merged, problems=tuple(report.problems))
+
+
+def _node(value: Any, path: tuple[str, ...], report: Report) -> Node:
+    """Return the tree of a plain Python value."""
+    place = Place(ANYWHERE)
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, str | int | float | None):
+        return Scalar(value, place)
+    if len(path) > document.MAX_DEPTH:
+        report.add(place, path[:3], f"values are nested more than {document.MAX_DEPTH} deep")
+    elif isinstance(value, Mapping):
+        entries = {}
+        for key, inner in value.items():
+            if isinstance(key, str):
+                entries[key] = Entry(place, _node(inner, (*path, key), report))
+            else:
+                report.add(place, path, f"a key must be text, got {show(key)}")
+        return Keys(entries, place)
+    elif isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return Items(tuple(_node(inner, (*path, str(k)), report) for k, inner in enumerate(value)), place)
+    else:
+        report.add(place, path, f"a scenario holds text, numbers, lists and mappings; got {type(value).__name__}")
+    return Scalar(Broken(), place)
