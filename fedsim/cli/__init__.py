@@ -14,6 +14,7 @@ import click
 
 from fedsim.cli.commands import Commands
 from fedsim.core import FedsimError
+from fedsim.engine.stopping import Stopped, listener
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("fedsim.cli.resume:resume", "Continue a run after any stop, with the same bits."),
@@ -21,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "validate": ("fedsim.cli.validate:validate", "Check scenarios and print everything that is wrong."),
     "run": ("fedsim.cli.run:run", "Run a scenario and leave its results in a folder."),
     "compare": ("fedsim.cli.compare:compare", "Compare strategies on the same absences, paired over seeds."),
+    "sweep": ("fedsim.cli.sweep:sweep", "Run every combination of the values under `sweep:`."),
     "data": ("fedsim.cli.data:data", "Show how the data is split over the clients."),
     "participation": ("fedsim.cli.participation:participation", "Show who would be there, before any training."),
     "schedule": ("fedsim.cli.schedule:schedule", "Write the schedule of a scenario into a file."),
@@ -65,9 +67,10 @@ _commands = Commands(
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; every error of ours is plain lines on stderr."""
     try:
-        with _commands.make_context("fedsim", list(sys.argv[1:] if args is None else args)) as context:
-            _commands.invoke(context)
-        sys.stdout.flush()
+        with listener().caught():
+            with _commands.make_context("fedsim", list(sys.argv[1:] if args is None else args)) as context:
+                _commands.invoke(context)
+            sys.stdout.flush()
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
@@ -76,7 +79,10 @@ def main(args: Sequence[str] | None = None) -> int:
     except FedsimError as error:
         click.echo(str(error), err=True)
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except Stopped as stop:
+        click.echo(str(stop), err=True)
+        return stop.exit_code
+    except click.Abort:
         click.echo("interrupted", err=True)
         return INTERRUPTED
     except BrokenPipeError:

@@ -14,7 +14,7 @@ from fedsim.engine.batch import Batch, batch_folder, max_hosts, recognised, run_
 from fedsim.engine.comparison import Comparison, Entry, Target
 from fedsim.engine.experiment import build
 from fedsim.engine.lineup import all_problems, lineup, with_strategy
-from fedsim.engine.stopping import Signals
+from fedsim.engine.stopping import Signals, listener
 from fedsim.metrics import METRICS
 from fedsim.scenario import Scenario, slug
 from fedsim.scenario.words import did_you_mean
@@ -51,7 +51,7 @@ def compare(
     ready = _checked(scenario, rules)
     plan = [(label, replace(one, seed=seed)) for seed in numbers for label, one in ready.items()]
     default = f"compare-{slug(scenario.name)}-{_key(plan)}"
-    signals = signals or Signals()
+    signals = signals or listener()
     entries = []
     with batch_folder(out, default) as folder, Batch(signals, max_hosts(list(ready.values()))) as batch:
         folders = run_folders(folder, [(f"{label}-seed{one.seed}", one) for label, one in plan])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.core import CapacityError, ClusterLostError
+from fedsim.engine.stopping import listener
 
 PINNED = {
     "OMP_NUM_THREADS": "1",
@@ -56,7 +58,7 @@ def session(address: str, cpus: int, log: Path | None = None) -> Iterator[RaySes
         cores = max(cpus, os.cpu_count() or 1)
         quiet |= {"num_cpus": cores, "include_dashboard": False, "_temp_dir": str(folder)}
     try:
-        with warnings.catch_warnings():
+        with listener().shielded(), warnings.catch_warnings():  # half a session could not be shut down
             warnings.simplefilter("ignore")  # Ray warns about its own future
             ray.init(address=address, namespace="fedsim", **quiet)
         yield RaySession(address, folder)
@@ -67,11 +69,27 @@ def session(address: str, cpus: int, log: Path | None = None) -> Iterator[RaySes
             raise CapacityError(f"Ray could not start: {error}") from error
         raise
     finally:
-        ray.shutdown()
+        with listener().shielded(), _no_collection():
+            ray.shutdown()
         if folder is not None:
             if log is not None:
                 _keep_logs(folder, log)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector still while Ray shuts down.
+
+    A forgotten reference that another thread collects in that moment reaches for a core that is gone, and Ray answers
+    by ending the process without a word.
+    """
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _keep_logs(folder: Path, log: Path) -> None:

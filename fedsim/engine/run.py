@@ -14,7 +14,7 @@ from fedsim.engine.experiment import build
 from fedsim.engine.folder import create, reopen
 from fedsim.engine.past import read_past
 from fedsim.engine.session import Session
-from fedsim.engine.stopping import Signals
+from fedsim.engine.stopping import Signals, listener
 from fedsim.metrics import new_run_id
 from fedsim.metrics.sinks.base import Sink
 from fedsim.metrics.summary import read_summary
@@ -84,7 +84,7 @@ def execute(
     default = f"{slug(scenario.name)}-{scenario_hash(scenario)[:8]}"
     folder = create(out, default, overwrite=overwrite)
     try:
-        session = Session(experiment, folder, new_run_id(), signals or Signals(), sinks=sinks, ray=ray)
+        session = Session(experiment, folder, new_run_id(), signals or listener(), sinks=sinks, ray=ray)
         return Run(session.run_id, folder.path, session.store, session.run())
     finally:
         folder.release()
@@ -120,7 +120,7 @@ def resume(
         if summary.get("status") in ("stopped", "diverged"):
             return Run(past.run, folder.path, str(summary["store"]), summary)
         experiment = build(scenario, data)
-        session = Session(experiment, folder, past.run, signals or Signals(), sinks=sinks, ray=ray, fresh=False)
+        session = Session(experiment, folder, past.run, signals or listener(), sinks=sinks, ray=ray, fresh=False)
         remove_temporaries(session.checkpoints)
         session.saved = newest(session.checkpoints, past.run, past.hash, session.warn)
         return Run(session.run_id, folder.path, session.store, session.run())

@@ -7,13 +7,18 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import FrameType
+from typing import Any
 
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
-class Stopped(BaseException):
-    """The user or the system asked this process to stop."""
+class Stopped(KeyboardInterrupt):
+    """The user or the system asked this process to stop.
+
+    A `KeyboardInterrupt`, because libraries let that pass from inside their own calls, and nothing else.
+    """
 
     def __init__(self, signum: int) -> None:
         self.exit_code = EXIT_CODES.get(signal.Signals(signum), 130)
@@ -22,31 +27,46 @@ class Stopped(BaseException):
 
 
 class Signals:
-    """Turns the first signal into `Stopped`, held back while `shielded`; the second one ends the process at once."""
+    """Turns the first signal into `Stopped`, held back while `shielded`; the second one ends the process at once.
+
+    Handlers belong to the process, so that there is one of these in it: `listener()`.
+    """
 
     def __init__(self) -> None:
         self._depth = 0
         self._received: int | None = None
+        self._held_back = False
+        self._before: dict[signal.Signals, Any] = {}
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self._received is not None:
             os._exit(EXIT_CODES.get(signal.Signals(signum), 130))
         self._received = signum
-        if self._depth == 0:
+        self._held_back = self._depth > 0
+        if not self._held_back:
             raise Stopped(signum)
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Listen to SIGINT and SIGTERM inside this block (in the main thread; elsewhere nothing changes)."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self._handle) for number in EXIT_CODES}
+        """Listen to SIGINT and SIGTERM inside this block (in the main thread; elsewhere nothing changes).
+
+        Blocks may be nested; the outermost one installs the handlers and puts back what was there before.
+        """
+        outermost = not self._before and threading.current_thread() is threading.main_thread()
+        if outermost:
+            self._received, self._held_back = None, False
+            self._before = {number: signal.signal(number, self._handle) for number in EXIT_CODES}
         try:
             yield
+        except Stopped:
+            raise
+        except KeyboardInterrupt:  # what a library made of it
+            raise Stopped(self._received or signal.SIGINT) from None
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            if outermost:
+                for number, handler in self._before.items():
+                    signal.signal(number, handler)
+                self._before = {}
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
@@ -56,5 +76,12 @@ class Signals:
             yield
         finally:
             self._depth -= 1
-            if self._depth == 0 and self._received is not None:
+            if self._depth == 0 and self._held_back and self._received is not None:
+                self._held_back = False
                 raise Stopped(self._received)
+
+
+@cache
+def listener() -> Signals:
+    """Return the one listener of this process."""
+    return Signals()
