@@ -21,6 +21,9 @@ from fedsim.participation.devices import environment
 from fedsim.participation.redraw import redraws
 from fedsim.scenario import Scenario
 from strategies.flower.adapter import RuleStrategy
+from strategies.flower.coordinator import Coordinator
+from strategies.flower.stock import StockStrategy
+from strategies.stock import Stock
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Experiment:
     @property
     def remembers(self) -> bool:
         """Whether clients keep their last delta: the rule needs it, or a probe compares with rules that do."""
-        return self.rule.remembers or self.scenario.probe is not None
+        return self.scenario.strategy.remembers or self.scenario.probe is not None
 
     @property
     def world(self) -> World:
@@ -76,8 +79,11 @@ class Experiment:
         steps = local_steps(self.scenario.client, self.data)
         return Environment(self.process, self.clock, steps, 4 * self.trainer.layout.size)
 
-    def strategy(self, environment: Environment) -> RuleStrategy:
-        """Return the rule as a Flower strategy over this population."""
+    def strategy(self, environment: Environment) -> Coordinator:
+        """Return what coordinates the rounds: the rule as a Flower strategy, or one of Flower's own."""
+        if isinstance(self.scenario.strategy, Stock):
+            layout, seed = self.trainer.layout, self.scenario.seed
+            return StockStrategy(self.scenario.strategy, layout, environment.present, seed)
         return RuleStrategy(
             self.rule,
             self.population,

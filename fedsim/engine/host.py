@@ -11,6 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 from flwr.app import RecordDict
 
 from clients import numerics
@@ -19,7 +20,7 @@ from clients.memory import Memory, MemoryType
 from clients.node import Faults, Node
 from clients.training import Trainer
 from fedsim.core import ClientData, LocalWork
-from strategies.flower import codec
+from strategies.flower import codec, stock
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,17 @@ class Host:
         return Memory(self.trainer.layout.size, self.plan.memory, path)
 
     def handle(self, node: int, content: RecordDict) -> RecordDict:
-        """Answer one message: a task brings a reply."""
+        """Answer one message: a task brings a reply, a stock instruction a client's model."""
+        if not codec.is_task(content):
+            return self._stock(node, content)
         return codec.encode_reply(self.nodes[node].train(codec.decode_task(content)))
+
+    def _stock(self, client: int, content: RecordDict) -> RecordDict:
+        """Train one client as stock strategies ask; client i is node i."""
+        layout = self.trainer.layout
+        round, params = stock.decode(content, layout)
+        (lane,) = self.trainer.lanes(params, np.array([client]), round)
+        return stock.encode(layout, params + lane.deltas[0], int(lane.examples[0]), float(lane.losses[0]))
 
     def handle_all(self, calls: Sequence[tuple[int, RecordDict]]) -> tuple[list[RecordDict], float]:
         """Answer a round's messages for this host, nodes ascending; also the seconds it took."""

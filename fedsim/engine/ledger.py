@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedsim.core import Population, Rule
+from fedsim.core import Population, Strategy
 from fedsim.core.contracts import Ids, Vector
 from fedsim.engine.environment import Environment
-from strategies.flower.adapter import Outcome
+from strategies.flower.coordinator import Outcome
 from strategies.intervals import Intervals
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -69,14 +69,14 @@ class Ledger:
         estimates = intervals_of(state) is not None
         return Ledger(counts, zeros, weights=WeightLedger(0, zeros, zeros, counts) if estimates else None)
 
-    def after(self, rule: Rule, outcome: Outcome, environment: Environment) -> Ledger:
+    def after(self, rule: Strategy, outcome: Outcome, environment: Environment) -> Ledger:
         """Return the ledger after one more round."""
         cohort = outcome.cohort
-        used = rule.combination(outcome.before, cohort)
         effective = self.effective.copy()
-        if used.stale is not None:
-            effective += np.where(self.last_seen > 0, used.stale, 0.0)
-        effective[cohort.clients] += used.fresh
+        if outcome.used is not None:
+            if outcome.used.stale is not None:
+                effective += np.where(self.last_seen > 0, outcome.used.stale, 0.0)
+            effective[cohort.clients] += outcome.used.fresh
         last_seen = self.last_seen.copy()
         last_seen[cohort.clients] = cohort.round
         weights, found = self.weights, intervals_of(outcome.before)
@@ -102,7 +102,7 @@ class Ledger:
             return 0.0
         return float(0.5 * np.abs(self.effective / mass - target).sum())
 
-    def vectors(self, rule: Rule, population: Population, round: int) -> Arrays:
+    def vectors(self, rule: Strategy, population: Population, round: int) -> Arrays:
         """Return what is told per client now and then: effective objective weights, ages of memory, estimates."""
         mass = self.effective.sum()
         found: Arrays = {"effective_weight": self.effective / mass if mass > 0 else self.effective}

@@ -1,30 +1,24 @@
-"""The round, in six verbs: choose, send, collect, step, record, save."""
+"""The rounds of a strategy with a server model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from flwr.app import ConfigRecord, Message
 
-from fedsim.core import ClientError, Failure, NonFiniteError
 from fedsim.core.contracts import Parameters
-from fedsim.engine.environment import Environment
-from fedsim.engine.experiment import Experiment
-from fedsim.engine.grid import NodeGrid
 from fedsim.engine.ledger import Ledger
 from fedsim.engine.measure import round_values
 from fedsim.engine.probe import Prober
-from fedsim.engine.stopping import Signals
-from fedsim.metrics.events import Evaluated, Event, Notice, RoundDone
-from fedsim.metrics.rounds_csv import RoundsCsv
-from fedsim.participation import ScheduleHash
+from fedsim.engine.rounds import Rounds
 from strategies.flower import arrays
-from strategies.flower.adapter import Outcome, RuleStrategy, ServerState
+from strategies.flower.coordinator import Coordinator, Outcome, ServerState
 
 
 @dataclass(frozen=True)
@@ -37,53 +31,30 @@ class Progress:
     shadows: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass
-class Loop:
-    """Trains round after round and tells what happened.
+@dataclass(kw_only=True)
+class Loop(Rounds):
+    """Trains one global model: the rule says what the nodes add up, and moves the model by it.
 
     Parameters
     ----------
-    emit : where events go. csv : the rows. overlap : a thread for evaluations while the next round trains; None
-        evaluates at once. save_every : rounds between checkpoints, written by `checkpoint`; None for never.
+    overlap : a thread for evaluations while the next round trains; None evaluates at once.
     """
 
-    experiment: Experiment
-    environment: Environment
-    strategy: RuleStrategy
-    grid: NodeGrid
-    run: str
-    progress: Progress
-    schedule: ScheduleHash
-    emit: Callable[[Event], None]
-    csv: RoundsCsv
-    signals: Signals
+    strategy: Coordinator
     overlap: Executor | None = None
-    checkpoint: Callable[[Progress], None] | None = None
     prober: Prober | None = None
-    seconds: dict[str, list[float]] = field(default_factory=dict)
-    final: dict[str, float] = field(default_factory=dict)
-    probed: dict[str, Any] = field(default_factory=dict)
-    status: str = "completed"
-    _clock: dict[str, float] = field(default_factory=dict)
     _evaluations: list[tuple[int, Future[tuple[dict[str, float], float]]]] = field(default_factory=list)
 
-    def train(self, rounds: int) -> None:
-        """Train until `rounds` rounds are done, or a condition of the scenario stops the run."""
-        if self.progress.round == 0:
-            self._evaluate(0, self.progress.server.params)
-        for round in range(self.progress.round + 1, rounds + 1):
-            self._clock = {}
-            probed = self.probe(round)
-            messages = self.choose(round)
-            sent = self.send(messages)
-            replies = self.collect(sent)
-            outcome = self.step(round, replies)
-            with self.signals.shielded():
-                self.record(round, outcome, probed, last=round == rounds)
-                self.save(round)
-            if self.status != "completed":
-                break
-        self._settle(wait=True)
+    def first(self) -> Progress:
+        """Return where a run stands before round 1."""
+        server = self.strategy.begin(self.experiment.trainer.initial())
+        ledger = Ledger.start(self.experiment.population.num_clients, server.rule)
+        return Progress(0, server, ledger, self.prober.start() if self.prober else {})
+
+    def go_on_from(self, progress: Progress) -> None:
+        """Go on with a server state."""
+        self.progress = progress
+        self.strategy.state = progress.server
 
     def probe(self, round: int) -> dict[str, float]:
         """Measure bias and variance of the update that this round could bring, when that is due."""
@@ -106,70 +77,44 @@ class Loop:
 
     def choose(self, round: int) -> Sequence[Message]:
         """Ask the world who is there and the rule what it needs; write the nodes' messages."""
-        with self._timed("choose_s"):
+        with self.timed("choose_s"):
             model = arrays.record(params=self.progress.server.params)
             return list(self.strategy.configure_train(round, model, ConfigRecord(), self.grid))
 
-    def send(self, messages: Sequence[Message]) -> Sequence[str]:
-        """Hand the messages to the hosts."""
-        with self._timed("send_s"):
-            return list(self.grid.push_messages(messages))
-
-    def collect(self, sent: Iterable[str]) -> Sequence[Message]:
-        """Wait for one reply from every node that was asked."""
-        with self._timed("collect_s"):
-            return list(self.grid.pull_messages(sent))
-
     def step(self, round: int, replies: Sequence[Message]) -> Outcome:
         """Add up, let the rule speak, move the model; refuse a failed client unless the scenario drops it."""
-        with self._timed("step_s"):
+        with self.timed("step_s"):
             self.strategy.aggregate_train(round, replies)
         outcome = self.strategy.outcome
         assert outcome is not None
-        if outcome.failures and self.experiment.scenario.on_client_error == "fail":
-            raise refused(round, outcome.failures)
+        self.refuse(round, outcome.failures)
         return outcome
 
-    def record(self, round: int, outcome: Outcome, probed: Mapping[str, float], *, last: bool) -> None:
-        """Take note of the round: it is done from here on. Evaluate when it is due."""
-        began = perf_counter()
+    def account(self, round: int, outcome: Outcome) -> dict[str, float]:
+        """Move on server state, ledger and shadows; return the round's metrics."""
         server = self.strategy.state
         assert server is not None
-        rule, population = self.experiment.rule, self.experiment.population
+        rule, population = self.experiment.scenario.strategy, self.experiment.population
         ledger = self.progress.ledger.after(rule, outcome, self.environment)
         shadows = self.prober.after(self.progress.shadows, outcome.cohort) if self.prober else {}
         self.progress = Progress(round, server, ledger, shadows)
-        self.schedule.update(self.environment.scheduled)
         values = round_values(outcome, ledger, self.environment, rule, population, server.params)
-        values |= {**self._phases(outcome), **probed, **self.audit(round)}
-        self._settle(wait=False)
-        finite = bool(np.isfinite(server.params).all())
-        due = finite and (last or round % self.experiment.scenario.evaluate.every == 0)
-        values["record_s"] = perf_counter() - began
-        self.csv.add(round, values, awaits_evaluation=due)
-        vectors = {"participants": outcome.cohort.clients}
-        if due:
-            vectors |= ledger.vectors(rule, population, round)
-        self.emit(RoundDone(run=self.run, round=round, values=values, vectors=vectors))
-        for failure in outcome.failures:
-            self.emit(notice(self.run, round, failure))
-        if due:
-            self._evaluate(round, server.params)
-        if not finite and self.experiment.scenario.on_divergence == "stop":
-            self.status = "diverged"
-        for name, value in values.items():
-            if name.endswith("_s"):
-                self.seconds.setdefault(name, []).append(value)
-        self.seconds.setdefault("updates_per_s", []).append(len(outcome.cohort) / values["round_s"])
+        hosts = list(self.grid.host_seconds.values()) if outcome.replies else []
+        return {**values, **self.phases(hosts), **self.audit(round)}
 
-    def save(self, round: int) -> None:
-        """Write a checkpoint when one is due."""
-        every = self.experiment.scenario.checkpoint and self.experiment.scenario.checkpoint.every
-        if self.checkpoint is not None and every and round % every == 0:
-            self._settle(wait=True)
-            began = perf_counter()
-            self.checkpoint(self.progress)
-            self.seconds.setdefault("save_s", []).append(perf_counter() - began)
+    def vectors(self, round: int) -> dict[str, npt.NDArray[Any]]:
+        """Return the ledger's vectors."""
+        ledger: Ledger = self.progress.ledger
+        return dict(ledger.vectors(self.experiment.rule, self.experiment.population, round))
+
+    def finite(self) -> bool:
+        """Return whether the global model is finite."""
+        return bool(np.isfinite(self.progress.server.params).all())
+
+    def results(self) -> tuple[dict[str, npt.NDArray[Any]], Parameters]:
+        """Return the global model by name, and flat."""
+        params = self.progress.server.params
+        return dict(self.experiment.trainer.layout.views(params)), params
 
     def forget_evaluations(self) -> None:
         """Let go of evaluations under way: the run goes back."""
@@ -177,23 +122,9 @@ class Loop:
             future.cancel()
         self._evaluations.clear()
 
-    def _phases(self, outcome: Outcome) -> dict[str, float]:
-        """Split the round's wall time: what the slowest host trained, what shipping cost, how long hosts idled."""
-        clock = dict(self._clock)
-        hosts = list(self.grid.host_seconds.values()) if outcome.replies else []
-        slowest = max(hosts, default=0.0)
-        clock["train_s"] = slowest
-        clock["ship_s"] = max(0.0, clock["collect_s"] - slowest)
-        clock["reduce_s"] = clock["step_s"]
-        clock["idle_s"] = sum(slowest - host for host in hosts)
-        clock["round_s"] = sum(self._clock.values())
-        return clock
-
-    def _timed(self, phase: str) -> _Stopwatch:
-        return _Stopwatch(self._clock, phase)
-
-    def _evaluate(self, round: int, params: Parameters) -> None:
-        evaluator = self.experiment.evaluator
+    def evaluate(self, round: int) -> None:
+        """Evaluate the global model, in the overlapping thread where there is one."""
+        evaluator, params = self.experiment.evaluator, self.progress.server.params
 
         def work() -> tuple[dict[str, float], float]:
             began = perf_counter()
@@ -207,44 +138,11 @@ class Loop:
         done: Future[tuple[dict[str, float], float]] = Future()
         done.set_result(work())
         self._evaluations.append((round, done))
-        self._settle(wait=True)
+        self.settle(wait=True)
 
-    def _settle(self, *, wait: bool) -> None:
+    def settle(self, *, wait: bool) -> None:
         """Hand on the evaluations that are finished, in the order of rounds."""
         while self._evaluations and (wait or self._evaluations[0][1].done()):
             round, future = self._evaluations.pop(0)
             values, seconds = future.result()
-            self.final = {"round": round, **values}
-            values = values | {"evaluate_s": seconds}
-            self.seconds.setdefault("evaluate_s", []).append(seconds)
-            self.csv.evaluated(round, values)
-            self.emit(Evaluated(run=self.run, round=round, values=values))
-
-
-class _Stopwatch:
-    """Adds the seconds spent inside a block to a clock."""
-
-    def __init__(self, clock: dict[str, float], phase: str) -> None:
-        self._clock, self._phase = clock, phase
-
-    def __enter__(self) -> None:
-        self._began = perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._clock[self._phase] = self._clock.get(self._phase, 0.0) + perf_counter() - self._began
-
-
-def notice(run: str, round: int, failure: Failure) -> Notice:
-    """Return the event of a client that did not deliver."""
-    last = failure.text.splitlines()[-1] if failure.text else failure.kind
-    return Notice(run=run, round=round, kind=failure.kind, text=last, client=failure.client)
-
-
-def refused(round: int, failures: Sequence[Failure]) -> Exception:
-    """Return the error that stops a run whose scenario says `on_client_error: fail`."""
-    first = failures[0]
-    others = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-    advice = "`on_client_error: drop` counts such clients as crashed and goes on"
-    if first.kind in ("non-finite", "shape"):
-        return NonFiniteError(f"round {round}, client {first.client}{others}: {first.text}; {advice}")
-    return ClientError(f"round {round}, client {first.client}{others}: {first.kind}: {first.text}\n{advice}")
+            self.evaluated(round, values, seconds)

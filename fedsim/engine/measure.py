@@ -6,18 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from fedsim.core import Population, Rule
+from fedsim.core import Population, Strategy
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.engine.environment import Environment
 from fedsim.engine.ledger import Ledger, cut_off, intervals_of, traffic
 from fedsim.metrics.statistics import total, update_variance
-from strategies.flower.adapter import Outcome
+from strategies.flower.coordinator import Outcome
 
 CRASHES = ("raised", "non-finite", "shape", "timeout", "crash", "host")
 
 
 def round_values(
-    outcome: Outcome, ledger: Ledger, environment: Environment, rule: Rule, population: Population, params: Parameters
+    outcome: Outcome,
+    ledger: Ledger,
+    environment: Environment,
+    rule: Strategy,
+    population: Population,
+    params: Parameters,
 ) -> dict[str, float]:
     """Return the metrics of one training round."""
     counted = total(reply.statistics for reply in outcome.replies)
@@ -31,8 +36,9 @@ def round_values(
         "num_lost": float(len(outcome.failures) - crashed),
         "params_norm": float(np.linalg.norm(params.astype(np.float64))),
         "update_norm": 0.0 if outcome.update is None else float(np.linalg.norm(outcome.update)),
-        "objective_tv": ledger.total_variation(population.weights),
     }
+    if outcome.used is not None:
+        values["objective_tv"] = ledger.total_variation(population.weights)
     if clients:
         values["train_loss"] = counted["loss"] / clients
         if outcome.cohort_sum is not None:
@@ -52,7 +58,7 @@ def round_values(
     return values
 
 
-def interval_values(state: Any, clients: Ids, rule: Rule, population: Population) -> dict[str, float]:
+def interval_values(state: Any, clients: Ids, rule: Strategy, population: Population) -> dict[str, float]:
     """Return how FedAU's (or an estimated) w_i compares with 1/p_i, when the p_i are known; cutoffs of this round."""
     found = intervals_of(state)
     if found is None:

@@ -179,6 +179,25 @@ def flower_has_a_server_model(engine: Any, strategy: Any) -> Found:
         yield ("engine", "kind"), text
 
 
+def stock_has_one_client_a_node(data: Any, engine: Any, strategy: Any) -> Found:
+    """Flower's own strategies speak to single clients."""
+    if strategy.name == "stock" and data.num_clients is not None and engine.nodes != data.num_clients:
+        text = f"a stock Flower strategy needs one client per node: write nodes: {data.num_clients}, got {engine.nodes}"
+        yield ("engine", "nodes"), text
+
+
+def stock_keeps_its_state(strategy: Any, checkpoint: Any) -> Found:
+    """Flower's own strategies cannot be saved."""
+    if strategy.name == "stock" and checkpoint is not None:
+        yield ("checkpoint",), "a stock Flower strategy keeps its state to itself and cannot be saved; leave it out"
+
+
+def only_rules_are_probed(strategy: Any, probe: Any) -> Found:
+    """A probe takes a rule's coefficients apart."""
+    if probe is not None and strategy.name in ("stock", "gossip"):
+        yield ("probe",), f"there is no way to see into {strategy.name}; leave it out"
+
+
 CHECKS: tuple[Check, ...] = (
     data_files,
     quadratic_needs_point,
@@ -193,4 +212,7 @@ CHECKS: tuple[Check, ...] = (
     nodes_hold_clients,
     hosts_run_nodes,
     flower_has_a_server_model,
+    stock_has_one_client_a_node,
+    stock_keeps_its_state,
+    only_rules_are_probed,
 )

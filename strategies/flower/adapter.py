@@ -14,34 +14,12 @@ from typing import Any
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Strategy
 
-from fedsim.core import ClusterLostError, Cohort, Failure, Population, Reply, Rule, Task
+from fedsim.core import ClusterLostError, Cohort, Population, Reply, Rule, Task
 from fedsim.core.contracts import Ids, Parameters, Sums, Vector
 from strategies.flower import arrays, codec
+from strategies.flower.coordinator import Coordinator, Outcome, ServerState
 from strategies.flower.sums import SumPlan, plan
-
-
-@dataclass(frozen=True)
-class ServerState:
-    """All that the server knows after a round: the parameters, the rule's state, the optimiser's state."""
-
-    params: Parameters
-    rule: Any
-    optimizer: Any
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one round came to, for those who measure: nothing here feeds back into the run."""
-
-    invited: Cohort
-    cohort: Cohort
-    before: Any
-    update: Vector | None
-    cohort_sum: Vector | None
-    replies: tuple[Reply, ...]
-    failures: tuple[Failure, ...] = ()
 
 
 @dataclass
@@ -51,7 +29,7 @@ class _Round:
     state: ServerState = field(repr=False)
 
 
-class RuleStrategy(Strategy):
+class RuleStrategy(Coordinator):
     """Any rule as a Flower strategy.
 
     Parameters
@@ -83,8 +61,6 @@ class RuleStrategy(Strategy):
         self.coarse = coarse
         self.variance = variance
         self.remember = rule.remembers if remember is None else remember
-        self.state: ServerState | None = None
-        self.outcome: Outcome | None = None
         self._round: _Round | None = None
 
     @property
@@ -157,6 +133,7 @@ class RuleStrategy(Strategy):
             cohort_sum=sums[proportional[0]] * proportional[1] if proportional else None,
             replies=tuple(received),
             failures=tuple(failure for reply in received for failure in reply.failures),
+            used=self.rule.combination(current.state.rule, cohort),
         )
         return arrays.record(params=self.state.params), MetricRecord({"cohort_size": len(cohort)})
 
@@ -170,19 +147,6 @@ class RuleStrategy(Strategy):
         moved = state.params + self.rule.server_lr * update
         with np.errstate(over="ignore"):  # an overflow becomes inf here and is reported as divergence by the engine
             return ServerState(moved.astype(np.float32), rule_state, optimizer)
-
-    def configure_evaluate(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """Evaluate nothing on the nodes: the global model is evaluated on the held-out split."""
-        return []
-
-    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """Nothing was asked."""
-        return None
-
-    def summary(self) -> None:
-        """Say nothing: the run's own log describes the strategy."""
 
 
 def _open(message: Message) -> Reply:

@@ -1,0 +1,179 @@
+"""Flower's own strategies on fedsim's grids: their messages, their arithmetic, this world's participation."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+from flwr.serverapp import strategy as shipped
+from flwr.serverapp.strategy import Strategy as FlowerStrategy
+
+from fedsim.core import Cohort, Layout, Reply, ScenarioError
+from fedsim.core.contracts import Ids, Parameters
+from fedsim.core.rng import digest
+from strategies.flower import arrays
+from strategies.flower.coordinator import Coordinator, Outcome, ServerState
+from strategies.stock import Stock
+
+ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
+ROUND = "server-round"
+ALONE = {"fraction_train": 1.0, "fraction_evaluate": 0.0, "min_train_nodes": 1, "min_available_nodes": 1}
+"""Options under which a stock strategy takes whoever is there."""
+
+
+def make(config: Stock) -> FlowerStrategy:
+    """Return the stock strategy that a scenario names.
+
+    Raises
+    ------
+    ScenarioError : Flower has no such strategy, or it refuses the options.
+    """
+    cls = getattr(shipped, config.flower, None)
+    if not (isinstance(cls, type) and issubclass(cls, FlowerStrategy)):
+        names = sorted(n for n in shipped.__all__ if n not in ("Strategy", "Result"))
+        raise ScenarioError(f"strategy.flower: Flower has no strategy '{config.flower}'; it has {', '.join(names)}")
+    try:
+        made: FlowerStrategy = cls(**{**ALONE, **config.options})
+    except (TypeError, ValueError) as error:
+        raise ScenarioError(f"strategy.options: {config.flower} refuses them: {error}") from error
+    return made
+
+
+class StockStrategy(Coordinator):
+    """A stock strategy between this engine's parameters and its own named arrays. Client i is node i."""
+
+    resumable = False
+
+    def __init__(self, config: Stock, layout: Layout, choose: Callable[[int], Ids], seed: int) -> None:
+        logging.getLogger("flwr").setLevel(logging.WARNING)
+        self.inner: Any = make(config)
+        self.layout = layout
+        self.choose = choose
+        self.seed = seed
+        self._cohort = Cohort(0, np.zeros(0, np.int64))
+        self._first = 0
+
+    def begin(self, params: Parameters) -> ServerState:
+        """Return the state before round 1: a stock strategy keeps its own to itself."""
+        self.state = ServerState(params.astype(np.float32, copy=False), None, None)
+        return self.state
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Let the stock strategy see the clients that are there, and write its messages."""
+        state = self.state
+        assert state is not None, "begin comes first"
+        self._cohort = Cohort(server_round, self.choose(server_round))
+        wanted = max(1, self.inner.min_train_nodes, self.inner.min_available_nodes)
+        if len(self._cohort) < wanted:
+            return []
+        nodes = sorted(grid.get_node_ids())
+        self._first = nodes[0]
+        named = _named(self.layout, state.params)
+        with _seeded(self.seed, server_round):
+            messages = self.inner.configure_train(server_round, named, config, _Seen(grid, self._cohort, nodes))
+        return sorted(messages, key=lambda message: message.metadata.dst_node_id)
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Hand over the replies in the order of the clients, so that float sums do not depend on who was first."""
+        assert self.state is not None
+        before = self.state.params
+        ordered = sorted(replies, key=lambda message: message.metadata.src_node_id)
+        received = [self._read(server_round, message, before) for message in ordered]
+        averaged, metrics = (None, None)
+        if ordered:
+            with _seeded(self.seed, server_round):
+                averaged, metrics = self.inner.aggregate_train(server_round, ordered)
+        params = before
+        if averaged is not None:
+            params = self.layout.flatten({name: array.numpy() for name, array in averaged.items()})
+        self.state = ServerState(params, None, None)
+        clients = np.array([reply.node for reply in received], np.int64)
+        deltas = [reply.sums["delta"] for reply in received]
+        self.outcome = Outcome(
+            invited=self._cohort,
+            cohort=Cohort(server_round, clients),
+            before=None,
+            update=params.astype(np.float64) - before if received else None,
+            cohort_sum=np.sum(deltas, axis=0) if deltas else None,
+            replies=tuple(received),
+        )
+        return averaged, metrics
+
+    def _read(self, round: int, message: Message, before: Parameters) -> Reply:
+        """Return a reply as this engine measures it."""
+        content = message.content
+        local = {name: array.numpy() for name, array in content.array_records[ARRAYS].items()}
+        delta = self.layout.flatten(local).astype(np.float64) - before
+        client = message.metadata.src_node_id - self._first
+        told = content.metric_records[METRICS]
+        examples, loss = float(np.sum(told["num-examples"])), float(np.sum(told["train_loss"]))
+        statistics = {"clients": 1.0, "examples": examples, "loss": loss, "delta_square": float(delta @ delta)}
+        return Reply(client, round, np.array([client]), {"delta": delta}, statistics)
+
+
+class _Seen(Grid):
+    """The grid as a stock strategy sees it in one round: only the clients that are there are connected."""
+
+    def __init__(self, grid: Grid, cohort: Cohort, nodes: list[int]) -> None:
+        self._grid = grid
+        self._ids = [nodes[client] for client in cohort.clients]
+
+    def get_node_ids(self) -> Iterable[int]:
+        return list(self._ids)
+
+    def set_run(self, run: Any) -> None:
+        self._grid.set_run(run)
+
+    @property
+    def run(self) -> Any:
+        return self._grid.run
+
+    def create_message(self, *args: Any, **kwargs: Any) -> Message:
+        return self._grid.create_message(*args, **kwargs)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        return self._grid.push_messages(messages)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        return self._grid.pull_messages(message_ids)
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        return self._grid.send_and_receive(messages, timeout=timeout)
+
+
+@contextmanager
+def _seeded(seed: int, round: int) -> Iterator[None]:
+    """Seed Python's global generator for one call and put it back: stock strategies draw from it."""
+    state = random.getstate()
+    random.seed(digest(seed, "stock", round))
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+def _named(layout: Layout, params: Parameters) -> ArrayRecord:
+    return arrays.record(**layout.views(params))
+
+
+def decode(content: RecordDict, layout: Layout) -> tuple[int, Parameters]:
+    """Return round and flat parameters of a stock instruction."""
+    (model,) = content.array_records.values()
+    (config,) = content.config_records.values()
+    return int(str(config[ROUND])), layout.flatten({name: array.numpy() for name, array in model.items()})
+
+
+def encode(layout: Layout, params: Parameters, examples: int, loss: float) -> RecordDict:
+    """Return a client's reply as stock strategies read it."""
+    metrics = MetricRecord({"num-examples": examples, "train_loss": loss})
+    return RecordDict({ARRAYS: _named(layout, params), METRICS: metrics})
