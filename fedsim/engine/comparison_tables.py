@@ -1,48 +1,15 @@
-"""A comparison for people: one small table for each measure, as plain text, Markdown or HTML."""
+"""A comparison for people: one small table for each measure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from fedsim.metrics.paired import Difference, Interval, higher_is_better, median_reached
+from fedsim.metrics.paired import Difference, higher_is_better, median_reached
+from fedsim.metrics.tables import Table, number, with_interval
 
 if TYPE_CHECKING:
     from fedsim.engine.comparison import Comparison
-
-
-@dataclass(frozen=True)
-class Table:
-    """A title, a header and rows of text, the first column being the strategy."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-    def as_text(self) -> str:
-        """Return aligned lines for a terminal."""
-        widths = [max(len(row[k]) for row in (self.header, *self.rows)) for k in range(len(self.header))]
-
-        def line(row: Sequence[str]) -> str:
-            cells = [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
-            return "  ".join([f"  {row[0]:<{widths[0]}}", *cells]).rstrip()
-
-        return "\n".join([self.title, line(self.header), *map(line, self.rows)])
-
-    def as_markdown(self) -> str:
-        """Return a Markdown table with its title in bold above."""
-        rule = "|".join([":--"] + ["--:"] * (len(self.header) - 1))
-        lines = [f"| {' | '.join(row)} |" for row in (self.header, *self.rows)]
-        return "\n".join([f"**{self.title}**", "", lines[0], f"|{rule}|", *lines[1:]])
-
-    def as_html(self) -> str:
-        """Return an HTML table; every cell is escaped."""
-        head = "".join(f"<th scope='col'>{escape(cell)}</th>" for cell in self.header)
-        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows)
-        return f"<table><caption>{escape(self.title)}</caption><tr>{head}</tr>{body}</table>"
 
 
 def tables(found: Comparison) -> list[Table]:
@@ -59,10 +26,10 @@ def _measure_table(found: Comparison, place: int) -> Table:
     for label in found.labels:
         summary = found.summaries[measure.name][label]
         if summary.difference is None:
-            rows.append((label, _with_interval(summary.interval), "baseline", "", ""))
+            rows.append((label, with_interval(summary.interval), "baseline", "", ""))
         else:
-            test = _p(summary.difference), _number(summary.p_holm, ".2g")
-            rows.append((label, _with_interval(summary.interval), _difference(summary.difference), *test))
+            test = _p(summary.difference), number(summary.p_holm, ".2g")
+            rows.append((label, with_interval(summary.interval), _difference(summary.difference), *test))
     header = ("", "mean ± 95 %", f"difference to {found.baseline}", "p", "p (Holm)")
     return Table(f"{measure.title} ({when}; {direction} is better)", header, tuple(rows))
 
@@ -90,18 +57,8 @@ def _target_table(found: Comparison) -> Table:
     return Table(title, header, tuple(rows))
 
 
-def _number(value: float, form: str) -> str:
-    return f"{value:{form}}" if isfinite(value) else "–"
-
-
 def _p(found: Difference) -> str:
-    return "<1e-16" if found.p_value < 1e-16 else _number(found.p_value, ".2g")
-
-
-def _with_interval(found: Interval) -> str:
-    if not isfinite(found.mean):
-        return "–"
-    return f"{found.mean:.4g} ± {found.half:.2g}" if isfinite(found.half) else f"{found.mean:.4g}"
+    return "<1e-16" if found.p_value < 1e-16 else number(found.p_value, ".2g")
 
 
 def _difference(found: Difference, form: str = ".3g") -> str:

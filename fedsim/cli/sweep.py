@@ -1,0 +1,86 @@
+"""fedsim sweep: one file, many runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fedsim.engine.sweeping import Point, Sweep
+    from fedsim.metrics.tables import Table
+
+
+def sweep(
+    scenario: Annotated[Path, typer.Argument(help="The scenario file, with a `sweep:` block.")],
+    parallel: Annotated[int, typer.Option(min=1, metavar="K", help="How many runs at a time, a process each.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Folder for all results; default runs/sweep-NAME-HASH.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Repeat runs that are finished in --out.")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the table only.")] = False,
+) -> None:
+    """Run every combination of the values under `sweep:`, and list what each came to in sweep.csv.
+
+    Interrupted, the same command goes on where it was. A run that fails stops no other; the exit code is the worst.
+    """
+    from fedsim.engine.stopping import Stopped
+    from fedsim.engine.sweeping import TABLE
+    from fedsim.engine.sweeping import sweep as run_all
+
+    try:
+        found = run_all(
+            scenario, set_ or [], out=out, parallel=parallel, overwrite=overwrite, tell=None if quiet else _tell
+        )
+    except Stopped as stop:
+        typer.echo(f"{stop}; say the same again to go on: finished runs are not repeated", err=True)
+        raise typer.Exit(stop.exit_code) from None
+    typer.echo(f"\n{_table(found).as_text()}\n\n{found.folder}/: {TABLE}, and a folder for each run")
+    for point in found.failed:
+        assert point.outcome is not None, "a run that failed has an outcome"
+        typer.echo(f"{point.words}: {point.outcome.status}: {point.outcome.error}", err=True)
+    if found.exit_code:
+        raise typer.Exit(found.exit_code)
+
+
+def _tell(point: Point) -> None:
+    assert point.outcome is not None, "told of a run that has ended"
+    again = " (finished before)" if point.outcome.recognised else ""
+    final = (f"{k.replace('test_', '')} {v:.4g}" for k, v in point.outcome.final.items() if isinstance(v, float))
+    typer.echo(f"{point.words}  {point.outcome.status}{again}  {'  '.join(final)}".rstrip())
+
+
+def _table(found: Sweep) -> Table:
+    """Return a row for each run; for each combination of the other values, where seeds are one axis of several runs."""
+    from fedsim.engine.sweeping import shown
+    from fedsim.metrics.tables import Table, number, with_interval
+
+    axes = list(found.points[0].values)
+    if len({point.values["seed"] for point in found.points if "seed" in point.values}) > 1:
+        groups = found.over_seeds()
+        others = [axis for axis in axes if axis != "seed"]
+        names = list(dict.fromkeys(name for _, means in groups for name in means))
+        rows = [
+            (
+                *(shown(values[axis]) for axis in others),
+                *(with_interval(means[n]) if n in means else "–" for n in names),
+            )
+            for values, means in groups
+        ]
+        seeds = len({point.values["seed"] for point in found.points})
+        return Table(f"mean ± 95 % over {seeds} seeds", (*others, *map(_plain, names)), tuple(rows))
+    finals = [point.outcome.final if point.outcome is not None else {} for point in found.points]
+    names = [name for name in dict.fromkeys(name for final in finals for name in final) if name != "round"]
+    rows = [
+        (
+            *(shown(point.values[axis]) for axis in axes),
+            point.outcome.status if point.outcome is not None else "not run",
+            *(number(final[name], ".4g") if isinstance(final.get(name), int | float) else "–" for name in names),
+        )
+        for point, final in zip(found.points, finals, strict=True)
+    ]
+    return Table("runs", (*axes, "status", *map(_plain, names)), tuple(rows))
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
