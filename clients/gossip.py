@@ -274,7 +274,7 @@ class PeerNode:
             if "waiting" in arrays:
                 parts = [arrays[f"waiting.{name}"] for name in ("model", "means", "variances")]
                 for row, (sent, sender, uses) in enumerate(arrays["waiting"].tolist()):
-                    self.inbox[sent, sender] = _Waiting(*(part[row].copy() for part in parts), uses=uses)
+                    self.inbox[sent, sender] = _Waiting(*(part[row].copy() for part in parts), uses)
 
 
 def failures(told: Mapping[str, Any]) -> tuple[Failure, ...]:

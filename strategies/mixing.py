@@ -47,6 +47,12 @@ class Rows:
     weights: Vector
     targets: Vector
 
+    @staticmethod
+    def empty() -> Rows:
+        """Return the rows of a round in which nobody merges."""
+        none, nothing = np.zeros(0, np.int64), np.zeros(0)
+        return Rows(none, np.zeros(1, np.int64), none, none, nothing, nothing)
+
     @property
     def receivers(self) -> Ids:
         """Who merges, once for each entry, (K,)."""

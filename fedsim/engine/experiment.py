@@ -10,6 +10,7 @@ import numpy as np
 
 from clients import numerics
 from clients.evaluation import Evaluator
+from clients.gossip import PeerPlan
 from clients.training import Trainer
 from fedsim.core import ClientData, Population, Process, Rule, ScenarioError, World
 from fedsim.core.contracts import Vector
@@ -22,7 +23,9 @@ from fedsim.participation.redraw import redraws
 from fedsim.scenario import Scenario
 from strategies.flower.adapter import RuleStrategy
 from strategies.flower.coordinator import Coordinator
+from strategies.flower.gossip import GossipStrategy
 from strategies.flower.stock import StockStrategy
+from strategies.gossip import Gossip
 from strategies.stock import Stock
 
 
@@ -93,6 +96,26 @@ class Experiment:
             remember=self.remembers,
         )
 
+    def peers(self, environment: Environment) -> GossipStrategy:
+        """Return gossip as a Flower strategy over this population."""
+        return GossipStrategy(self.scenario.strategy, self.world, environment.present, self.num_nodes)
+
+    @cached_property
+    def peer_plan(self) -> PeerPlan | None:
+        """What nodes of gossip must know; None where there is a server model."""
+        rule = self.scenario.strategy
+        if not isinstance(rule, Gossip):
+            return None
+        return PeerPlan(
+            num_clients=self.population.num_clients,
+            num_nodes=self.num_nodes,
+            weights=self.population.weights,
+            correct=rule.correction == "variance",
+            track=rule.track_variance,
+            tensors=rule.tensors,
+            common=rule.initialisation == "common" and not getattr(self.scenario.model, "per_node", False),
+        )
+
     def host_plan(self, device: str = "cpu", memory_folder: Any = None) -> HostPlan:
         """Return what hosts must know."""
         return HostPlan(
@@ -102,6 +125,7 @@ class Experiment:
             device=device,
             memory=self.scenario.memory.dtype if self.remembers else None,
             memory_folder=memory_folder,
+            peers=self.peer_plan,
             faults=None if self.scenario.faults is None else partial(self.scenario.faults.events, self.scenario.seed),
         )
 

@@ -29,10 +29,11 @@ def open_grid(experiment: Experiment, folder: Path, ray: RaySession | None = Non
         memory_folder = folder.absolute() / "memory"
         memory_folder.mkdir(exist_ok=True)
     if isinstance(engine, Serial):
+        from fedsim.engine.gossip_serial import PeerSerialGrid
         from fedsim.engine.serial import SerialGrid
 
         plan = experiment.host_plan(memory_folder=memory_folder)
-        yield SerialGrid(plan, experiment.data, experiment.num_nodes)
+        yield (SerialGrid if plan.peers is None else PeerSerialGrid)(plan, experiment.data, experiment.num_nodes)
         return
     assert isinstance(engine, Ray), f"no grid for engine {engine.kind}"
     from fedsim.engine.ray_session import session
@@ -41,15 +42,16 @@ def open_grid(experiment: Experiment, folder: Path, ray: RaySession | None = Non
     hosts = experiment.num_nodes if asked == "auto" else min(asked, experiment.num_nodes)
     plan = experiment.host_plan("cuda" if engine.gpus_per_host > 0 else "cpu", memory_folder)
     with nullcontext(ray) if ray is not None else session(engine.address, hosts, log=folder / "ray.log"):
+        from fedsim.engine.gossip_ray import RayPeerGrid
         from fedsim.engine.ray_grid import RayGrid
 
-        grid = RayGrid(
+        grid = (RayGrid if plan.peers is None else RayPeerGrid)(
             plan,
             experiment.data,
             experiment.node_costs(),
             hosts,
             gpus_per_host=engine.gpus_per_host,
-            stateful=experiment.remembers,
+            stateful=experiment.remembers or plan.peers is not None,
         )
         try:
             yield grid

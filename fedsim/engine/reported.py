@@ -13,8 +13,23 @@ ALWAYS = (
 )  # fmt: skip
 
 
+PEERS = (
+    "cohort_size", "empty_round", "num_invited", "num_crashed", "num_lost", "train_loss", "test_loss",
+    "consensus_distance", "node_loss_mean", "spectral_gap", "num_degenerate", "bytes_down", "bytes_up", "messages",
+    "messages_attempted", "messages_dropped", "messages_delivered", "messages_in_flight", "bytes_exchanged",
+    "choose_s", "send_s", "collect_s", "train_s", "ship_s", "reduce_s", "idle_s", "step_s", "record_s",
+    "evaluate_s", "round_s",
+)  # fmt: skip
+NODE_ACCURACY = ("mean", "std", "min", "q10", "median", "q90", "max")
+
+
 def reported(experiment: Experiment) -> tuple[str, ...]:
     """Return the names of the metrics that rounds.csv will show."""
+    if experiment.peer_plan is not None:
+        quadratic = isinstance(experiment.data, QuadraticData)
+        judged = ("distance",) if quadratic else ("test_accuracy", *(f"node_accuracy_{part}" for part in NODE_ACCURACY))
+        timed = () if experiment.clock is None else ("num_late", "num_surplus", "virtual_s")
+        return (*PEERS, *judged, *timed)
     names = [*ALWAYS]
     names.append("distance" if isinstance(experiment.data, QuadraticData) else "test_accuracy")
     if experiment.rule.remembers:

@@ -6,12 +6,15 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy.typing as npt
+
 from clients import numerics
 from fedsim.core import FedsimError, NonFiniteError
+from fedsim.core.contracts import Parameters
 from fedsim.core.files import atomic_write
 from fedsim.engine import checkpoint
 from fedsim.engine.checkpoint import Saved
@@ -19,10 +22,10 @@ from fedsim.engine.experiment import Experiment
 from fedsim.engine.folder import ROUNDS, SCENARIO, SUMMARY, RunFolder, params_sha256
 from fedsim.engine.grid import HostLostError, NodeGrid
 from fedsim.engine.grids import open_grid
-from fedsim.engine.ledger import Ledger
-from fedsim.engine.loop import Loop, Progress
+from fedsim.engine.loops import open_loop
 from fedsim.engine.past import remember
 from fedsim.engine.reported import reported
+from fedsim.engine.rounds import Rounds
 from fedsim.engine.stopping import Signals, Stopped
 from fedsim.engine.versions import versions
 from fedsim.metrics import Notice, RunEnded, RunStarted, columns
@@ -71,7 +74,8 @@ class Session:
         self.ray = ray
         self.store = self.scenario.metrics.store or str(folder.path.absolute().parent / "fedsim.db")
         self.recorder = Recorder([Database(self.store, folder.path / SPOOL), *sinks, *self._chosen()])
-        self.loop: Loop | None = None
+        self.loop: Rounds | None = None
+        self.results: tuple[dict[str, npt.NDArray[Any]], Parameters] | None = None
         self.startup_s = 0.0
         self.peak = 0
         self.rollbacks = 0
@@ -95,11 +99,13 @@ class Session:
                 status = self._train()
         except Stopped as stop:
             status, error = "interrupted", stop
+            stop.args = (f"{stop.word} {self._where()}",)
         except FedsimError as failure:
             status, error = "diverged" if isinstance(failure, NonFiniteError) else "failed", failure
         finally:
-            summary = self._summary(status)
-            self._leave(summary, status)
+            with self.signals.shielded():
+                summary = self._summary(status)
+                self._leave(summary, status)
         if error is not None:
             raise error
         return summary
@@ -114,19 +120,16 @@ class Session:
             if self.scenario.engine.kind == "ray":
                 overlap = stack.enter_context(ThreadPoolExecutor(1, "fedsim-evaluate"))
             environment = self.experiment.environment()
-            self.loop = loop = Loop(
-                experiment=self.experiment,
-                environment=environment,
-                strategy=self.experiment.strategy(environment),
+            self.loop = loop = open_loop(
+                self.experiment,
+                environment,
+                overlap,
                 grid=grid,
                 run=self.run_id,
-                progress=self._first(),
-                prober=self.experiment.prober(),
                 schedule=hash_so_far(self.experiment.process, 0),
                 emit=self.recorder.emit,
                 csv=csv,
                 signals=self.signals,
-                overlap=overlap,
                 checkpoint=lambda progress: self._save(grid, progress),
             )
             self._go_back(loop, self.saved, told=not self.fresh)
@@ -134,15 +137,18 @@ class Session:
             self.startup_s = time.perf_counter() - self.began
             try:
                 self._train_on(loop)
-            except Stopped:
+            except KeyboardInterrupt:
                 if loop.progress.round > 0:
-                    self._save(grid, loop.progress)
+                    with self.signals.shielded(), suppress(FedsimError):  # who stops us may have stopped the hosts too
+                        self._save(grid, loop.progress)
                 raise
             finally:
                 self.peak = peak_rss_bytes()  # while the hosts still live
+                with suppress(FedsimError):  # models of hosts that are lost cannot be had
+                    self.results = loop.results()
             return loop.status
 
-    def _train_on(self, loop: Loop) -> None:
+    def _train_on(self, loop: Rounds) -> None:
         """Train; when a host is lost with its clients' memories, go back to the last checkpoint and train again."""
         reached = -1
         while True:
@@ -159,19 +165,11 @@ class Session:
                 loop.grid.replace_lost()
                 self._go_back(loop, saved, told=True)
 
-    def _first(self) -> Progress:
-        """Return where a run stands before round 1."""
-        trainer, prober = self.experiment.trainer, self.experiment.prober()
-        server = self.experiment.strategy(self.experiment.environment()).begin(trainer.initial())
-        ledger = Ledger.start(self.experiment.population.num_clients, server.rule)
-        return Progress(0, server, ledger, prober.start() if prober else {})
-
-    def _go_back(self, loop: Loop, saved: Saved | None, *, told: bool) -> None:
+    def _go_back(self, loop: Rounds, saved: Saved | None, *, told: bool) -> None:
         """Put everything where it was after a checkpoint's round, or before round 1."""
-        first = self._first()
-        loop.progress = first if saved is None else saved.state(first)
+        first = loop.first()
+        loop.go_on_from(first if saved is None else saved.state(first))
         round = loop.progress.round
-        loop.strategy.state = loop.progress.server
         loop.schedule = hash_so_far(self.experiment.process, round)
         if saved is not None or told:
             path = None if saved is None else saved.path.absolute()
@@ -181,7 +179,7 @@ class Session:
             self.recorder.discard_after(self.run_id, round)
             loop.csv.cut(round)
 
-    def _save(self, grid: NodeGrid, progress: Progress) -> None:
+    def _save(self, grid: NodeGrid, progress: Any) -> None:
         """Write a checkpoint; what it covers is durable in rows and store before it is committed."""
         self.recorder.flush()
         if self.loop is not None:
@@ -208,6 +206,12 @@ class Session:
     def warn(self, text: str) -> None:
         """Tell something about this run's past."""
         self._notice(text, kind="checkpoint")
+
+    def _where(self) -> str:
+        """Say how far the run came and how it goes on, for who stopped it."""
+        done = self.loop.progress.round if self.loop else 0
+        how = f"after round {done} of {self.scenario.rounds}" if done else "before the first round was done"
+        return f"{how}; fedsim resume {self.folder.path} goes on"
 
     def _chosen(self) -> list[Sink]:
         """Return the sinks that the scenario names."""
@@ -242,10 +246,10 @@ class Session:
             "strategy": self.scenario.strategy.name,
             "seed": self.scenario.seed,
             "clients": self.experiment.population.num_clients,
-            "rounds": loop.progress.round if loop else 0,
+            "rounds": loop.progress.round if loop and loop.progress else 0,
             "scenario_hash": self.hash,
             "schedule_hash": loop.schedule.hexdigest() if loop else None,
-            "params_sha256": params_sha256(loop.progress.server.params) if loop else None,
+            "params_sha256": params_sha256(self.results[1]) if self.results else None,
             "final": loop.final if loop else {},
             "probe": loop.probed if loop else {},
             "timing": timing(loop.seconds if loop else {}, self.startup_s),
@@ -259,9 +263,8 @@ class Session:
     def _leave(self, summary: Mapping[str, Any], status: str) -> None:
         """Leave parameters and summary behind, each under its final name only when whole."""
         try:
-            if self.loop is not None:
-                layout = self.experiment.trainer.layout
-                self.folder.write_params(layout.views(self.loop.progress.server.params))
+            if self.results is not None:
+                self.folder.write_params(self.results[0])
             write_summary(self.folder.path / SUMMARY, summary)
         finally:
             self.recorder.emit(RunEnded(run=self.run_id, status=status, summary=summary))

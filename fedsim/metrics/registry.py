@@ -124,7 +124,7 @@ for _metric in (
     Metric("probe_variance_exact", "norm^2", "closed form of probe_variance", column=False, tagged=True),
     Metric("probe_error", "norm^2", "standard error of probe_variance", column=False, tagged=True),
     # gossip
-    Metric("consensus_distance", "norm", "root mean square distance of the nodes' models to their mean"),
+    Metric("consensus_distance", "norm^2", "(1/N) sum_i ||x_i - mean||^2 over the nodes' models"),
     Metric("node_accuracy_mean", "1", "mean test accuracy of the nodes' own models"),
     Metric("node_accuracy_std", "1", "standard deviation of the nodes' test accuracies"),
     Metric("node_accuracy_min", "1", "lowest test accuracy of a node"),
@@ -137,7 +137,8 @@ for _metric in (
     Metric("variance_before", "1", "weight variance of a tensor before training", column=False, tagged=True),
     Metric("variance_trained", "1", "weight variance of a tensor after training", column=False, tagged=True),
     Metric("variance_merged", "1", "weight variance of a tensor after the merge", column=False, tagged=True),
-    Metric("correction_factor", "1", "factor that restores a tensor's variance", column=False, tagged=True),
+    Metric("correction_factor", "1", "factor that restores a tensor's variance, mean", column=False, tagged=True),
+    Metric("correction_factor_max", "1", "largest factor of a client in the round", column=False, tagged=True),
     Metric("num_degenerate", "1", "tensors whose variance could not be restored in this round"),
     # traffic
     Metric("bytes_down", "bytes", "bytes a server would send: the model to every invited client"),

@@ -79,6 +79,11 @@ class GossipStrategy(Strategy):
         self.evaluation: tuple[PeerReply, ...] = ()
         self._round: _Round | None = None
 
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Who failed to deliver in the round under way."""
+        return () if self._round is None else self._round.failures
+
     def begin(self) -> GossipState:
         """Return the state before round 1, and keep it."""
         self.state = self.rule.start(self.world)

@@ -1,0 +1,215 @@
+"""The round, in six verbs: choose, send, collect, step, record, save. What every kind of strategy shares."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy.typing as npt
+from flwr.app import Message
+
+from fedsim.core import ClientError, Failure, NonFiniteError
+from fedsim.core.contracts import Parameters
+from fedsim.engine.environment import Environment
+from fedsim.engine.experiment import Experiment
+from fedsim.engine.grid import NodeGrid
+from fedsim.engine.stopping import Signals
+from fedsim.metrics.events import Evaluated, Event, Notice, RoundDone
+from fedsim.metrics.rounds_csv import RoundsCsv
+from fedsim.participation import ScheduleHash
+
+
+@dataclass(kw_only=True)
+class Rounds(ABC):
+    """Trains round after round and tells what happened.
+
+    Parameters
+    ----------
+    emit : where events go. csv : the rows. checkpoint : writes one; it is asked every `checkpoint.every` rounds.
+    """
+
+    experiment: Experiment
+    environment: Environment
+    grid: NodeGrid
+    run: str
+    schedule: ScheduleHash
+    emit: Callable[[Event], None]
+    csv: RoundsCsv
+    signals: Signals
+    checkpoint: Callable[[Any], None] | None = None
+    progress: Any = None
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    final: dict[str, float] = field(default_factory=dict)
+    probed: dict[str, Any] = field(default_factory=dict)
+    status: str = "completed"
+    clock: dict[str, float] = field(default_factory=dict)
+
+    def train(self, rounds: int) -> None:
+        """Train until `rounds` rounds are done, or a condition of the scenario stops the run."""
+        if self.progress.round == 0:
+            self.evaluate(0)
+        for round in range(self.progress.round + 1, rounds + 1):
+            self.clock = {}
+            probed = self.probe(round)
+            messages = self.choose(round)
+            sent = self.send(messages)
+            replies = self.collect(sent)
+            outcome = self.step(round, replies)
+            with self.signals.shielded():
+                self.record(round, outcome, probed, last=round == rounds)
+                self.save(round)
+            if self.status != "completed":
+                break
+        self.settle(wait=True)
+
+    @abstractmethod
+    def first(self) -> Any:
+        """Return the progress before round 1: `round`, and all else that a checkpoint must hold."""
+
+    @abstractmethod
+    def go_on_from(self, progress: Any) -> None:
+        """Put the loop where it was at some progress."""
+
+    def probe(self, round: int) -> dict[str, float]:
+        """Measure what this round could bring, before it is known who comes."""
+        return {}
+
+    @abstractmethod
+    def choose(self, round: int) -> Sequence[Message]:
+        """Ask the world who is there and the strategy what it needs; write the nodes' messages."""
+
+    def send(self, messages: Sequence[Message]) -> Sequence[str]:
+        """Hand the messages to the hosts."""
+        with self.timed("send_s"):
+            return list(self.grid.push_messages(messages))
+
+    def collect(self, sent: Iterable[str]) -> Sequence[Message]:
+        """Wait for one reply from every node that was asked."""
+        with self.timed("collect_s"):
+            return list(self.grid.pull_messages(sent))
+
+    @abstractmethod
+    def step(self, round: int, replies: Sequence[Message]) -> Any:
+        """Let the strategy speak and the models move; return the outcome (`cohort`, `failures`)."""
+
+    def record(self, round: int, outcome: Any, probed: Mapping[str, float], *, last: bool) -> None:
+        """Take note of the round: it is done from here on. Evaluate when it is due."""
+        began = perf_counter()
+        values = {**self.account(round, outcome), **probed}
+        self.schedule.update(self.environment.scheduled)
+        self.settle(wait=False)
+        finite = self.finite()
+        due = finite and (last or round % self.experiment.scenario.evaluate.every == 0)
+        values["record_s"] = perf_counter() - began
+        self.csv.add(round, values, awaits_evaluation=due)
+        vectors = {"participants": outcome.cohort.clients}
+        if due:
+            vectors |= self.vectors(round)
+        self.emit(RoundDone(run=self.run, round=round, values=values, vectors=vectors))
+        for failure in outcome.failures:
+            self.emit(notice(self.run, round, failure))
+        if due:
+            self.evaluate(round)
+        if not finite and self.experiment.scenario.on_divergence == "stop":
+            self.status = "diverged"
+        for name, value in values.items():
+            if name.endswith("_s"):
+                self.seconds.setdefault(name, []).append(value)
+        self.seconds.setdefault("updates_per_s", []).append(len(outcome.cohort) / values["round_s"])
+
+    @abstractmethod
+    def account(self, round: int, outcome: Any) -> dict[str, float]:
+        """Move on the progress and return the round's metrics."""
+
+    def vectors(self, round: int) -> dict[str, npt.NDArray[Any]]:
+        """Return what is told per client in rounds that are evaluated."""
+        return {}
+
+    @abstractmethod
+    def finite(self) -> bool:
+        """Return whether the model is still finite."""
+
+    @abstractmethod
+    def evaluate(self, round: int) -> None:
+        """Evaluate the model after a round, now or while the next one trains."""
+
+    def settle(self, *, wait: bool) -> None:
+        """Hand on the evaluations that are finished, in the order of rounds."""
+        return
+
+    def evaluated(self, round: int, values: Mapping[str, float], seconds: float) -> None:
+        """Tell what an evaluation found."""
+        self.final = {"round": round, **values}
+        values = {**values, "evaluate_s": seconds}
+        self.seconds.setdefault("evaluate_s", []).append(seconds)
+        self.csv.evaluated(round, values)
+        self.emit(Evaluated(run=self.run, round=round, values=values))
+
+    def forget_evaluations(self) -> None:
+        """Let go of evaluations under way: the run goes back."""
+        return
+
+    def save(self, round: int) -> None:
+        """Write a checkpoint when one is due."""
+        every = self.experiment.scenario.checkpoint and self.experiment.scenario.checkpoint.every
+        if self.checkpoint is not None and every and round % every == 0:
+            self.settle(wait=True)
+            began = perf_counter()
+            self.checkpoint(self.progress)
+            self.seconds.setdefault("save_s", []).append(perf_counter() - began)
+
+    @abstractmethod
+    def results(self) -> tuple[dict[str, npt.NDArray[Any]], Parameters]:
+        """Return what params.npz holds, by name, and the parameters that the summary's sha256 is over."""
+
+    def refuse(self, round: int, failures: Sequence[Failure]) -> None:
+        """Raise the error of a failed client, unless the scenario drops it."""
+        if failures and self.experiment.scenario.on_client_error == "fail":
+            raise refused(round, failures)
+
+    def timed(self, phase: str) -> Stopwatch:
+        """Return a stopwatch for a phase of the round under way."""
+        return Stopwatch(self.clock, phase)
+
+    def phases(self, hosts: Sequence[float]) -> dict[str, float]:
+        """Split the round's wall time: what the slowest host trained, what shipping cost, how long hosts idled."""
+        clock = dict(self.clock)
+        slowest = max(hosts, default=0.0)
+        clock["train_s"] = slowest
+        clock["ship_s"] = max(0.0, clock["collect_s"] - slowest)
+        clock["reduce_s"] = clock["step_s"]
+        clock["idle_s"] = sum(slowest - host for host in hosts)
+        clock["round_s"] = sum(self.clock.values())
+        return clock
+
+
+class Stopwatch:
+    """Adds the seconds spent inside a block to a clock."""
+
+    def __init__(self, clock: dict[str, float], phase: str) -> None:
+        self._clock, self._phase = clock, phase
+
+    def __enter__(self) -> None:
+        self._began = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._clock[self._phase] = self._clock.get(self._phase, 0.0) + perf_counter() - self._began
+
+
+def notice(run: str, round: int, failure: Failure) -> Notice:
+    """Return the event of a client that did not deliver."""
+    last = failure.text.splitlines()[-1] if failure.text else failure.kind
+    return Notice(run=run, round=round, kind=failure.kind, text=last, client=failure.client)
+
+
+def refused(round: int, failures: Sequence[Failure]) -> Exception:
+    """Return the error that stops a run whose scenario says `on_client_error: fail`."""
+    first = failures[0]
+    others = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+    advice = "`on_client_error: drop` counts such clients as crashed and goes on"
+    if first.kind in ("non-finite", "shape"):
+        return NonFiniteError(f"round {round}, client {first.client}{others}: {first.text}; {advice}")
+    return ClientError(f"round {round}, client {first.client}{others}: {first.kind}: {first.text}\n{advice}")
