@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedsim.core import ScenarioError, World
+from fedsim.core import PeerRule, ScenarioError, World
 from fedsim.scenario.sections import DEFAULT_NODES
 
 MAX_CLIENTS = 100_000_000
@@ -146,12 +146,25 @@ def _process(participation: Any, world: World) -> Any:
         return ()
 
 
+def strategy_fits_population(data: Any, strategy: Any, folder: str) -> Found:
+    """A graph has as many places as there are clients."""
+    if data.num_clients is not None and hasattr(strategy, "problems_in"):
+        yield from _asked("strategy", strategy, World(0, data.num_clients, folder=folder))
+
+
+def probe_needs_a_server_model(probe: Any, strategy: Any) -> Found:
+    """The probe looks at the update of a server model."""
+    if probe is not None and isinstance(strategy, PeerRule):
+        yield ("probe",), f"measures the update of a server model, and {strategy.name} has none; leave it out"
+
+
 def compared_strategies_fit(compare: Any, data: Any, participation: Any, devices: Any, folder: str) -> Found:
     """Every strategy under `compare:` meets the same conditions as the one under `strategy:`."""
     for number, strategy in enumerate(compare or ()):
         found = (
             *listed_probabilities_fit(data, strategy),
             *known_probabilities_are_known(data, participation, devices, strategy, folder),
+            *strategy_fits_population(data, strategy, folder),
         )
         yield from ((("compare", str(number), *path[1:]), message) for path, message in found)
 
@@ -208,6 +221,8 @@ CHECKS: tuple[Check, ...] = (
     listed_probabilities_fit,
     devices_fit_population,
     known_probabilities_are_known,
+    strategy_fits_population,
+    probe_needs_a_server_model,
     compared_strategies_fit,
     nodes_hold_clients,
     hosts_run_nodes,
