@@ -61,6 +61,7 @@ def session(address: str, cpus: int, log: Path | None = None) -> Iterator[RaySes
         with listener().shielded(), warnings.catch_warnings():  # half a session could not be shut down
             warnings.simplefilter("ignore")  # Ray warns about its own future
             ray.init(address=address, namespace="fedsim", **quiet)
+            listener().listen_again()
         yield RaySession(address, folder)
     except (ConnectionError, TimeoutError) as error:
         raise ClusterLostError(f"no Ray cluster at {address}: {error}") from error

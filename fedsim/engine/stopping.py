@@ -68,6 +68,12 @@ class Signals:
                     signal.signal(number, handler)
                 self._before = {}
 
+    def listen_again(self) -> None:
+        """Take the signals back from a library that has put its own handlers in place of these."""
+        if threading.current_thread() is threading.main_thread():
+            for number in self._before:
+                signal.signal(number, self._handle)
+
     @contextmanager
     def shielded(self) -> Iterator[None]:
         """Hold a signal back until this block is left."""

@@ -1,0 +1,105 @@
+"""The probe against formulas: Monte Carlo within its error, closed forms exact, and nothing of the run disturbed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fedsim
+from fedsim.core import ScenarioError
+from fedsim.scenario import from_dict
+
+SCENARIO: dict[str, Any] = {
+    "name": "probe",
+    "seed": 3,
+    "rounds": 12,
+    "data": {"dataset": "digits", "clients": 12, "partition": {"kind": "dirichlet", "alpha": 0.3}},
+    "model": {"name": "linear"},
+    "client": {"local_steps": 2, "batch_size": 16, "lr": 0.1},
+    "participation": {"kind": "bernoulli", "probabilities": {"law": "uniform", "low": 0.2, "high": 0.9}},
+    "strategy": {"name": "fedstale", "beta": 0.7},
+    "evaluate": {"every": 100},
+    "probe": {"every": 6, "draws": 600, "betas": [0.0, 0.7, 1.0]},
+}
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
+    run = fedsim.run(SCENARIO, out=tmp_path_factory.mktemp("probe") / "run")
+    table: dict[str, dict[str, float]] = dict(run.summary["probe"])
+    assert table.pop("round") == 12
+    return table
+
+
+def test_the_probe_shows_the_whole_family(probed: dict[str, dict[str, float]]) -> None:
+    assert set(probed) == {
+        "this", "fedavg", "fedavg_population", "fedavg_inverse_probability", "fedvarp", "fedvarp_inverse_probability",
+        "fedau", "mifa", "fedstale_0", "fedstale_0.7", "fedstale_1",
+    }  # fmt: skip
+
+
+def test_sampled_variance_agrees_with_the_closed_form_within_its_error(probed: dict[str, dict[str, float]]) -> None:
+    closed = {tag: found for tag, found in probed.items() if "variance_exact" in found}
+    assert set(closed) == set(probed) - {"fedavg", "fedvarp"}  # those two divide by the realised cohort
+    for tag, found in closed.items():
+        assert abs(found["variance"] - found["variance_exact"]) <= 4 * found["error"], tag
+
+
+def test_sampled_bias_agrees_with_the_closed_form_within_its_error(probed: dict[str, dict[str, float]]) -> None:
+    draws = SCENARIO["probe"]["draws"]
+    for tag, found in probed.items():
+        if "bias2_exact" in found:
+            bias2, variance = found["bias2_exact"], found["variance_exact"]
+            noise = np.sqrt(4 * bias2 * variance / draws + 2 * (variance / draws) ** 2)
+            assert abs(found["bias2"] - bias2) <= 4 * noise + 1e-12, tag
+
+
+def test_the_unbiased_forms_have_no_bias(probed: dict[str, dict[str, float]]) -> None:
+    for tag in ("this", "fedavg_inverse_probability", "fedvarp_inverse_probability", "fedstale_0.7", "fedstale_1"):
+        assert probed[tag]["bias2_exact"] <= 1e-12 * (1 + probed[tag]["variance_exact"])
+
+
+def test_a_strategy_equals_its_own_shadow(probed: dict[str, dict[str, float]]) -> None:
+    assert probed["this"] == probed["fedstale_0.7"]
+    assert probed["fedstale_0"]["variance"] == pytest.approx(probed["fedavg_inverse_probability"]["variance"])
+
+
+def test_a_probe_changes_no_bit_of_the_run(tmp_path: Path) -> None:
+    plain = {**SCENARIO, "probe": None}
+    with_probe = fedsim.run(SCENARIO, out=tmp_path / "a", probe__draws=2)
+    without = fedsim.run(plain, out=tmp_path / "b")
+    assert with_probe.summary["params_sha256"] == without.summary["params_sha256"]
+    assert with_probe.summary["scenario_hash"] == without.summary["scenario_hash"]
+
+
+def test_the_probe_works_for_rules_without_memory_and_for_chains(tmp_path: Path) -> None:
+    run = fedsim.run(
+        {
+            **SCENARIO,
+            "strategy": {"name": "fedau"},
+            "participation": {"kind": "markov", "probabilities": 0.4, "activation": 0.2},
+            "probe": {"every": 12, "draws": 50},
+        },
+        out=tmp_path / "run",
+    )
+    assert run.summary["probe"]["this"]["variance_exact"] > 0
+    # memories were switched on: the memory methods have something to work with
+    assert run.summary["probe"]["mifa"]["variance"] < run.summary["probe"]["fedavg_population"]["variance"]
+
+
+@pytest.mark.parametrize("participation", [{"kind": "schedule", "cohorts": [[0, 1], [2]]}])
+def test_a_single_history_cannot_be_probed(participation: Any, tmp_path: Path) -> None:
+    fixed = {**SCENARIO, "participation": participation, "strategy": {"name": "fedavg"}}
+    with pytest.raises(ScenarioError, match="fixed history"):
+        fedsim.run(from_dict(fixed), out=tmp_path / "run")
+
+
+def test_a_long_vector_is_probed_through_a_sketch(tmp_path: Path) -> None:
+    wide = {**SCENARIO, "model": {"name": "mlp", "hidden": [160]}, "rounds": 6, "probe": {"every": 6, "draws": 20}}
+    run = fedsim.run(wide, out=tmp_path / "run")
+    found = run.summary["probe"]["fedavg_inverse_probability"]
+    assert found["bias2_exact"] <= 1e-9
+    assert found["variance_exact"] > 0

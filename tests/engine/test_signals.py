@@ -1,0 +1,200 @@
+"""Ctrl-C and SIGTERM at any moment: one line, the right code, no process left, no part of a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+from time import monotonic
+from uuid import uuid4
+
+import numpy as np
+import pytest
+
+ENDLESS = """
+name: endless
+rounds: 1000000
+data: {dataset: digits, clients: 20, partition: {kind: dirichlet, alpha: 0.3}}
+model: {name: mlp, hidden: [64]}
+client: {local_steps: 2, batch_size: 8}
+participation: {kind: bernoulli, probabilities: 0.5}
+strategy: {name: fedstale}
+evaluate: {every: 10}
+checkpoint: {every: 5}
+"""
+MARK = "FEDSIM_TEST_MARK"
+
+
+def until(happened: Callable[[], bool], seconds: float = 60.0) -> bool:
+    """Wait for something; return whether it happened."""
+    pause, deadline = Event(), monotonic() + seconds
+    while not happened():
+        if monotonic() > deadline:
+            return False
+        pause.wait(0.02)
+    return True
+
+
+class Command:
+    """A `fedsim run` in a process group of its own, as a terminal would start it."""
+
+    def __init__(self, folder: Path, engine: str, text: str = ENDLESS, *more: str) -> None:
+        self.out = folder / "out"
+        self.mark = uuid4().hex
+        file = folder / "scenario.yaml"
+        file.write_text(f"{text}engine: {engine}\n")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "fedsim", "run", str(file), "--out", str(self.out), *more],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+            env=os.environ | {MARK: self.mark, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+
+    def listens(self) -> bool:
+        """Whether the command has taken over SIGTERM, which Python by itself never does."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        caught = int(next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")), 16)
+        return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+    def rounds(self) -> int:
+        """Rounds that are in rounds.csv so far."""
+        rows = self.out / "rounds.csv"
+        return max(0, rows.read_text().count("\n") - 1) if rows.exists() else 0
+
+    def stop(self, *signums: signal.Signals) -> tuple[int, list[str]]:
+        """Send signals as a terminal does, to the whole group; return the exit code and the lines on stderr."""
+        for signum in signums:
+            os.killpg(self.process.pid, signum)
+        _, errors = self.process.communicate(timeout=60)
+        return self.process.returncode, errors.splitlines()
+
+    def survivors(self) -> list[int]:
+        """Processes that this command started, itself included."""
+        found = []
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                environment = (place / "environ").read_bytes()
+            except OSError:  # it ended while we looked
+                continue
+            if f"{MARK}={self.mark}".encode() in environment:
+                found.append(int(place.name))
+        return found
+
+    def left_in_order(self) -> bool:
+        """Whether what lies under a final name is whole, and no temporary name is left."""
+        if not self.out.exists():
+            return True
+        if (self.out / "summary.json").exists():
+            assert json.loads((self.out / "summary.json").read_text())["status"] in ("interrupted", "completed")
+        if (self.out / "params.npz").exists():
+            with np.load(self.out / "params.npz") as params:
+                assert sum(params[name].size for name in params.files) == 64 * 64 + 64 + 64 * 10 + 10
+        return not list(self.out.rglob("*.tmp"))
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Command]]:
+    started: list[Command] = []
+
+    def begin(engine: str = "{kind: serial}", *more: str, text: str = ENDLESS) -> Command:
+        started.append(Command(tmp_path, engine, text, *more))
+        return started[-1]
+
+    yield begin
+    for command in started:
+        if command.process.poll() is None:
+            os.killpg(command.process.pid, signal.SIGKILL)
+            command.process.communicate()
+
+
+SERIAL, RAY = "{kind: serial}", "{kind: ray, nodes: 3, hosts: 2}"
+
+
+def stopped_after(command: Command, seconds: float, signum: signal.Signals) -> None:
+    """Let the command listen for some seconds, send the signal, and check what every stop promises."""
+    assert until(command.listens)
+    with pytest.raises(subprocess.TimeoutExpired):
+        command.process.wait(seconds)
+    code, errors = command.stop(signum)
+    word, expected = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("terminated", 143)}[signum]
+    assert (code, len(errors)) == (expected, 1), errors
+    assert errors[0].startswith(word)
+    assert until(lambda: not command.survivors(), 15.0), command.survivors()
+    assert command.left_in_order()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 0.8, 1.9])
+def test_ctrl_c_ends_a_serial_run_with_one_line(seconds: float, start: Callable[..., Command]) -> None:
+    stopped_after(start(SERIAL), seconds, signal.SIGINT)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [1.2, 2.6, 4.0, 6.0])
+def test_ctrl_c_ends_a_run_on_ray_and_all_its_processes(seconds: float, start: Callable[..., Command]) -> None:
+    stopped_after(start(RAY), seconds, signal.SIGINT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", [SERIAL, pytest.param(RAY, marks=pytest.mark.ray)])
+def test_sigterm_ends_a_run_in_the_same_order_with_143(engine: str, start: Callable[..., Command]) -> None:
+    command = start(engine)
+    assert until(lambda: command.rounds() > 3)
+    stopped_after(command, 0.01, signal.SIGTERM)
+    summary = json.loads((command.out / "summary.json").read_text())
+    assert summary["status"] == "interrupted"
+    assert summary["rounds"] == command.rounds() > 3
+
+
+@pytest.mark.slow
+def test_an_interrupt_says_how_to_go_on(start: Callable[..., Command]) -> None:
+    command = start()
+    assert until(lambda: command.rounds() > 3)
+    _, errors = command.stop(signal.SIGINT)
+    assert errors == [f"interrupted after round {command.rounds()} of 1000000; fedsim resume {command.out} goes on"]
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_does_not_wait_for_the_first(start: Callable[..., Command]) -> None:
+    command = start(RAY)
+    assert until(lambda: command.rounds() > 3)
+    code, _ = command.stop(signal.SIGINT, signal.SIGINT)
+    assert code == 130
+    assert until(lambda: not command.survivors(), 30.0), command.survivors()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(3))
+def test_ctrl_c_near_the_end_leaves_a_finished_or_an_interrupted_run(
+    number: int, start: Callable[..., Command]
+) -> None:
+    command = start(text=ENDLESS.replace("1000000", "30"))
+    assert until(lambda: command.rounds() > 25 or command.process.poll() is not None)
+    with pytest.raises(subprocess.TimeoutExpired):
+        command.process.wait(0.02 * number)
+    code, errors = command.stop(signal.SIGINT)
+    assert (code, len(errors)) in ((130, 1), (0, 0))
+    assert command.left_in_order()
+    assert (command.out / "summary.json").exists()
+
+
+@pytest.mark.slow
+def test_a_second_run_in_a_folder_in_use_is_refused_with_10(start: Callable[..., Command]) -> None:
+    first = start()
+    assert until(lambda: first.rounds() > 3)
+    second = start(SERIAL, "--overwrite")
+    _, errors = second.process.communicate(timeout=60)
+    assert second.process.returncode == 10
+    assert errors == f"{first.out}: locked by process {first.process.pid}, which is writing a run there\n"
+    before = first.rounds()
+    assert until(lambda: first.rounds() > before)
+    assert first.stop(signal.SIGTERM)[0] == 143
