@@ -31,7 +31,9 @@ class Report:
     homes: Mapping[str, str] = field(default_factory=dict)
 
     def add(self, place: Place, path: Path, message: str) -> None:
-        """Note one problem; beyond a number that anybody reads, they are not kept."""
+        """Note one problem; beyond a number that anybody reads they are not kept, which is said."""
+        if len(self.problems) == MAX_PROBLEMS - 1:
+            message += " (and more is wrong than is listed here)"
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append(Problem(place.file, place.line, place.column, ".".join(path), message))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import is_dataclass
 from functools import partial
 from inspect import signature
 from typing import Any
@@ -11,7 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fedsim.core import PeerRule, ScenarioError, World
+from fedsim.metrics import METRICS
+from fedsim.participation import Participation
 from fedsim.scenario.sections import DEFAULT_NODES
+from fedsim.scenario.words import did_you_mean
 
 MAX_CLIENTS = 100_000_000
 """A schedule row of one bit a client is 12 MB here; beyond it nothing would be checked in reasonable time."""
@@ -154,8 +158,9 @@ def strategy_fits_population(data: Any, strategy: Any, folder: str) -> Found:
 
 def probe_needs_a_server_model(probe: Any, strategy: Any) -> Found:
     """The probe looks at the update of a server model."""
+    name = strategy.name
     if probe is not None and isinstance(strategy, PeerRule):
-        yield ("probe",), f"measures the update of a server model, and {strategy.name} has none; leave it out"
+        yield ("probe",), f"measures the update of a server model, and {name} has none; leave it out"
 
 
 def compared_strategies_fit(compare: Any, data: Any, participation: Any, devices: Any, folder: str) -> Found:
@@ -167,6 +172,28 @@ def compared_strategies_fit(compare: Any, data: Any, participation: Any, devices
             *strategy_fits_population(data, strategy, folder),
         )
         yield from ((("compare", str(number), *path[1:]), message) for path, message in found)
+
+
+def probe_can_draw_again(probe: Any, participation: Any) -> Found:
+    """A probe re-draws the cohort of a round; what is written down cannot be drawn again."""
+    fixed = [part.kind for part in _parts(participation) if part.kind in ("schedule", "trace")]
+    if probe is not None and fixed:
+        yield ("probe",), f"re-draws cohorts, and a {fixed[0]} is written down; use a random kind of participation"
+
+
+def _parts(config: Any) -> Iterator[Participation]:
+    """Yield a process and those inside it."""
+    if isinstance(config, Participation):
+        yield config
+    inner = config if isinstance(config, list | tuple) else vars(config).values() if is_dataclass(config) else ()
+    for value in inner:
+        yield from _parts(value)
+
+
+def stop_looks_at_a_metric(stop: Any) -> Found:
+    """The metric that ends a run is one that is recorded."""
+    if stop is not None and stop.metric is not None and stop.metric.split(".")[0] not in METRICS:
+        yield ("stop", "metric"), f"no metric is called {stop.metric!r}{did_you_mean(stop.metric, METRICS)}"
 
 
 def nodes_hold_clients(data: Any, engine: Any) -> Found:
@@ -224,6 +251,8 @@ CHECKS: tuple[Check, ...] = (
     strategy_fits_population,
     probe_needs_a_server_model,
     compared_strategies_fit,
+    probe_can_draw_again,
+    stop_looks_at_a_metric,
     nodes_hold_clients,
     hosts_run_nodes,
     flower_has_a_server_model,

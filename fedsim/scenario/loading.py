@@ -17,6 +17,7 @@ from fedsim.scenario.raw import Raw, laid_over, problem_at, read_mapping, read_s
 from fedsim.scenario.scenario import Origin, Scenario
 from fedsim.scenario.sections import Ray
 from fedsim.scenario.shape import homes, keys_of
+from fedsim.scenario.text import to_mapping
 from fedsim.scenario.words import did_you_mean, printable, show
 
 MAX_RUNS = 10_000
@@ -43,7 +44,7 @@ def from_dict(mapping: Mapping[str, Any], overrides: Sequence[str] = (), *, fold
 
 def override(scenario: Scenario, overrides: Sequence[str]) -> Scenario:
     """Return a scenario with `a.b=c` options applied to what it was read from, so that defaults follow them."""
-    return _finish(reread(scenario, overrides))
+    return _finish(_reread(scenario, overrides))
 
 
 def expand(
@@ -54,7 +55,7 @@ def expand(
     A scenario without a sweep gives a list of one. Every run is validated; they carry no sweep themselves.
     """
     if isinstance(source, Scenario):
-        raw = reread(source, overrides)
+        raw = _reread(source, overrides)
     elif isinstance(source, Mapping):
         raw = read_mapping(source, overrides, None)
     else:
@@ -79,6 +80,13 @@ def expand(
     if problems:
         raise ScenarioError(list(problems))
     return runs
+
+
+def _reread(scenario: Scenario, overrides: Sequence[str]) -> Raw:
+    """Return what a scenario was read from; a scenario that was changed since, or made by hand, is written out."""
+    if scenario.origin is not None and _finish(reread(scenario.origin, ())) == scenario:
+        return reread(scenario.origin, overrides)
+    return read_mapping(to_mapping(scenario), overrides, scenario.folder)
 
 
 def _finish(raw: Raw) -> Scenario:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fedsim.scenario.check import Report
@@ -18,7 +18,7 @@ def overlay(base: Node, over: Node, annotation: Any, report: Report, path: tuple
     whole mapping, since the old options belong to the old choice. A mapping laid on a list changes single items when
     all of its keys are places in the list (`--set model.hidden.0=32`).
     """
-    if isinstance(base, Items) and isinstance(over, Keys) and over.entries and all(k.isdigit() for k in over.entries):
+    if isinstance(base, Items) and isinstance(over, Keys) and over.entries and all(k.isdecimal() for k in over.entries):
         return _overlay_items(base, over, annotation, report, path)
     if not isinstance(base, Keys) or not isinstance(over, Keys) or _chooses_another(base, over, annotation):
         return over
@@ -51,36 +51,29 @@ def _overlay_items(base: Items, over: Keys, annotation: Any, report: Report, pat
     return Items(tuple(items), base.place)
 
 
-def spread(values: Mapping[str, Node] | Sequence[tuple[str, Node]], report: Report) -> Keys:
-    """Return the tree of dotted keys: {"a.b": 1, "a.c": 2} -> {a: {b: 1, c: 2}}; of equal keys the last one counts."""
+def spread(values: Sequence[tuple[str, Node]], report: Report) -> Keys:
+    """Return the tree of dotted keys: a.b=1, a.c=2 -> {a: {b: 1, c: 2}}; of equal keys the last one counts."""
     root: dict[str, Any] = {}
-    pairs = values.items() if isinstance(values, Mapping) else values
-    for dotted, node in pairs:
+    for dotted, node in values:
         names = dotted.split(".")
         if not all(name.strip() for name in names):
             report.add(node.place, (), f"{show(dotted)} is no key; write it as strategy.beta")
             continue
         level = root
         for name in names[:-1]:
-            found = level.get(name)
-            level = level.setdefault(name, {}) if isinstance(found, dict) or found is None else _replace(level, name)
+            if not isinstance(level.setdefault(name, {}), dict):
+                level[name] = _opened(level[name])
+            level = level[name]
         level[names[-1]] = node
-    return _tree(root, Place(""))
+    return _tree(root)
 
 
-def _replace(level: dict[str, Any], name: str) -> dict[str, Any]:
-    """Make room below a key that held a value: `--set client.lr=1` after `--set client=x`."""
-    old = level[name]
-    inner = {key: entry.node for key, entry in old.entries.items()} if isinstance(old, Keys) else {}
-    level[name] = inner
-    return inner
+def _opened(node: Node) -> dict[str, Any]:
+    """Make room below a value: `--set client.lr=1` after `--set client={batch_size: 3}`."""
+    return {key: entry.node for key, entry in node.entries.items()} if isinstance(node, Keys) else {}
 
 
-def _tree(level: dict[str, Any], place: Place) -> Keys:
-    entries = {}
-    for name, value in level.items():
-        node = value if not isinstance(value, dict) else _tree(value, place)
-        where = node.place
-        entries[name] = Entry(where, node)
-    first = next(iter(entries.values())).node.place if entries else place
-    return Keys(entries, first)
+def _tree(level: dict[str, Any]) -> Keys:
+    nodes = {name: _tree(value) if isinstance(value, dict) else value for name, value in level.items()}
+    entries = {name: Entry(node.place, node) for name, node in nodes.items()}
+    return Keys(entries, next((node.place for node in nodes.values()), Place("")))

@@ -19,7 +19,7 @@ from fedsim.scenario import document
 from fedsim.scenario.check import Report
 from fedsim.scenario.merge import overlay, spread
 from fedsim.scenario.nodes import Broken, Entry, Items, Keys, Node, Place, Scalar, Source, nearest, plain
-from fedsim.scenario.scenario import Scenario
+from fedsim.scenario.scenario import Origin, Scenario
 from fedsim.scenario.words import show
 
 ANYWHERE = "<dict>"
@@ -62,14 +62,9 @@ def read_mapping(mapping: Mapping[str, Any], overrides: Sequence[str], folder: s
     return _with_overrides(_with_base(raw), overrides)
 
 
-def reread(scenario: Scenario, overrides: Sequence[str]) -> Raw:
+def reread(origin: Origin, overrides: Sequence[str]) -> Raw:
     """Return what a scenario was read from, with options over it."""
-    if scenario.origin is None:
-        from fedsim.scenario.text import to_mapping
-
-        return read_mapping(to_mapping(scenario), overrides, scenario.folder)
-    raw = Raw(scenario.origin.file, scenario.origin.folder, scenario.origin.tree)
-    return _with_overrides(raw, overrides)
+    return _with_overrides(Raw(origin.file, origin.folder, origin.tree), overrides)
 
 
 def _read_file(file: str, source: Source) -> document.Document:

@@ -71,6 +71,8 @@ def _float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
 def _str(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     # PyYAML quotes what YAML 1.1 would not take for text, but 1e-3 and 0o17 are numbers in 1.2 only
     style = None if isinstance(resolve(value), str) else "'"
+    if not value.isprintable():  # only double quotes keep line breaks of all kinds
+        style = '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 

@@ -68,7 +68,8 @@ PLACE = re.compile(r".+:[1-9][0-9]*:[1-9][0-9]*: ")
 SIGNS = ":[]{}\t\n'\"&*!|>%@`-#,?<~ \0\x07\ufeff\u20281aé"
 OPTIONS = [
     *("seed=2", "strategy.beta=x", "client.lr.x=1", "data.partition=3", "a.b.c=[", "model.hidden.0=32"),
-    *("=", ".=1", "client={lr: 1}", "strategy.name=fedau", "sweep.seed=[3]", "sweep=null"),
+    *("model.hidden.²=1", "model.hidden.٠=1", "strategy.name=fedau", "sweep.seed=[3]", "sweep=null"),
+    *("=", ".=1", "client={lr: 1}"),
 ]
 
 odd = st.one_of(

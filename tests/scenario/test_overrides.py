@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,16 @@ def test_input_paths_of_a_base_in_another_folder_start_there(tmp_path: Path) -> 
 def test_a_mapping_may_extend_a_file(tmp_path: Path) -> None:
     write(tmp_path, "base.yaml", FILE)
     assert from_dict({"extends": "base.yaml", "rounds": 4}, folder=str(tmp_path)).rounds == 4
+
+
+def test_an_option_reaches_into_the_value_of_an_earlier_one() -> None:
+    client = from_dict(BASE, ["client={batch_size: 3, lr: 1}", "client.lr=0.5", "client.momentum=0.25"]).client
+    assert (client.batch_size, client.lr, client.momentum) == (3, 0.5, 0.25)
+
+
+def test_a_changed_scenario_is_overridden_as_it_is_now() -> None:
+    changed = replace(from_dict(BASE), seed=9)
+    assert (override(changed, ["rounds=5"]).seed, override(changed, ["rounds=5"]).rounds) == (9, 5)
 
 
 def test_defaults_follow_an_override_of_a_loaded_scenario() -> None:
