@@ -18,7 +18,6 @@ from clients.delivery import Delivery, Faults
 from clients.evaluation import Evaluator
 from clients.merge import Merged, Moments, Row, Tensors, merge, moments
 from clients.training import Trainer
-from fedsim.core import Failure
 from fedsim.core.contracts import Ids, Vector
 from strategies.mixing import Rows
 
@@ -125,7 +124,6 @@ class PeerNode:
         told: dict[str, Any] = {
             "statistics": dict(delivery.statistics),
             "failures": [[f.client, f.kind, f.text] for f in delivery.failures],
-            "train_s": delivery.train_s,
         }
         before = self.moments.variances[here]
         offered = self.models if len(here) == len(self.models) else self.models[here]
@@ -275,8 +273,3 @@ class PeerNode:
                 parts = [arrays[f"waiting.{name}"] for name in ("model", "means", "variances")]
                 for row, (sent, sender, uses) in enumerate(arrays["waiting"].tolist()):
                     self.inbox[sent, sender] = _Waiting(*(part[row].copy() for part in parts), uses)
-
-
-def failures(told: Mapping[str, Any]) -> tuple[Failure, ...]:
-    """Return the failures that `train` told of."""
-    return tuple(Failure(int(client), kind, text) for client, kind, text in told["failures"])

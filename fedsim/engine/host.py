@@ -15,9 +15,10 @@ import numpy as np
 from flwr.app import RecordDict
 
 from clients import numerics
+from clients.delivery import Faults
 from clients.gossip import PeerPlan
 from clients.memory import Memory, MemoryType
-from clients.node import Faults, Node
+from clients.node import Node
 from clients.training import Trainer
 from fedsim.core import ClientData, LocalWork
 from strategies.flower import codec, stock

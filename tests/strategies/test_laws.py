@@ -26,7 +26,7 @@ P = (1.0, 0.3, 0.5, 0.9, 0.2)
 A = (0.1, 0.2, 0.3, 0.15, 0.25)
 COHORTS = [[0, 1, 4], [], [2], [0, 3, 4], [1, 2], [0, 1, 2, 3, 4]]
 UNIFORM_ONLY = {"fedau"}
-RULES = {name: cls() for name, cls in catalogue().items() if isinstance(cls(), Rule)}
+RULES = {name: cls() for name, cls in catalogue().items() if issubclass(cls, Rule)}
 FORMS: dict[str, Rule] = {
     **RULES,
     "fedavg-population": FedAvg(normalise="population"),
