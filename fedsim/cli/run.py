@@ -16,6 +16,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
     """Run a scenario and leave its results in a folder."""
+    from fedsim.core import NonFiniteError
     from fedsim.scenario import load
 
     loaded = load(scenario, set_ or [])
@@ -25,4 +26,6 @@ def run(
     from fedsim.engine.run import execute
     from fedsim.metrics.sinks.console import ConsoleSink
 
-    execute(loaded, out=out, overwrite=overwrite, sinks=[] if quiet else [ConsoleSink(Console())])
+    done = execute(loaded, out=out, overwrite=overwrite, sinks=[] if quiet else [ConsoleSink(Console())])
+    if done.status == "diverged":
+        raise NonFiniteError(done.summary["reason"])

@@ -76,26 +76,36 @@ def write(
     scenario_hash: str,
     versions: Mapping[str, str],
     keep: int,
+    at: Callable[[str], None] = lambda step: None,
 ) -> Path:
     """Write one checkpoint and let go of all but the last `keep`.
 
-    `write_nodes` has the hosts write their nodes' files into the folder it is given.
+    `write_nodes` has the hosts write their nodes' files into the folder it is given. `at` is told of every step.
 
     Raises
     ------
     DiskError : when it cannot be written; what was there before is untouched.
     """
     final = base / name_of(round)
-    if final.exists():
-        shutil.rmtree(final)  # of this very round, written before a rollback: the same bits
+    if final.exists():  # of this very round, written before a rollback: the same bits, when it is whole
+        try:
+            return check(final, run, scenario_hash).path
+        except NoCheckpointError:
+            shutil.rmtree(final)
     base.mkdir(parents=True, exist_ok=True)
+    at("checkpoint.open")
     with atomic_folder(final) as folder:
         np.savez(folder / STATE, **flatten(state))  # type: ignore[arg-type]
+        at("checkpoint.nodes")
         write_nodes(folder)
         files = {path.name: (_sha256(path), path.stat().st_size) for path in sorted(folder.iterdir())}
         manifest = Manifest(FORMAT, run, round, scenario_hash, versions, files)
+        at("checkpoint.manifest")
         (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1))
-    for old in sorted(base.glob("round-*"))[:-keep]:
+        at("checkpoint.rename")
+    at("checkpoint.prune")
+    earlier = sorted(path for path in base.glob("round-*") if path.name < final.name)
+    for old in earlier[: max(0, len(earlier) - (keep - 1))]:
         shutil.rmtree(old)
     return final
 

@@ -16,11 +16,12 @@ from fedsim.scenario import Scenario, from_dict, load, scenario_hash, to_mapping
 
 @dataclass(frozen=True)
 class Past:
-    """A run that began earlier."""
+    """A run that began earlier, with `planned` rounds."""
 
     run: str
     scenario: Scenario
     hash: str
+    planned: int
 
     def with_rounds(self, rounds: int) -> Scenario:
         """Return the scenario with more rounds."""
@@ -29,6 +30,11 @@ class Past:
                 f"--rounds {rounds}: rounds can be added, not taken away; the run has {self.scenario.rounds}"
             )
         return replace(self.scenario, rounds=rounds)
+
+    def unrepeatable(self, longer: Scenario) -> int | None:
+        """Return a round that may not be gone on from: it was evaluated only because it was to be the last one."""
+        was_last = longer.rounds > self.planned and self.planned % longer.evaluate.every
+        return self.planned if was_last else None
 
 
 def remember(folder: Path, run: str, scenario: Scenario) -> None:
@@ -55,7 +61,7 @@ def read_past(folder: Path) -> Past:
         changed += [f"rounds: was {before.rounds}, now {now.rounds}"] if now.rounds < before.rounds else []
         text = "only more rounds may be added to a run; `fedsim run` starts another"
         raise ScenarioError("\n".join(f"{path}: {line}; {text}" for line in changed))
-    return Past(run, now, scenario_hash(now))
+    return Past(run, now, scenario_hash(now), before.rounds)
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], path: str = "") -> Iterator[str]:

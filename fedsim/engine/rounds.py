@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -17,9 +17,22 @@ from fedsim.engine.environment import Environment
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.grid import NodeGrid
 from fedsim.engine.stopping import Signals
+from fedsim.engine.watch import Watch
 from fedsim.metrics.events import Evaluated, Event, Notice, RoundDone
 from fedsim.metrics.rounds_csv import RoundsCsv
 from fedsim.participation import ScheduleHash
+
+
+def nowhere(point: str, round: int) -> None:
+    """Pass a point of a round and do nothing."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """All that a checkpoint holds besides what the nodes save: the strategy's own progress, and what ends the run."""
+
+    progress: Any
+    watch: Watch
 
 
 @dataclass(kw_only=True)
@@ -29,6 +42,7 @@ class Rounds(ABC):
     Parameters
     ----------
     emit : where events go. csv : the rows. checkpoint : writes one; it is asked every `checkpoint.every` rounds.
+    at : is told of every phase of a round before it begins; tests stop the process there.
     """
 
     experiment: Experiment
@@ -39,31 +53,61 @@ class Rounds(ABC):
     emit: Callable[[Event], None]
     csv: RoundsCsv
     signals: Signals
-    checkpoint: Callable[[Any], None] | None = None
+    checkpoint: Callable[[], None] | None = None
+    at: Callable[[str, int], None] = nowhere
     progress: Any = None
+    watch: Watch = field(default_factory=Watch)
     seconds: dict[str, list[float]] = field(default_factory=dict)
     final: dict[str, float] = field(default_factory=dict)
     probed: dict[str, Any] = field(default_factory=dict)
     status: str = "completed"
+    reason: str | None = None
     clock: dict[str, float] = field(default_factory=dict)
 
     def train(self, rounds: int) -> None:
         """Train until `rounds` rounds are done, or a condition of the scenario stops the run."""
         if self.progress.round == 0:
             self.evaluate(0)
-        for round in range(self.progress.round + 1, rounds + 1):
+            self.settle(wait=True)
+        self.status = self._verdict()
+        while self.status == "completed" and self.progress.round < rounds:
+            round = self.progress.round + 1
             self.clock = {}
             probed = self.probe(round)
+            self.at("choose", round)
             messages = self.choose(round)
+            self.at("send", round)
             sent = self.send(messages)
+            self.at("collect", round)
             replies = self.collect(sent)
+            self.at("step", round)
             outcome = self.step(round, replies)
             with self.signals.shielded():
+                self.at("record", round)
                 self.record(round, outcome, probed, last=round == rounds)
+                self.at("save", round)
                 self.save(round)
-            if self.status != "completed":
-                break
+            self.status = self._verdict() if round < rounds or not self.watch.finite else "completed"
         self.settle(wait=True)
+
+    @property
+    def standing(self) -> Standing:
+        """Where the run stands after the last recorded round."""
+        return Standing(self.progress, self.watch)
+
+    def stand(self, standing: Standing) -> None:
+        """Go back, or on, to where a run stood."""
+        self.go_on_from(standing.progress)
+        self.watch = standing.watch
+
+    def _verdict(self) -> str:
+        """Return how the run stands: diverged, stopped (with the reason), or completed, when nothing ends it."""
+        scenario = self.experiment.scenario
+        if not self.watch.finite and scenario.on_divergence == "stop":
+            self.reason = f"round {self.progress.round}: the global model is no longer finite"
+            return "diverged"
+        self.reason = self.watch.reason(scenario.stop)
+        return "completed" if self.reason is None else "stopped"
 
     @abstractmethod
     def first(self) -> Any:
@@ -101,8 +145,10 @@ class Rounds(ABC):
         values = {**self.account(round, outcome), **probed}
         self.schedule.update(self.environment.scheduled)
         self.settle(wait=False)
-        finite = self.finite()
-        due = finite and (last or round % self.experiment.scenario.evaluate.every == 0)
+        scenario, finite = self.experiment.scenario, self.finite()
+        self.watch = self.watch.after_round(values).seeing(scenario.stop, values)
+        last = last or self.watch.reason(scenario.stop) is not None
+        due = finite and (last or round % scenario.evaluate.every == 0)
         values["record_s"] = perf_counter() - began
         self.csv.add(round, values, awaits_evaluation=due)
         vectors = {"participants": outcome.cohort.clients}
@@ -113,8 +159,8 @@ class Rounds(ABC):
             self.emit(notice(self.run, round, failure))
         if due:
             self.evaluate(round)
-        if not finite and self.experiment.scenario.on_divergence == "stop":
-            self.status = "diverged"
+            self.settle(wait=scenario.stop is not None and scenario.stop.metric is not None)
+        self.watch = replace(self.watch, finite=finite and (not due or self.finite()))
         for name, value in values.items():
             if name.endswith("_s"):
                 self.seconds.setdefault(name, []).append(value)
@@ -143,6 +189,7 @@ class Rounds(ABC):
     def evaluated(self, round: int, values: Mapping[str, float], seconds: float) -> None:
         """Tell what an evaluation found."""
         self.final = {"round": round, **values}
+        self.watch = self.watch.seeing(self.experiment.scenario.stop, values)
         values = {**values, "evaluate_s": seconds}
         self.seconds.setdefault("evaluate_s", []).append(seconds)
         self.csv.evaluated(round, values)
@@ -158,7 +205,7 @@ class Rounds(ABC):
         if self.checkpoint is not None and every and round % every == 0:
             self.settle(wait=True)
             began = perf_counter()
-            self.checkpoint(self.progress)
+            self.checkpoint()
             self.seconds.setdefault("save_s", []).append(perf_counter() - began)
 
     @abstractmethod

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedsim.core import ScenarioError
 from fedsim.core.files import remove_temporaries
 from fedsim.engine.checkpoint import newest
 from fedsim.engine.experiment import build
 from fedsim.engine.folder import create, reopen
 from fedsim.engine.past import read_past
+from fedsim.engine.rounds import nowhere
 from fedsim.engine.session import Session
 from fedsim.engine.stopping import Signals, listener
 from fedsim.metrics import new_run_id
@@ -70,10 +72,12 @@ def execute(
     signals: Signals | None = None,
     data: ClientData | None = None,
     ray: RaySession | None = None,
+    at: Callable[[str, int], None] = nowhere,
 ) -> Run:
     """Run a scenario from round 1 to its end.
 
     `data` and `ray` are for many runs in a row: what the scenario's data section gives, and an open Ray session.
+    `at` is told of every phase of every round before it begins.
 
     Raises
     ------
@@ -84,7 +88,7 @@ def execute(
     default = f"{slug(scenario.name)}-{scenario_hash(scenario)[:8]}"
     folder = create(out, default, overwrite=overwrite)
     try:
-        session = Session(experiment, folder, new_run_id(), signals or listener(), sinks=sinks, ray=ray)
+        session = Session(experiment, folder, new_run_id(), signals or listener(), sinks=sinks, ray=ray, at=at)
         return Run(session.run_id, folder.path, session.store, session.run())
     finally:
         folder.release()
@@ -94,19 +98,22 @@ def resume(
     path: str | Path,
     *,
     rounds: int | None = None,
+    strict: bool = False,
     sinks: Sequence[Sink] = (),
     signals: Signals | None = None,
     data: ClientData | None = None,
     ray: RaySession | None = None,
+    at: Callable[[str, int], None] = nowhere,
 ) -> Run:
     """Continue the run in a folder after any stop; it ends as if it had never stopped.
 
     `rounds` may add rounds; any other change of the scenario is refused with what differs. A finished run is returned
-    as it is. `data` and `ray` as for `execute`.
+    as it is. Software or a machine that may give other bits are told of, or refused when `strict`. `data`, `ray` and
+    `at` as for `execute`.
 
     Raises
     ------
-    ScenarioError : no run is there, or its scenario was changed.
+    ScenarioError : no run is there, its scenario was changed, or `strict` and it ran elsewhere.
     NoCheckpointError : it has checkpoints, and none is good.
     """
     folder = reopen(path)
@@ -120,9 +127,14 @@ def resume(
         if summary.get("status") in ("stopped", "diverged"):
             return Run(past.run, folder.path, str(summary["store"]), summary)
         experiment = build(scenario, data)
-        session = Session(experiment, folder, past.run, signals or listener(), sinks=sinks, ray=ray, fresh=False)
+        session = Session(experiment, folder, past.run, signals or listener(), sinks=sinks, ray=ray, at=at, fresh=False)
         remove_temporaries(session.checkpoints)
-        session.saved = newest(session.checkpoints, past.run, past.hash, session.warn)
+        before = past.unrepeatable(scenario)
+        session.saved = newest(session.checkpoints, past.run, past.hash, session.warn, before)
+        for line in session.elsewhere():
+            if strict:
+                raise ScenarioError(f"{folder.path}: {line}; the bits may differ, and --strict was said")
+            session.warn(f"{line}; the bits may differ")
         return Run(session.run_id, folder.path, session.store, session.run())
     finally:
         folder.release()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -25,9 +25,10 @@ from fedsim.engine.grids import open_grid
 from fedsim.engine.loops import open_loop
 from fedsim.engine.past import remember
 from fedsim.engine.reported import reported
-from fedsim.engine.rounds import Rounds
+from fedsim.engine.rounds import Rounds, Standing, nowhere
 from fedsim.engine.stopping import Signals, Stopped
 from fedsim.engine.versions import versions
+from fedsim.engine.watch import Watch
 from fedsim.metrics import Notice, RunEnded, RunStarted, columns
 from fedsim.metrics.recorder import Recorder
 from fedsim.metrics.rounds_csv import RoundsCsv
@@ -48,6 +49,7 @@ class Session:
     """One run, from its first or a saved round to its end.
 
     `saved` is the checkpoint to go on from; None starts at round 1. `fresh` says that this run has not begun before.
+    `at` is told of every phase of every round, and of the steps of writing a checkpoint: tests stop the process there.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Session:
         saved: Saved | None = None,
         fresh: bool = True,
         ray: RaySession | None = None,
+        at: Callable[[str, int], None] = nowhere,
     ) -> None:
         self.began = time.perf_counter()
         self.experiment = experiment
@@ -72,6 +75,7 @@ class Session:
         self.saved = saved
         self.fresh = fresh
         self.ray = ray
+        self.at = at
         self.store = self.scenario.metrics.store or str(folder.path.absolute().parent / "fedsim.db")
         self.recorder = Recorder([Database(self.store, folder.path / SPOOL), *sinks, *self._chosen()])
         self.loop: Rounds | None = None
@@ -130,23 +134,34 @@ class Session:
                 emit=self.recorder.emit,
                 csv=csv,
                 signals=self.signals,
-                checkpoint=lambda progress: self._save(grid, progress),
+                checkpoint=lambda: self._save(grid),
+                at=self.at,
             )
             self._go_back(loop, self.saved, told=not self.fresh)
             self.place = grid.describe()
             self.startup_s = time.perf_counter() - self.began
             try:
                 self._train_on(loop)
+                if loop.status == "completed" and self._worth_saving(loop.progress.round):
+                    self._save(grid)
             except KeyboardInterrupt:
                 if loop.progress.round > 0:
                     with self.signals.shielded(), suppress(FedsimError):  # who stops us may have stopped the hosts too
-                        self._save(grid, loop.progress)
+                        loop.settle(wait=True)
+                        self._save(grid)
                 raise
             finally:
                 self.peak = peak_rss_bytes()  # while the hosts still live
                 with suppress(FedsimError):  # models of hosts that are lost cannot be had
                     self.results = loop.results()
+            if loop.reason is not None:
+                self._notice(loop.reason, kind=loop.status, round=loop.progress.round)
             return loop.status
+
+    def _worth_saving(self, last: int) -> bool:
+        """Return whether a finished run needs one more checkpoint, so that rounds can be added to it."""
+        every = self.scenario.checkpoint and self.scenario.checkpoint.every
+        return bool(every and last % every and last % self.scenario.evaluate.every == 0)
 
     def _train_on(self, loop: Rounds) -> None:
         """Train; when a host is lost with its clients' memories, go back to the last checkpoint and train again."""
@@ -167,8 +182,8 @@ class Session:
 
     def _go_back(self, loop: Rounds, saved: Saved | None, *, told: bool) -> None:
         """Put everything where it was after a checkpoint's round, or before round 1."""
-        first = loop.first()
-        loop.go_on_from(first if saved is None else saved.state(first))
+        first = Standing(loop.first(), Watch())
+        loop.stand(first if saved is None else saved.state(first))
         round = loop.progress.round
         loop.schedule = hash_so_far(self.experiment.process, round)
         if saved is not None or told:
@@ -179,24 +194,26 @@ class Session:
             self.recorder.discard_after(self.run_id, round)
             loop.csv.cut(round)
 
-    def _save(self, grid: NodeGrid, progress: Any) -> None:
+    def _save(self, grid: NodeGrid) -> None:
         """Write a checkpoint; what it covers is durable in rows and store before it is committed."""
+        assert self.loop is not None
         self.recorder.flush()
-        if self.loop is not None:
-            self.loop.csv.sync()
+        self.loop.csv.sync()
+        round = self.loop.progress.round
 
         def nodes(folder: Path) -> None:
-            grid.each("save", dict.fromkeys(range(grid.num_nodes), (folder.absolute(), progress.round)))
+            grid.each("save", dict.fromkeys(range(grid.num_nodes), (folder.absolute(), round)))
 
         checkpoint.write(
             self.checkpoints,
-            progress,
+            self.loop.standing,
             nodes,
             run=self.run_id,
-            round=progress.round,
+            round=round,
             scenario_hash=self.hash,
-            versions=versions(),
+            versions=machine(),
             keep=self.scenario.checkpoint.keep if self.scenario.checkpoint else 1,
+            at=lambda step: self.at(step, round),
         )
 
     def _notice(self, text: str, kind: str = "notice", round: int | None = None) -> None:
@@ -206,6 +223,14 @@ class Session:
     def warn(self, text: str) -> None:
         """Tell something about this run's past."""
         self._notice(text, kind="checkpoint")
+
+    def elsewhere(self) -> Iterator[str]:
+        """Yield what software and machine are now that they were not when the checkpoint was written."""
+        before = self.saved.manifest.versions if self.saved else {}
+        now = machine()
+        for name in sorted({*before, *now} if before else ()):
+            if before.get(name) != now.get(name):
+                yield f"{name} was {before.get(name, 'unknown')}, is {now.get(name, 'unknown')}"
 
     def _where(self) -> str:
         """Say how far the run came and how it goes on, for who stopped it."""
@@ -241,6 +266,7 @@ class Session:
         loop = self.loop
         return {
             "status": status,
+            "reason": loop.reason if loop else None,
             "run": self.run_id,
             "name": self.scenario.name,
             "strategy": self.scenario.strategy.name,
@@ -269,6 +295,11 @@ class Session:
         finally:
             self.recorder.emit(RunEnded(run=self.run_id, status=status, summary=summary))
             self.recorder.close()
+
+
+def machine() -> dict[str, str]:
+    """Return all that bits may depend on besides the scenario: software, processor, threads."""
+    return {**versions(), **{name: str(value) for name, value in numerics.pin().items()}}
 
 
 def timing(seconds: Mapping[str, Sequence[float]], startup_s: float) -> dict[str, float]:
