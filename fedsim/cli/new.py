@@ -49,7 +49,7 @@ participation:              # who is there: the world's doing, the same for ever
   # probabilities: {law: label_dirichlet, alpha: 0.1, mean: 0.2, min: 0.02}
 
 strategy:
-  name: fedavg              # also fedvarp, fedstale, fedau, mifa
+  name: fedavg              # also fedvarp, fedstale, fedau, mifa, gossip
   normalise: participants   # or population, or inverse_probability (unbiased)
   server_lr: 1.0
   # server_optimizer: {kind: adam}            # or momentum

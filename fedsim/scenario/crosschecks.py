@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedsim.core import PeerRule, ScenarioError, World
+from fedsim.core import Rule, ScenarioError, World
 from fedsim.metrics import METRICS
 from fedsim.participation import Participation
 from fedsim.scenario.sections import DEFAULT_NODES
@@ -156,11 +156,13 @@ def strategy_fits_population(data: Any, strategy: Any, folder: str) -> Found:
         yield from _asked("strategy", strategy, World(0, data.num_clients, folder=folder))
 
 
-def probe_needs_a_server_model(probe: Any, strategy: Any) -> Found:
-    """The probe looks at the update of a server model."""
-    name = strategy.name
-    if probe is not None and isinstance(strategy, PeerRule):
-        yield ("probe",), f"measures the update of a server model, and {name} has none; leave it out"
+def probe_takes_a_rule_apart(probe: Any, strategy: Any) -> Found:
+    """The probe reads the coefficients of a rule of fedsim's own, with a server model."""
+    if probe is not None and not isinstance(strategy, Rule):
+        yield (
+            ("probe",),
+            f"measures a server's update from its coefficients, and {strategy.name} has none; leave it out",
+        )
 
 
 def compared_strategies_fit(compare: Any, data: Any, participation: Any, devices: Any, folder: str) -> Found:
@@ -206,10 +208,14 @@ def hosts_run_nodes(data: Any, engine: Any) -> Found:
     """There are no more hosts than nodes, also where the number of nodes is the default."""
     hosts = getattr(engine, "hosts", None)
     if isinstance(hosts, int) and engine.nodes is None and data.num_clients is not None:
-        nodes = min(DEFAULT_NODES, data.num_clients)
+        nodes = _nodes(engine, data.num_clients)
         if hosts > nodes:
             text = f"a host runs at least one node: nodes is {nodes} by default, got {hosts} hosts; give nodes too"
             yield ("engine", "hosts"), text
+
+
+def _nodes(engine: Any, num_clients: int) -> int:
+    return engine.nodes or min(DEFAULT_NODES, num_clients)
 
 
 def flower_has_a_server_model(engine: Any, strategy: Any) -> Found:
@@ -221,8 +227,10 @@ def flower_has_a_server_model(engine: Any, strategy: Any) -> Found:
 
 def stock_has_one_client_a_node(data: Any, engine: Any, strategy: Any) -> Found:
     """Flower's own strategies speak to single clients."""
-    if strategy.name == "stock" and data.num_clients is not None and engine.nodes != data.num_clients:
-        text = f"a stock Flower strategy needs one client per node: write nodes: {data.num_clients}, got {engine.nodes}"
+    count = data.num_clients
+    if strategy.name == "stock" and count is not None and _nodes(engine, count) != count:
+        given = _nodes(engine, count)
+        text = f"a stock Flower strategy needs one client per node: write nodes: {count}, got {given}"
         yield ("engine", "nodes"), text
 
 
@@ -230,12 +238,6 @@ def stock_keeps_its_state(strategy: Any, checkpoint: Any) -> Found:
     """Flower's own strategies cannot be saved."""
     if strategy.name == "stock" and checkpoint is not None:
         yield ("checkpoint",), "a stock Flower strategy keeps its state to itself and cannot be saved; leave it out"
-
-
-def only_rules_are_probed(strategy: Any, probe: Any) -> Found:
-    """A probe takes a rule's coefficients apart."""
-    if probe is not None and strategy.name in ("stock", "gossip"):
-        yield ("probe",), f"there is no way to see into {strategy.name}; leave it out"
 
 
 CHECKS: tuple[Check, ...] = (
@@ -249,7 +251,7 @@ CHECKS: tuple[Check, ...] = (
     devices_fit_population,
     known_probabilities_are_known,
     strategy_fits_population,
-    probe_needs_a_server_model,
+    probe_takes_a_rule_apart,
     compared_strategies_fit,
     probe_can_draw_again,
     stop_looks_at_a_metric,
@@ -258,5 +260,4 @@ CHECKS: tuple[Check, ...] = (
     flower_has_a_server_model,
     stock_has_one_client_a_node,
     stock_keeps_its_state,
-    only_rules_are_probed,
 )

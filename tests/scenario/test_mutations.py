@@ -57,6 +57,13 @@ BASES: list[dict[str, Any]] = [
         "faults": {"crash": 0.1},
         "on_client_error": "drop",
     },
+    {
+        "name": "gossip",
+        "rounds": 4,
+        "data": {"dataset": "quadratic", "centers": [[0.0], [1.0], [2.0]]},
+        "model": {"name": "point", "init": [[1.0], [2.0], [3.0]]},
+        "strategy": {"name": "gossip", "topology": {"kind": "ring"}},
+    },
 ]
 SETTINGS = settings(
     deadline=None,
