@@ -25,6 +25,7 @@ class QuadraticKernel:
     def __init__(self, data: QuadraticData, work: LocalWork, seed: int) -> None:
         self._data, self._work, self._seed = data, work, seed
 
+    @np.errstate(over="ignore", invalid="ignore")  # what overflows is refused, by name, where deltas are gated
     def train(
         self,
         params: Parameters,
