@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from clients.kernels.tensors import fresh
+from clients.kernels.tensors import fresh, shared
 from fedsim.core import CapacityError, ClientData
 from fedsim.core.contracts import Ids
 from fedsim.data import Partitioned
@@ -32,13 +32,13 @@ class Source(Protocol):
 
 
 def source(data: ClientData, device: torch.device) -> Source:
-    """Choose: pooled examples live on the GPU that trains; everything else is gathered where the data is."""
-    if device.type == "cuda" and isinstance(data, Partitioned):
-        try:
-            return Resident(data, device)
-        except torch.OutOfMemoryError as error:
-            raise CapacityError(f"the data ({data.nbytes} bytes) does not fit on {device}") from error
-    return Gathered(data, device)
+    """Choose: pooled examples are gathered by torch where it trains; all others by the data itself, on the host."""
+    if not isinstance(data, Partitioned):
+        return Gathered(data, device)
+    try:
+        return Pooled(data, device)
+    except torch.OutOfMemoryError as error:
+        raise CapacityError(f"the data ({data.nbytes} bytes) does not fit on {device}") from error
 
 
 class Gathered:
@@ -55,11 +55,11 @@ class Gathered:
         return fresh(examples.x, self._device), fresh(examples.y, self._device)
 
 
-class Resident:
-    """Holds the whole pool on the device: only indices travel. Equal to `Gathered` bit for bit."""
+class Pooled:
+    """Gathers out of a pool on the device; on the host the pool is the data itself. Equal to `Gathered` bit for bit."""
 
     def __init__(self, data: Partitioned, device: torch.device) -> None:
-        self._x, self._y = fresh(data.x, device), fresh(data.y, device)
+        self._x, self._y = shared(data.x, device), shared(data.y, device)
         self._order, self._offsets, self._divisor = data.order, data.offsets, data.divisor
         self._device = device
         self.counts = data.num_examples
@@ -67,7 +67,9 @@ class Resident:
 
     def rows(self, clients: Ids, positions: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Return the examples; see `Source.rows`."""
-        starts, ends = self._offsets[clients], self._offsets[clients + 1]
-        index = fresh(self._order[np.minimum(positions + starts[:, None], ends[:, None] - 1)], self._device)
-        x = self._x[index].float()
-        return x if self._divisor == 1.0 else x.div_(self._divisor), self._y[index]
+        starts, last = self._offsets[clients], self._offsets[clients + 1] - 1
+        places = np.minimum(positions + starts[:, None], last[:, None])
+        index = torch.from_numpy(self._order[places].reshape(-1)).to(self._device)
+        x = self._x.index_select(0, index).float().view(*positions.shape, *self._x.shape[1:])
+        y = self._y.index_select(0, index).view(positions.shape)
+        return x if self._divisor == 1.0 else x.div_(self._divisor), y

@@ -64,8 +64,8 @@ def _output(logits: Tensor, bias: Tensor, batch: Step) -> tuple[Tensor, Tensor]:
     front = torch.add(logits.permute(2, 0, 1), bias.t().unsqueeze(2))
     logs, labels = torch.log_softmax(front, dim=0), batch.y.unsqueeze(0)
     losses = logs.gather(0, labels).squeeze(0).mul_(batch.scale).sum(1).neg_()
-    onehot = torch.zeros_like(logs).scatter_(0, labels, 1.0)
-    error = logs.exp_().sub_(onehot).mul_(batch.scale)
+    softmax = logs.exp_()
+    error = softmax.scatter_(0, labels, softmax.gather(0, labels).sub_(1.0)).mul_(batch.scale)
     return losses, error.permute(1, 2, 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,15 @@ def fresh(array: npt.NDArray[Any], device: torch.device) -> Tensor:
     host = torch.empty(array.shape, dtype=_DTYPES[array.dtype], pin_memory=device.type == "cuda")
     np.copyto(host.numpy(), array)
     return host.to(device, non_blocking=True)
+
+
+def shared(array: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """Return an array as a tensor to be read only: the same memory on the host, a copy on a GPU."""
+    if device.type != "cpu":
+        return fresh(array, device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns that it could write to a read-only array
+        return torch.from_numpy(array)
 
 
 class Buffer:

@@ -80,5 +80,6 @@ def permutations(
     width = int(counts.max(initial=0))
     places = np.arange(width, dtype=np.int64)
     order = bits(key, clients[:, None], np.int64(epoch), places[None, :]) >> np.uint64(1)
-    order[places[None, :] >= counts[:, None]] = np.uint64(0xFFFFFFFFFFFFFFFF)
+    if (counts != width).any():
+        order[places[None, :] >= counts[:, None]] = np.uint64(0xFFFFFFFFFFFFFFFF)
     return np.argsort(order, axis=1, kind="stable").astype(np.int64, copy=False)

@@ -7,11 +7,12 @@ float64, cast once), the server optimiser, and the parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.serverapp import Grid
 
@@ -87,12 +88,8 @@ class RuleStrategy(Coordinator):
         planned = plan(self.rule.ask(state.rule, cohort), len(cohort), coarse=self.coarse, variance=self.variance)
         self._round = _Round(cohort, planned, state)
         node_ids = sorted(grid.get_node_ids())
-        home = cohort.clients % self.num_nodes
         messages = []
-        for node in range(self.num_nodes):
-            places = np.flatnonzero(home == node)
-            if len(places) == 0:
-                continue
+        for node, places in _by_node(cohort.clients, self.num_nodes):
             task = Task(
                 round=server_round,
                 params=state.params,
@@ -153,6 +150,18 @@ def _open(message: Message) -> Reply:
     if message.has_error():
         raise ClusterLostError(f"node {message.metadata.src_node_id} replied with an error: {message.error.reason}")
     return codec.decode_reply(message.content)
+
+
+def _by_node(clients: Ids, num_nodes: int) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    """Yield (node, places of its clients) for the nodes that have any, nodes and places ascending."""
+    home = clients % num_nodes
+    order = np.argsort(home, kind="stable")
+    ends = np.cumsum(np.bincount(home, minlength=num_nodes))
+    first = 0
+    for node, end in enumerate(ends.tolist()):
+        if end > first:
+            yield node, order[first:end]
+        first = end
 
 
 def reduce(replies: Sequence[Reply], names: Iterable[str], size: int) -> Sums:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -9,6 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import Array, ArrayRecord
 from flwr.common.constant import SType
+
+_NUMPY = str(SType.NUMPY)
+
+
+@cache
+def _word(dtype: np.dtype[Any]) -> str:
+    """Return a dtype as Flower writes it; numpy takes microseconds to spell one."""
+    return str(dtype)
 
 
 class ArrayView(Array):
@@ -19,7 +28,7 @@ class ArrayView(Array):
     """
 
     def __init__(self, values: npt.NDArray[Any]) -> None:
-        self.__dict__.update(dtype=str(values.dtype), shape=tuple(values.shape), stype=str(SType.NUMPY), _values=values)
+        self.__dict__.update(dtype=_word(values.dtype), shape=values.shape, stype=_NUMPY, _values=values)
 
     @property
     def data(self) -> bytes:  # type: ignore[override]  # the base class stores what is computed here

@@ -17,88 +17,86 @@ TASK = "task"
 SUMS = "sums"
 REPLY = "reply"
 PARAMS = "params"
-
-
-def _raw(config: ConfigRecord, key: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
-    stored = config[key]
-    assert isinstance(stored, bytes)
-    return np.frombuffer(stored, dtype=dtype)
+WORDS = "words"
+RAW = "raw"
 
 
 def encode_task(task: Task, model: Any) -> RecordDict:
     """Return the records of a task; `model` is the round's one `ArrayRecord`, shared by all nodes' messages."""
-    config: dict[str, Any] = {
+    words = {
         "round": task.round,
         "attempt": task.attempt,
         "remember": task.remember,
-        "clients": task.clients.astype(np.int64).tobytes(),
-        "names": ",".join(task.sums),
-        "stored": ",".join(name for name, asked in task.sums.items() if asked.stored),
+        "sums": [[name, asked.stale is not None, asked.stored] for name, asked in task.sums.items()],
     }
-    for name, asked in task.sums.items():
-        config[f"fresh.{name}"] = asked.fresh.tobytes()
-        if asked.stale is not None:
-            config[f"stale.{name}"] = asked.stale.tobytes()
-    return RecordDict({MODEL: model, TASK: ConfigRecord(config)})
+    columns: list[npt.NDArray[Any]] = [task.clients.astype(np.int64, copy=False)]
+    for asked in task.sums.values():
+        columns += [asked.fresh] if asked.stale is None else [asked.fresh, asked.stale]
+    return RecordDict({MODEL: model, TASK: _small(words, b"".join(column.tobytes() for column in columns))})
 
 
 def is_task(content: RecordDict) -> bool:
     """Return whether these records are one of our tasks (and not a stock Flower instruction)."""
-    return TASK in content.config_records
+    return TASK in content
 
 
 def decode_task(content: RecordDict) -> Task:
     """Return the task in a message."""
-    config = content.config_records[TASK]
-    stored = str(config["stored"]).split(",")
-    sums = {
-        name: LinearSum(
-            _raw(config, f"fresh.{name}", np.float64),
-            _raw(config, f"stale.{name}", np.float64) if f"stale.{name}" in config else None,
-            name in stored,
-        )
-        for name in str(config["names"]).split(",")
-        if name
-    }
-    params = content.array_records[MODEL][PARAMS].numpy()
+    words, raw = _open(content[TASK])
+    columns = iter(np.frombuffer(raw, np.float64).reshape(1 + sum(1 + stale for _, stale, _ in words["sums"]), -1))
+    clients = next(columns).view(np.int64)
     return Task(
-        round=int(str(config["round"])),
-        params=params,
-        clients=_raw(config, "clients", np.int64),
-        sums=sums,
-        remember=bool(config["remember"]),
-        attempt=int(str(config["attempt"])),
+        round=words["round"],
+        params=_array(content[MODEL], PARAMS),
+        clients=clients,
+        sums={
+            name: LinearSum(next(columns), next(columns) if stale else None, stored)
+            for name, stale, stored in words["sums"]
+        },
+        remember=words["remember"],
+        attempt=words["attempt"],
     )
 
 
 def encode_reply(reply: Reply) -> RecordDict:
     """Return the records of a reply."""
-    small = {
+    words = {
+        "node": reply.node,
+        "round": reply.round,
         "statistics": dict(reply.statistics),
         "seconds": dict(reply.seconds),
         "failures": [[f.client, f.kind, f.text] for f in reply.failures],
     }
-    config = ConfigRecord(
-        {
-            "node": reply.node,
-            "round": reply.round,
-            "clients": reply.clients.astype(np.int64).tobytes(),
-            "small": json.dumps(small),
-        }
-    )
-    return RecordDict({SUMS: arrays.record(**reply.sums), REPLY: config})
+    small = _small(words, reply.clients.astype(np.int64, copy=False).tobytes())
+    return RecordDict({SUMS: arrays.record(**reply.sums), REPLY: small})
 
 
 def decode_reply(content: RecordDict) -> Reply:
     """Return the reply in a message."""
-    config = content.config_records[REPLY]
-    small = json.loads(str(config["small"]))
+    words, raw = _open(content[REPLY])
+    sums = content[SUMS]
     return Reply(
-        node=int(str(config["node"])),
-        round=int(str(config["round"])),
-        clients=_raw(config, "clients", np.int64),
-        sums={name: array.numpy() for name, array in content.array_records[SUMS].items()},
-        statistics=small["statistics"],
-        failures=tuple(Failure(int(c), k, t) for c, k, t in small["failures"]),
-        seconds=small["seconds"],
+        node=words["node"],
+        round=words["round"],
+        clients=np.frombuffer(raw, np.int64),
+        sums={name: _array(sums, name) for name in sums},
+        statistics=words["statistics"],
+        failures=tuple(Failure(c, kind, text) for c, kind, text in words["failures"]),
+        seconds=words["seconds"],
     )
+
+
+def _small(words: dict[str, Any], raw: bytes) -> ConfigRecord:
+    """Return a record of what is small: JSON and 8-byte numbers. Two entries, as Flower checks each one's type."""
+    return ConfigRecord({WORDS: json.dumps(words), RAW: raw})
+
+
+def _open(record: Any) -> tuple[dict[str, Any], bytes]:
+    words: dict[str, Any] = json.loads(record[WORDS])
+    raw: bytes = record[RAW]
+    return words, raw
+
+
+def _array(record: Any, name: str) -> npt.NDArray[Any]:
+    values: npt.NDArray[Any] = record[name].numpy()
+    return values

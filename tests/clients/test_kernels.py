@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from clients.batches import draw
 from clients.kernels import LaneResult
 from clients.kernels.lane import LaneKernel
-from clients.kernels.source import Gathered, Resident
+from clients.kernels.source import Gathered, Pooled
 from clients.kernels.vmap import VmapStepper
 from clients.training import Trainer
 from fedsim.core import CapacityError, LocalWork, ScenarioError
@@ -243,7 +243,7 @@ def test_a_pool_on_the_device_gives_the_same_examples(divisor: float) -> None:
         data = replace(data, x=np.arange(data.x.size, dtype=np.uint8).reshape(data.x.shape), divisor=divisor)
     positions = np.array([[0, 4, 9], [3, 2, 0]])
     device = torch.device("cpu")
-    x, y = Resident(data, device).rows(np.array([0, 5]), positions)
+    x, y = Pooled(data, device).rows(np.array([0, 5]), positions)
     wanted_x, wanted_y = Gathered(data, device).rows(np.array([0, 5]), positions)
     assert torch.equal(x, wanted_x)
     assert torch.equal(y, wanted_y)
