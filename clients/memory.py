@@ -63,7 +63,8 @@ class Memory:
         self._pending: dict[int, int] = {}
         self._round = 0
 
-    def __len__(self) -> int:
+    @property
+    def num_clients(self) -> int:
         """Clients seen in committed rounds."""
         return len(self._slots)
 
@@ -129,7 +130,7 @@ class Memory:
         self.commit()
         np.save(folder / f"{stem}.ids.npy", np.array(sorted(self._slots), np.int64))
         with (folder / f"{stem}.rows.npy").open("wb") as file:
-            header = {"descr": self._kind.str, "fortran_order": False, "shape": (len(self), self.size)}
+            header = {"descr": self._kind.str, "fortran_order": False, "shape": (self.num_clients, self.size)}
             np.lib.format.write_array_header_2_0(file, header)
             for _, row in self.items():
                 file.write(row.tobytes())

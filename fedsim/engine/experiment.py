@@ -21,10 +21,10 @@ from fedsim.participation.clock import Clock
 from fedsim.participation.devices import environment
 from fedsim.participation.redraw import redraws
 from fedsim.scenario import Scenario
+from strategies.flower import stock
 from strategies.flower.adapter import RuleStrategy
 from strategies.flower.coordinator import Coordinator
 from strategies.flower.gossip import GossipStrategy
-from strategies.flower.stock import StockStrategy
 from strategies.gossip import Gossip
 from strategies.stock import Stock
 
@@ -86,7 +86,7 @@ class Experiment:
         """Return what coordinates the rounds: the rule as a Flower strategy, or one of Flower's own."""
         if isinstance(self.scenario.strategy, Stock):
             layout, seed = self.trainer.layout, self.scenario.seed
-            return StockStrategy(self.scenario.strategy, layout, environment.present, seed)
+            return stock.StockStrategy(self.scenario.strategy, layout, environment.present, seed)
         return RuleStrategy(
             self.rule,
             self.population,
@@ -166,6 +166,8 @@ def build(scenario: Scenario, data: ClientData | None = None) -> Experiment:
             "strategy.probabilities: 'known' needs a process that knows its own p_i, which this one does not; "
             "give a list of probabilities or 'estimated'"
         )
+    if isinstance(scenario.strategy, Stock):
+        stock.make(scenario.strategy)
     if scenario.probe is not None:
         if clock is not None and clock.selects:
             raise ScenarioError(

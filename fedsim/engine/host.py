@@ -45,6 +45,7 @@ class Host:
     def __init__(self, plan: HostPlan, data: ClientData, nodes: Sequence[int]) -> None:
         numerics.pin()
         self.plan = plan
+        self.num_examples = data.num_examples
         self.trainer = Trainer(plan.model, plan.work, data, plan.seed, plan.device)
         self.nodes = {index: Node(index, self.trainer, self._memory(index), plan.faults) for index in nodes}
 
@@ -66,7 +67,7 @@ class Host:
         layout = self.trainer.layout
         round, params = stock.decode(content, layout)
         (lane,) = self.trainer.lanes(params, np.array([client]), round)
-        return stock.encode(layout, params + lane.deltas[0], int(lane.examples[0]), float(lane.losses[0]))
+        return stock.encode(layout, params + lane.deltas[0], int(self.num_examples[client]), float(lane.losses[0]))
 
     def handle_all(self, calls: Sequence[tuple[int, RecordDict]]) -> tuple[list[RecordDict], float]:
         """Answer a round's messages for this host, nodes ascending; also the seconds it took."""

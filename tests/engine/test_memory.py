@@ -19,14 +19,13 @@ from fedsim.metrics.events import Event
 from fedsim.metrics.sinks.base import Sink
 from fedsim.scenario import from_dict
 
-D = 100_000
+D = 71 * 1409 + 10  # 100,049 parameters: 60 x 1409 + 1409 + 1409 x 10 + 10
 LARGE: dict[str, Any] = {
     "name": "large memories",
     "seed": 1,
-    "rounds": 8,
-    # 999 features x 100 classes + 100 biases: 100,000 parameters
-    "data": {"dataset": "synthetic", "clients": 10_000, "dimension": 999, "classes": 100, "examples": 4},
-    "model": {"name": "linear"},
+    "rounds": 5,
+    "data": {"dataset": "synthetic", "clients": 10_000, "examples": 4},
+    "model": {"name": "mlp", "hidden": [1409]},
     "client": {"local_steps": 1, "batch_size": 4, "lr": 0.1},
     "participation": {"kind": "uniform", "size": 100},
     "strategy": {"name": "fedvarp"},
@@ -35,6 +34,7 @@ LARGE: dict[str, Any] = {
 SMALL: dict[str, Any] = {
     **LARGE,
     "name": "small memories",
+    "model": {"name": "linear"},
     "data": {"dataset": "digits", "clients": 20, "partition": {"kind": "dirichlet", "alpha": 0.3}},
     "participation": {"kind": "bernoulli", "probabilities": 0.4},
 }
@@ -52,11 +52,11 @@ class Watch(Sink):
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_the_driver_holds_no_memories(tmp_path: Path) -> None:
+def test_the_driver_holds_no_memories(cluster: str, tmp_path: Path) -> None:
     from fedsim.engine.run import execute
 
     watch = Watch()
-    scenario = from_dict({**LARGE, "engine": {"kind": "ray", "hosts": 1}})
+    scenario = from_dict({**LARGE, "engine": {"kind": "ray", "hosts": 1, "address": cluster}})
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -124,7 +124,11 @@ def test_rounded_memories_are_not_the_exact_ones(tmp_path: Path) -> None:
 
 
 def test_what_cannot_fit_is_refused_with_numbers_before_the_first_round(tmp_path: Path) -> None:
-    huge = {**LARGE, "data": {**LARGE["data"], "clients": 1_000_000}, "participation": {"kind": "full"}}
-    with pytest.raises(CapacityError, match=r"400\.0 GB on ram \(1,000,000 clients x 400,000 bytes\)") as refused:
+    huge = {
+        **LARGE,
+        "data": {"dataset": "synthetic", "clients": 1_000_000, "examples": 4},
+        "participation": {"kind": "full"},
+    }
+    with pytest.raises(CapacityError, match=r"400\.2 GB on ram \(1,000,000 clients x 400,196 bytes\)") as refused:
         fedsim.run(huge, out=tmp_path / "run")
     assert refused.value.exit_code == 4

@@ -63,8 +63,8 @@ class ScriptedGrid(NodeGrid):
     def pull_messages(self, message_ids: Any) -> Any:
         return self.order(list(super().pull_messages(message_ids)))
 
-    def audit(self, weights: Any) -> Any:
-        return sum(node.memory.weighted_sum(weights) for node in self.nodes if node.memory)
+    def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
+        return {node: getattr(self.nodes[node], method)(*given) for node, given in arguments.items()}
 
     def describe(self) -> dict[str, Any]:
         return {}

@@ -47,7 +47,9 @@ def test_prescribed_deltas_give_the_parameters_computed_by_hand(
 
 def test_memories_end_as_the_last_delta_sent_by_each_client() -> None:
     _, _, grid = play(FedStale(), population(3, P), COHORTS, DELTAS)
-    held = {client: float(row[0]) for node in grid.nodes if node.memory for client, row in node.memory.items()}
+    held = {
+        client: float(row[0]) for node in grid.nodes if node.memory is not None for client, row in node.memory.items()
+    }
     assert held == {0: 0.0, 1: -3.0, 2: -12.0}
 
 
