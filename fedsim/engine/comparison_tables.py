@@ -20,7 +20,9 @@ def tables(found: Comparison) -> list[Table]:
 
 def _measure_table(found: Comparison, place: int) -> Table:
     measure = found.measures[place]
-    when = "mean over rounds" if measure.per_round else "last round" if found.last == 1 else f"last {found.last}"
+    end = "last round" if found.last == 1 else f"mean of the last {found.last} evaluations"
+    probed = "mean over probes" if measure.metric.startswith("probe") else "mean over rounds"
+    when = probed if measure.per_round else end
     direction = "higher" if measure.higher else "lower"
     rows = []
     for label in found.labels:
@@ -66,4 +68,5 @@ def _difference(found: Difference, form: str = ".3g") -> str:
         return "–"
     if not isfinite(found.low):
         return f"{found.mean:+{form}}"
-    return f"{found.mean:+{form}} [{found.low:+{form}}, {found.high:+{form}}]"
+    middle = 0.0 if abs(found.mean) < 1e-9 * found.half else found.mean  # no rounding error dressed as a difference
+    return f"{middle:+{form}} [{found.low:+{form}}, {found.high:+{form}}]"
