@@ -13,7 +13,10 @@ from typing import Any, ClassVar
 
 import ray
 from flwr.app import RecordDict
+from ray.exceptions import ObjectLostError, RayTaskError
 
+from fedsim.core import ClusterLostError
+from fedsim.engine.grid import HostLostError
 from fedsim.engine.peers import PeerHost
 from fedsim.engine.ray_grid import RayGrid, _Job
 
@@ -59,14 +62,23 @@ class RayPeerGrid(RayGrid):
         published: list[Any] = []
         for host in sorted(self._jobs):
             job = self._jobs[host]
-            found: Any = self._collect(job)
-            replies, taken, offers = found
+            replies, taken, offers = self._collect(job)
             contents.update(zip(job.keys, replies, strict=True))
             seconds[f"host-{host}"] = taken
             published += offers
         self._jobs.clear()
         self.host_seconds, self._published = seconds, published
         return {key: contents[key] for key in message_ids}
+
+    def _collect(self, job: _Job) -> Any:
+        """Wait for a host's answer; one that misses what a lost host had published is itself gone back with it."""
+        try:
+            return super()._collect(job)
+        except ClusterLostError as failure:
+            cause = failure.__cause__
+            if isinstance(cause, RayTaskError) and isinstance(cause.cause, ObjectLostError):
+                raise HostLostError(f"host {job.host} misses what a lost host had published") from cause
+            raise
 
     def replace_lost(self) -> None:
         """Start new hosts in place of lost ones, and forget what was published."""
