@@ -270,6 +270,6 @@ class PeerNode:
             self.moments = Moments(self._moments(self.models).means, arrays["variances"])
             self._stale[:] = True
             if "waiting" in arrays:
-                parts = [arrays[f"waiting.{name}"] for name in ("model", "means", "variances")]
+                kept, means, variances = (arrays[f"waiting.{name}"] for name in ("model", "means", "variances"))
                 for row, (sent, sender, uses) in enumerate(arrays["waiting"].tolist()):
-                    self.inbox[sent, sender] = _Waiting(*(part[row].copy() for part in parts), uses)
+                    self.inbox[sent, sender] = _Waiting(kept[row], means[row], variances[row], uses)
