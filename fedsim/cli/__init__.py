@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schedule": ("fedsim.cli.schedule:schedule", "Write the schedule of a scenario into a file."),
     "runs": ("fedsim.cli.runs:runs", "List the runs in a store."),
     "export": ("fedsim.cli.export:export", "Write the metrics of runs as CSV or Parquet."),
+    "serve": ("fedsim.cli.serve:serve", "Serve a live page of all runs, and the same as REST."),
     "list": ("fedsim.cli.listing:listing", "List strategies, datasets, processes, models, ..."),
     "schema": ("fedsim.cli.schema:schema", "Print the JSON Schema of scenario files, for editors."),
 }

@@ -40,7 +40,11 @@ def to_json(event: Event) -> str:
 
 def from_json(text: str | bytes) -> Event:
     """Read an event back. Raises ValueError, saying what is wrong, for anything `to_json` did not write."""
-    content = json.loads(text)
+    return from_plain(json.loads(text))
+
+
+def from_plain(content: Any) -> Event:
+    """Read an event from its decoded JSON object, which is used up. Raises ValueError like `from_json`."""
     kind = KINDS.get(str(content.pop("event", ""))) if isinstance(content, dict) else None
     if kind is None:
         raise ValueError(f"not an event; it needs event: {' | '.join(KINDS)}")

@@ -119,6 +119,12 @@ class Store:
             for row in rows
         ]
 
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Yield a connection for queries of one's own over the tables of `schema`; nothing it writes is kept."""
+        with self._engine.connect() as connection:
+            yield connection
+
     def values(
         self, runs: Sequence[str] | None = None, metrics: Sequence[str] | None = None, since: int = 0
     ) -> list[tuple[str, int, str, float]]:

@@ -1,0 +1,89 @@
+"""fedsim serve: the runs of a store over HTTP, with a live page."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fedsim.metrics.store import Store
+
+TOKEN_ENV = "FEDSIM_TOKEN"
+
+
+def serve(
+    store: Annotated[str, typer.Option(help="The store: a file, a folder or a URL.")] = "runs/fedsim.db",
+    host: Annotated[str, typer.Option(help="Address to listen at; other than loopback needs a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8080,
+    token_env: Annotated[
+        str, typer.Option(metavar="NAME", help="Environment variable that holds the token.")
+    ] = TOKEN_ENV,
+) -> None:
+    """Serve a page with all runs, live, and the same as REST; other machines may send their runs here."""
+    from fedsim.core import ScenarioError
+    from fedsim.metrics.service.guard import LOOPBACK
+
+    token = os.environ.get(token_env, "").strip() or None
+    near = host in LOOPBACK or host.startswith("127.")
+    if not near and token is None:
+        raise ScenarioError(
+            f"--host {host}: other machines could reach this address, so that a token is needed; "
+            f"put one into the environment, e.g. {token_env}=$(openssl rand -hex 16)"
+        )
+    opened, writes = _open(store)
+    from fedsim.metrics.service.app import create_app
+    from fedsim.metrics.service.guard import Door
+
+    door = Door(token, (*LOOPBACK, host) if near else ())
+    with opened:
+        _listen(create_app(opened, door, writes=writes), host, port, f"{opened}" + ("" if writes else ", read only"))
+
+
+def _open(store: str) -> tuple[Store, bool]:
+    """Return the store, and whether it can be written."""
+    from pathlib import Path
+
+    from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+    from fedsim.core import ScenarioError
+    from fedsim.metrics.frames import open_for_reading
+    from fedsim.metrics.schema import StoreError
+    from fedsim.metrics.store import Store
+
+    place = store if "://" in store or not Path(store).is_dir() else str(Path(store) / "fedsim.db")
+    try:
+        return Store(place, busy_s=10.0), True
+    except (OperationalError, OSError):
+        return open_for_reading(place), False
+    except (SQLAlchemyError, StoreError) as error:
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        raise ScenarioError(f"{place}: cannot be used as a store: {reason}") from error
+
+
+def _listen(app: object, host: str, port: int, what: str) -> None:
+    """Serve until a signal; the address is printed once the port is open."""
+    import socket
+
+    import uvicorn
+
+    from fedsim.core import ScenarioError
+
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
+        server_header=False,
+    )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise ScenarioError(f"--host {host} --port {port}: cannot listen there: {error.strerror}") from error
+        shown = f"[{host}]" if ":" in host else host
+        typer.echo(f"serving {what} at http://{shown}:{listener.getsockname()[1]}/ (Ctrl-C ends)")
+        uvicorn.Server(config).run(sockets=[listener])

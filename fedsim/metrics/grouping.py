@@ -1,0 +1,108 @@
+"""Runs that differ in nothing but the seed belong together; what else differs is what a group is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+NOT_COMPARED = frozenset(
+    {"name", "seed", "metrics", "checkpoint", "engine", "evaluate", "probe", "folder", "compare", "sweep"}
+)
+"""Sections of a scenario that change neither what is trained nor what is compared."""
+
+LONGEST, MOST_LEAVES = 1_000_000, 5_000
+"""Of a text; the service gets texts from strangers."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What grouping needs to know of a run; `scenario` is the resolved YAML text."""
+
+    run: str
+    name: str
+    strategy: str
+    seed: int
+    scenario: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one scenario under several seeds, with a word for it."""
+
+    label: str
+    runs: tuple[About, ...]
+
+    @property
+    def by_seed(self) -> dict[int, str]:
+        """Return one run for each seed, the first given."""
+        found: dict[int, str] = {}
+        for about in self.runs:
+            found.setdefault(about.seed, about.run)
+        return found
+
+
+def flat(scenario: str) -> dict[str, str]:
+    """Return the scalars of a YAML text by dotted key; nothing for a text that is none.
+
+    >>> flat("{rounds: 5, strategy: {name: fedstale, beta: 0.5}}")
+    {'rounds': '5', 'strategy.name': 'fedstale', 'strategy.beta': '0.5'}
+    """
+    import yaml
+
+    found: dict[str, str] = {}
+    if len(scenario) > LONGEST:
+        return found
+    try:
+        root = yaml.compose(scenario, Loader=yaml.CSafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return found
+    waiting = [("", root)]
+    while waiting and len(found) + len(waiting) < MOST_LEAVES:  # aliases may make a small text explode
+        path, node = waiting.pop()
+        if isinstance(node, yaml.MappingNode):
+            inner = [(f"{path}.{key.value}" if path else str(key.value), value) for key, value in node.value]
+            waiting.extend(reversed(inner))
+        elif isinstance(node, yaml.SequenceNode):
+            waiting.extend((f"{path}.{place}", value) for place, value in reversed(list(enumerate(node.value))))
+        elif node is not None and path:
+            found[path] = str(node.value)
+    return found
+
+
+def groups(runs: Sequence[About]) -> list[Group]:
+    """Put runs of the same scenario together, in order of appearance, and name each group by what sets it apart.
+
+    >>> text = "strategy: {{name: fedstale, beta: {}}}"
+    >>> made = [About(f"r{k}", "x", "fedstale", k % 2, text.format(k // 2)) for k in range(4)]
+    >>> [(group.label, sorted(group.by_seed)) for group in groups(made)]
+    [('beta=0', [0, 1]), ('beta=1', [0, 1])]
+    """
+    together: dict[tuple[tuple[str, str], ...], list[About]] = {}
+    for about in runs:
+        leaves = {key: value for key, value in flat(about.scenario).items() if key.split(".")[0] not in NOT_COMPARED}
+        if not leaves:
+            leaves = {"name": about.name, "strategy.name": about.strategy}
+        together.setdefault(tuple(sorted(leaves.items())), []).append(about)
+    labels = _labels([dict(key) for key in together], list(together.values()))
+    return [Group(label, tuple(members)) for label, members in zip(labels, together.values(), strict=True)]
+
+
+def _labels(leaves: Sequence[Mapping[str, str]], members: Sequence[Sequence[About]]) -> list[str]:
+    names = [{about.name for about in group} for group in members]
+    if all(len(group) == 1 for group in names) and len(set().union(*names)) == len(names) > 1:
+        return [next(iter(group)) for group in names]
+    keys = list(dict.fromkeys(key for group in leaves for key in group))
+    apart = [key for key in keys if len({group.get(key) for group in leaves}) > 1]
+    apart.sort(key=lambda key: (key != "strategy.name", not key.startswith("strategy."), key))
+    last = [key.rpartition(".")[2] for key in apart]
+    found = []
+    for group, about in zip(leaves, members, strict=True):
+        words = (
+            [] if "strategy.name" in apart and "strategy.name" in group else [about[0].strategy] if not apart else []
+        )
+        for key, short in zip(apart, last, strict=True):
+            if key in group and group[key] not in ("null", ""):
+                shown = short if last.count(short) == 1 else key
+                words.append(group[key] if key == "strategy.name" else f"{shown}={group[key]}")
+        found.append(" ".join(words[:4]) + (" ..." if len(words) > 4 else "") or about[0].strategy)
+    return [label if found.count(label) == 1 else f"{label} #{place + 1}" for place, label in enumerate(found)]
