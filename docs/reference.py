@@ -1,0 +1,140 @@
+"""Write docs/scenario.md, the reference of scenario files, from the schema that the program itself checks them by.
+
+python docs/reference.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fedsim.scenario.schema import json_schema
+
+PAGE = Path(__file__).with_name("scenario.md")
+PREFIX = "#/definitions/"
+HEAD = """\
+# The scenario file
+
+*Written by `python docs/reference.py` from `fedsim schema`; do not edit it by hand.*
+
+One YAML file is one simulation. Unknown keys, wrong types and impossible combinations are refused before anything
+starts, all at once, with file, line and column. `fedsim new NAME` writes a commented file to start from.
+
+- Numbers follow YAML 1.2: `1e-3` is a number, `012` is twelve, `no` is a word.
+- Input paths are relative to the scenario file, output paths to the working folder.
+- `--set strategy.beta=0.3 --set seed=2` overrides keys on the command line.
+- `extends: base.yaml` lays a file over another one, one level deep.
+- Clients are numbered from 0, rounds from 1.
+
+A key without a default must be given.
+"""
+
+Node = Mapping[str, Any]
+
+
+def page(schema: Node) -> str:
+    """Return the whole page."""
+    top = schema["else"]["properties"] | {"extends": schema["then"]["properties"]["extends"]}
+    required = schema["else"]["required"]
+    seen: set[str] = set()
+    parts = [HEAD, "## Top level\n", _table(top, required, schema["definitions"])]
+    for key, node in top.items():
+        sections = list(_sections(key, node, schema["definitions"], seen))
+        if sections:
+            parts += [f"## {key}\n", f"{node.get('description', '')}\n", *sections]
+    return "\n".join(parts)
+
+
+def _sections(key: str, top: Node, definitions: Node, seen: set[str]) -> Iterator[str]:
+    """Yield a section for everything below a top-level key, the nearest first; each definition appears once."""
+    queue = deque((key, name) for name in _references(top))
+    while queue:
+        path, name = queue.popleft()
+        if name in seen:
+            continue
+        seen.add(name)
+        properties = dict(definitions[name]["properties"])
+        tag = _tag(definitions[name])
+        if tag:
+            del properties[tag[0]]
+            yield f"### `{path}: {{{tag[0]}: {tag[1]}}}`\n"
+        elif path != key:
+            yield f"### `{path}`\n"
+        yield f"{definitions[name].get('description', '')}\n"
+        if properties:
+            yield _table(properties, definitions[name].get("required", ()), definitions)
+        queue.extend((f"{path}.{inner}", other) for inner, node in properties.items() for other in _references(node))
+
+
+def _table(properties: Node, required: Any, definitions: Node) -> str:
+    rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    for key, node in properties.items():
+        default = "" if key in required else _default(node.get("default"), node, definitions)
+        cells = (f"`{key}`", _kind(node, definitions), default, node.get("description", ""))
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def _kind(node: Node, definitions: Node) -> str:
+    """Say in a few words what a value may be."""
+    if "$ref" in node:
+        name = node["$ref"].removeprefix(PREFIX)
+        return f"`{_tag(definitions[name])[1]}`" if _tag(definitions[name]) else "section, see below"
+    if "const" in node:
+        return f"`{_plain(node['const'])}`"
+    if "enum" in node:
+        return ", ".join(f"`{_plain(value)}`" for value in node["enum"])
+    for union in ("anyOf", "oneOf", "allOf"):
+        if union in node:
+            return " or ".join(dict.fromkeys(_kind(choice, definitions) for choice in node[union]))
+    kind = node.get("type", "object")
+    if kind == "array":
+        return f"list of {_kind(node.get('items', {}), definitions)}"
+    if kind in ("number", "integer"):
+        return kind + _bounds(node)
+    return {"string": "text", "boolean": "true, false", "object": "mapping", "null": "null"}[kind]
+
+
+def _bounds(node: Node) -> str:
+    signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    bounds = [f"{sign} {node[key]:g}" for key, sign in signs.items() if key in node and abs(node[key]) < 10**9]
+    return f" {', '.join(bounds)}" if bounds else ""
+
+
+def _references(node: Any) -> Iterator[str]:
+    """Yield the definitions that a node refers to, in order."""
+    if isinstance(node, Mapping):
+        if "$ref" in node:
+            yield node["$ref"].removeprefix(PREFIX)
+        for value in node.values():
+            yield from _references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _references(value)
+
+
+def _tag(definition: Node) -> tuple[str, str] | None:
+    """Return the key by which a section says which one it is, and what it says; None for a section of its own kind."""
+    return next(((key, node["const"]) for key, node in definition["properties"].items() if "const" in node), None)
+
+
+def _default(value: Any, node: Node, definitions: Node) -> str:
+    """Say what holds when a key is left out: for a section its name, as its own keys' defaults stand in its table."""
+    if value is None:
+        return "none"
+    if not isinstance(value, dict):
+        return f"`{_plain(value)}`"
+    tags = [tag[0] for tag in map(_tag, (definitions[name] for name in _references(node))) if tag]
+    return next((f"`{value[tag]}`" for tag in tags if tag in value), "as below")
+
+
+def _plain(value: Any) -> str:
+    """Write a value as YAML would."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(json_schema()))

@@ -1,0 +1,92 @@
+"""What the pages say is true: examples run, generated pages are up to date, links lead somewhere."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+import yaml
+
+import fedsim
+import strategies
+from fedsim.cli import COMMANDS
+from fedsim.scenario import from_dict
+from fedsim.scenario.schema import json_schema
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a language on a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_the_reference_says_what_the_schema_says() -> None:
+    spec = spec_from_file_location("reference", ROOT / "docs" / "reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    reference = module_from_spec(spec)
+    spec.loader.exec_module(reference)
+    # to write it anew: python docs/reference.py
+    assert reference.PAGE.read_text() == reference.page(json_schema())
+
+
+@pytest.fixture
+def strategy_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder whose modules count as modules of `strategies`."""
+    monkeypatch.setattr(strategies, "__path__", [*strategies.__path__, str(tmp_path)])
+    strategies.catalogue.cache_clear()
+    yield tmp_path
+    strategies.catalogue.cache_clear()
+    sys.modules.pop("strategies.fading", None)
+
+
+def test_the_strategy_of_the_page_is_found_checked_and_run(strategy_folder: Path) -> None:
+    page = ROOT / "docs" / "extending.md"
+    (code,), (text,) = blocks(page, "python"), blocks(page, "yaml")
+    (strategy_folder / "fading.py").write_text(code)
+    assert "fading" in strategies.catalogue()
+    assert doctest.testmod(import_module("strategies.fading")).failed == 0
+    scenario, out = yaml.safe_load(text), strategy_folder / "runs"
+    run = fedsim.run(scenario, out=out / "fading")
+    unfaded = fedsim.run(scenario, out=out / "unfaded", strategy__fade=0)
+    plain = fedsim.run(scenario, out=out / "plain", strategy={"name": "fedavg"})
+    assert run.final["test_accuracy"] > 0.5
+    assert unfaded.summary["params_sha256"] == plain.summary["params_sha256"] != run.summary["params_sha256"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+    missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_whole_scenario_on_a_page_is_valid(page: Path) -> None:
+    for text in blocks(page, "yaml"):
+        content = yaml.safe_load(text)
+        if "rounds" in content and content["strategy"]["name"] in strategies.catalogue():
+            from_dict(content)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_on_a_page_exists(page: Path) -> None:
+    lines = [line for text in blocks(page, "sh") for line in text.splitlines()]
+    used = [words[1] for words in map(shlex.split, lines) if words[:1] == ["fedsim"]]
+    assert set(used) <= {*COMMANDS, "--help", "--version"}
+
+
+def test_the_readme_names_every_strategy_and_every_process() -> None:
+    from fedsim import participation
+
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in (*strategies.catalogue(), *participation.catalogue()) if f"`{name}`" not in text] == []
