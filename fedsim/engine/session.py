@@ -240,7 +240,7 @@ class Session:
 
     def _chosen(self) -> list[Sink]:
         """Return the sinks that the scenario names."""
-        return [sink.open(self.folder.path) for sink in self.scenario.metrics.sinks]
+        return self.scenario.metrics.open(self.folder.path)
 
     def _scenario_text(self) -> str:
         lines = [f"# scenario_hash: {self.hash}"]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+from fedsim.core.errors import ScenarioError
 from fedsim.core.tagged import Tagged
 from fedsim.metrics.sinks.tensorboard import TensorBoard
+
+if TYPE_CHECKING:
+    from fedsim.metrics.sinks.base import Sink
 
 AnySink = Annotated[TensorBoard, Tagged("kind")]
 
@@ -18,8 +24,37 @@ class MetricsConfig:
     store: str | None = None
     """Database of the runs: a file (`runs/fedsim.db`, `sqlite:///...`) or `postgresql://...`; default `fedsim.db`
     beside the run folder."""
+    service: str | None = None
+    """A service (`fedsim serve`) that gets the events too, for instance `http://lab:8080`."""
+    token_env: str | None = None
+    """Name of the environment variable that holds the service's token; the token itself stands in no file."""
     sinks: tuple[AnySink, ...] = ()
     """Further readers of the events, e.g. `[{kind: tensorboard}]`."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for an address that is none, and for a token without a service."""
+        if self.service is not None:
+            from fedsim.metrics.sinks.remote import split
+
+            try:
+                split(self.service)
+            except ScenarioError as error:
+                yield "service", str(error).removeprefix("metrics.service: ")
+        elif self.token_env is not None:
+            yield "token_env", "a token without `service` goes nowhere"
+
+    def open(self, run_folder: Path) -> list[Sink]:
+        """Return the sinks of one run, besides the store's.
+
+        Raises ScenarioError for a token that is not in the environment, or a package that is not installed.
+        """
+        from fedsim.metrics.sinks import remote
+
+        opened = [sink.open(run_folder) for sink in self.sinks]
+        if self.service is not None:
+            token = remote.secret(self.token_env)
+            opened.append(remote.Remote(self.service, run_folder / remote.SPOOL, token=token))
+        return opened
 
 
 def catalogue() -> dict[str, type]:
