@@ -1,21 +1,27 @@
-"""Write docs/scenario.md, the reference of scenario files, from the schema that the program itself checks them by.
+"""Write the pages that only repeat what the program knows: scenario.md, strategies.md and participation.md.
 
 python docs/reference.py
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections import deque
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import strategies
+from fedsim import participation
+from fedsim.participation.devices import Devices
+from fedsim.participation.faults import Faults
 from fedsim.scenario.schema import json_schema
 
-PAGE = Path(__file__).with_name("scenario.md")
+FOLDER = Path(__file__).parent
 PREFIX = "#/definitions/"
-HEAD = """\
+SCENARIO = """\
 # The scenario file
 
 *Written by `python docs/reference.py` from `fedsim schema`; do not edit it by hand.*
@@ -31,16 +37,59 @@ starts, all at once, with file, line and column. `fedsim new NAME` writes a comm
 
 A key without a default must be given.
 """
+STRATEGIES = """\
+# Strategies
+
+*Written by `python docs/reference.py` from the modules in `strategies/`; do not edit it by hand.*
+
+Once for all of them:
+
+- `delta_i` is local minus global parameters after client i's work; an update `v` is *added*:
+  `params <- params + server_lr * v`.
+- `a_i` are the weights of the objective, `sum a_i = 1`: 1/N each, or by examples (`weights`).
+- `S` are the clients that replied in the round; `p_i` is the probability that client i does.
+- `h_i` is the memory of client i: the delta it sent last, 0 before. The memories stay with the clients' hosts; the
+  server sees sums only.
+- An empty `S` is an event with a defined meaning for every strategy, not an error.
+
+`server_optimizer: {kind: momentum}` or `adam` transforms any of these updates before it is added.
+"""
+PARTICIPATION = """\
+# Who is there, and when
+
+*Written by `python docs/reference.py` from the classes in `fedsim/participation/`; do not edit it by hand.*
+
+Participation is the world's doing. The cohort of a round is a function of the seed and the round, and of nothing that
+a strategy does, so all strategies of a comparison meet the same absences; the schedule's hash in `summary.json` proves
+it. `fedsim participation scenario.yaml` shows who comes before anything is trained; `fedsim schedule` writes it into a
+file that can be replayed. A client that was scheduled and then failed is another event, and counted apart.
+"""
 
 Node = Mapping[str, Any]
 
 
-def page(schema: Node) -> str:
-    """Return the whole page."""
+def pages() -> dict[str, str]:
+    """Return every page by the name of its file."""
+    rules = {name: import_module(f"strategies.{name}") for name in strategies.catalogue()}
+    world = {
+        "## Processes": {f"kind: {name}": cls for name, cls in participation.catalogue().items()},
+        "## Laws, from which each client draws its probability": {
+            f"law: {name}": cls for name, cls in participation.laws().items()
+        },
+        "## What else the world does": {"devices": Devices, "faults": Faults},
+    }
+    return {
+        "scenario.md": scenario(json_schema()),
+        "strategies.md": "\n".join([STRATEGIES, *(_chapter(name, found) for name, found in rules.items())]),
+        "participation.md": "\n".join([PARTICIPATION, *(_part(title, found) for title, found in world.items())]),
+    }
+
+
+def scenario(schema: Node) -> str:
+    """Return the page of all keys."""
     top = schema["else"]["properties"] | {"extends": schema["then"]["properties"]["extends"]}
-    required = schema["else"]["required"]
     seen: set[str] = set()
-    parts = [HEAD, "## Top level\n", _table(top, required, schema["definitions"])]
+    parts = [SCENARIO, "## Top level\n", _table(top, schema["else"]["required"], schema["definitions"])]
     for key, node in top.items():
         sections = list(_sections(key, node, schema["definitions"], seen))
         if sections:
@@ -136,5 +185,16 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def _part(title: str, members: Mapping[str, type]) -> str:
+    return "\n".join([f"{title}\n", *(f"#{_chapter(name, cls)}" for name, cls in members.items())])
+
+
+def _chapter(name: str, source: object) -> str:
+    """Return a docstring as a chapter, without its doctests; what is indented stays as it is."""
+    text = (inspect.getdoc(source) or "").split("\n\n>>>")[0]
+    return f"## `{name}`\n\n{text}\n"
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page(json_schema()))
+    for name, text in pages().items():
+        (FOLDER / name).write_text(text)
