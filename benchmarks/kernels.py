@@ -7,61 +7,20 @@ workloads are those of `benchmarks/results.md`. Kernels take turns, and the medi
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import median
 from time import perf_counter
-from typing import Literal
 
 import numpy as np
 
+from benchmarks.workloads import WORKLOADS, Workload
 from clients.numerics import pin
 from clients.training import Trainer
-from fedsim.core import ClientData, Examples, LocalWork
-from fedsim.data import Partitioned
-from fedsim.models import Cnn, Linear, Mlp, Model
-
-
-@dataclass(frozen=True)
-class Workload:
-    """A cohort's local work."""
-
-    model: Model
-    shape: tuple[int, ...]
-    clients: int
-    cohort: int
-    examples: int
-    work: LocalWork
-    lanes: tuple[int | Literal["auto"], ...]
-
-
-WORKLOADS = {
-    "W1": Workload(Linear(), (60,), 1000, 100, 20, LocalWork(batch_size=10, lr=0.1), ("auto", 1, 25, 50, 100)),
-    "W2": Workload(Mlp(hidden=(200,)), (784,), 250, 25, 100, LocalWork(batch_size=20, lr=0.1), ("auto", 1, 2, 5, 25)),
-    "W3": Workload(
-        Cnn(channels=(32, 64), kernel=5, dense=(512,)),
-        (1, 28, 28),
-        100,
-        10,
-        100,
-        LocalWork(batch_size=20, lr=0.1),
-        ("auto", 5),
-    ),
-}
-
-
-def data(workload: Workload) -> ClientData:
-    """Return random examples, the same number for every client."""
-    stream = np.random.default_rng(0)
-    total = workload.clients * workload.examples
-    x = stream.random((total, *workload.shape), dtype=np.float32)
-    y = stream.integers(0, 10, total)
-    offsets = np.arange(workload.clients + 1) * workload.examples
-    return Partitioned(x, y, np.arange(total), offsets, 10, Examples(x[:10], y[:10]))
 
 
 def measure(workload: Workload, seconds: float) -> dict[str, float]:
     """Return the median updates per second of each kernel, the kernels taking turns."""
-    examples = data(workload)
+    examples = workload.data()
     trainers = {}
     for lane in workload.lanes:
         trainer = Trainer(workload.model, replace(workload.work, lane=lane), examples, seed=1)
