@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from clients.deadline import ClientTimeoutError, deadline
 from clients.kernels import LaneResult
 from clients.training import Trainer
 from fedsim.core import CapacityError, Failure
@@ -23,7 +24,8 @@ Faults = Callable[[int, Ids], Mapping[Any, npt.NDArray[np.bool_]]]
 class Delivery:
     """One round of training for some clients. Read `failures`, `statistics` and `train_s` when `lanes` has ended.
 
-    A client that raises or delivers something not finite is named among the failures and comes in no lane.
+    A client that raises, takes longer than `timeout_s` or delivers something not finite is named among the failures
+    and comes in no lane; those `struck` are there from the start and are not trained.
     """
 
     def __init__(
@@ -34,16 +36,20 @@ class Delivery:
         clients: Ids,
         round: int,
         velocity: npt.NDArray[np.float32] | None = None,
+        *,
+        timeout_s: float | None = None,
+        struck: Sequence[Failure] = (),
     ) -> None:
         self.trainer, self.faults = trainer, faults
         self.params, self.clients, self.round, self.velocity = params, clients, round, velocity
-        self.failures: list[Failure] = []
+        self.timeout_s = timeout_s
+        self.failures: list[Failure] = [*struck]
         self.statistics: dict[str, float] = defaultdict(float)
         self.train_s = 0.0
 
     def lanes(self) -> Iterator[LaneResult]:
         """Yield what came through, clients ascending."""
-        alive, poisoned = self._strike()
+        alive, poisoned = self._strike(np.setdiff1d(self.clients, [failure.client for failure in self.failures]))
         trained = self._trained(alive)
         while True:
             began = perf_counter()
@@ -56,26 +62,33 @@ class Delivery:
             if len(good.clients):
                 yield good
 
-    def _strike(self) -> tuple[Ids, Ids]:
+    def _strike(self, clients: Ids) -> tuple[Ids, Ids]:
         """Take out those whom an injected fault strikes before they deliver; return the rest and the poisoned."""
-        if self.faults is None or len(self.clients) == 0:
-            return self.clients, np.zeros(0, np.int64)
-        struck = self.faults(self.round, self.clients)
-        alive = np.ones(len(self.clients), bool)
+        if self.faults is None or len(clients) == 0:
+            return clients, np.zeros(0, np.int64)
+        struck = self.faults(self.round, clients)
+        alive = np.ones(len(clients), bool)
         for kind in ("crash", "message_loss"):
             lost = struck[kind] & alive
-            self.failures.extend(Failure(int(c), kind, f"injected {kind}") for c in self.clients[lost])
+            self.failures.extend(Failure(int(c), kind, f"injected {kind}") for c in clients[lost])
             alive &= ~lost
-        return self.clients[alive], self.clients[alive & struck["nan"]]
+        return clients[alive], clients[alive & struck["nan"]]
 
     def _trained(self, clients: Ids) -> Iterator[LaneResult]:
-        """Train lane by lane; when a lane raises, its clients go one by one, so that the culprit is named."""
+        """Train lane by lane. When one raises or takes too long, its clients are tried one by one, so that the culprit
+        is named; then the others train on as if it had never been invited.
+        """  # noqa: D205
         pending = [clients]
         while pending:
             group = pending.pop(0)
             done = 0
             try:
-                for lane in self._lanes_of(group):
+                lanes = self._lanes_of(group)
+                while True:
+                    with deadline(self._limit(len(group) - done)):
+                        lane = next(lanes, None)
+                    if lane is None:
+                        break
                     yield lane
                     done += len(lane.clients)
             except CapacityError:
@@ -83,9 +96,28 @@ class Delivery:
             except Exception as error:
                 rest = group[done:]
                 if len(rest) == 1:
-                    self.failures.append(Failure(int(rest[0]), "raised", _told(error)))
-                else:
-                    pending = [*np.split(rest, len(rest)), *pending]
+                    self.failures.append(_failure(int(rest[0]), error))
+                    continue
+                sound = [client for client in rest if self._trains(client)]
+                again = np.array(sound, np.int64)
+                pending = [*([again] if len(sound) < len(rest) else np.split(rest, len(rest))), *pending]
+
+    def _limit(self, left: int) -> float | None:
+        """Return how long the next lane may take."""
+        return None if self.timeout_s is None else self.timeout_s * max(1, min(left, self.trainer.group))
+
+    def _trains(self, client: int) -> bool:
+        """Train one client for nothing; return whether it can, and note the failure when it cannot."""
+        try:
+            with deadline(self.timeout_s):
+                for _ in self._lanes_of(np.array([client], np.int64)):
+                    continue
+        except CapacityError:
+            raise
+        except Exception as error:
+            self.failures.append(_failure(client, error))
+            return False
+        return True
 
     def _lanes_of(self, group: Ids) -> Iterator[LaneResult]:
         """Train a group from the common start, or from the starts and with the momentum of its own clients."""
@@ -130,6 +162,8 @@ class Delivery:
         return f"{len(bad)} of {len(delta)} entries not finite, the first in {layout.names[tensor]} at {inside}"
 
 
-def _told(error: Exception) -> str:
-    """Return the traceback of a client's error, which names the user's own file and line."""
-    return "".join(traceback.format_exception(error)).strip()
+def _failure(client: int, error: Exception) -> Failure:
+    """Return the failure of a client that raised, with the traceback, which names the user's own file and line."""
+    if isinstance(error, ClientTimeoutError):
+        return Failure(int(client), "timeout", str(error))
+    return Failure(int(client), "raised", "".join(traceback.format_exception(error)).strip())

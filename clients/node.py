@@ -26,12 +26,18 @@ class Node:
     """
 
     def __init__(
-        self, index: int, trainer: Trainer, memory: Memory | None = None, faults: Faults | None = None
+        self,
+        index: int,
+        trainer: Trainer,
+        memory: Memory | None = None,
+        faults: Faults | None = None,
+        timeout_s: float | None = None,
     ) -> None:
         self.index = index
         self.trainer = trainer
         self.memory = memory
         self.faults = faults
+        self.timeout_s = timeout_s
 
     def train(self, task: Task) -> Reply:
         """Train the task's clients and return the sums it asks for, over the clients that delivered."""
@@ -40,7 +46,15 @@ class Node:
             self.memory.open(task.round)
         totals = {name: np.zeros(len(task.params)) for name in task.sums}
         delivered: list[Ids] = []
-        delivery = Delivery(self.trainer, self.faults, task.params, task.clients, task.round)
+        delivery = Delivery(
+            self.trainer,
+            self.faults,
+            task.params,
+            task.clients,
+            task.round,
+            timeout_s=self.timeout_s,
+            struck=task.struck,
+        )
         for lane in delivery.lanes():
             delivered.append(lane.clients)
             self._add(task, lane, totals)

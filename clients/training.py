@@ -50,7 +50,7 @@ class Trainer:
         self.plan: Plan = plan(config, work, module, data.input_shape, device)
         self._kernel = self._make(module)
         alone = self.plan.kernel == "sequential"
-        self._group = fit(_GROUP_BYTES, 4 * self.layout.size) if alone else self.plan.lane
+        self.group = fit(_GROUP_BYTES, 4 * self.layout.size) if alone else self.plan.lane
 
     def _make(self, module: torch.nn.Module) -> Kernel:
         if isinstance(self._data, QuadraticData):
@@ -91,8 +91,8 @@ class Trainer:
         ------
         CapacityError : a lane does not fit on the GPU.
         """
-        for first in range(0, len(clients), self._group):
-            lane = slice(first, first + self._group)
+        for first in range(0, len(clients), self.group):
+            lane = slice(first, first + self.group)
             starts = params if params.ndim == 1 else params[lane]
             speeds = None if velocity is None else velocity[lane]
             try:

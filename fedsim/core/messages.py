@@ -11,10 +11,20 @@ from fedsim.core.contracts import Ids, LinearSum, Parameters, Sums
 
 
 @dataclass(frozen=True)
+class Failure:
+    """One client that did not deliver: kind is raised | non-finite | shape | timeout | host | crash | message_loss."""
+
+    client: int
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Task:
     """A round's work for one node: the model, the ids that take part (ascending), and the sums to form.
 
     `remember` says that each client keeps its delta as h_i after the round; `attempt` counts deliveries of one task.
+    `struck` are clients that brought their host down before in this round: they are not trained, only reported.
     """
 
     round: int
@@ -23,15 +33,7 @@ class Task:
     sums: Mapping[str, LinearSum]
     remember: bool = False
     attempt: int = 0
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One client that did not deliver: kind is raised | non-finite | shape | timeout | crash | message_loss."""
-
-    client: int
-    kind: str
-    text: str
+    struck: tuple[Failure, ...] = ()
 
 
 @dataclass(frozen=True)

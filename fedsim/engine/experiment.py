@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+from flwr.app import RecordDict
 
 from clients import numerics
 from clients.evaluation import Evaluator
@@ -21,7 +22,7 @@ from fedsim.participation.clock import Clock
 from fedsim.participation.devices import environment
 from fedsim.participation.redraw import redraws
 from fedsim.scenario import Scenario
-from strategies.flower import stock
+from strategies.flower import codec, stock
 from strategies.flower.adapter import RuleStrategy
 from strategies.flower.coordinator import Coordinator
 from strategies.flower.gossip import GossipStrategy
@@ -135,6 +136,11 @@ class Experiment:
         expected = self.process.probabilities
         costs = self.trainer.cost(clients) * (1.0 if expected is None else expected)
         return dict(enumerate(np.bincount(clients % self.num_nodes, costs, self.num_nodes).tolist()))
+
+    def cost(self, node: int, content: RecordDict) -> float:
+        """Predict the work of one message: the examples that its clients will go through."""
+        clients = codec.decode_task(content).clients if codec.is_task(content) else np.array([node])
+        return float(self.trainer.cost(clients).sum())
 
 
 def objective_weights(weights: str, num_examples: np.ndarray[Any, np.dtype[np.int64]]) -> Vector:

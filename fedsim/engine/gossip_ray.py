@@ -7,7 +7,6 @@ hosts' memory without a copy, or ships them between machines.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -19,17 +18,13 @@ from fedsim.core import ClusterLostError
 from fedsim.engine.grid import HostLostError
 from fedsim.engine.peers import PeerHost
 from fedsim.engine.ray_grid import RayGrid, _Job
+from fedsim.engine.ray_hosts import HostActor
 
 
-class _PeerActor:
+class _PeerActor(HostActor):
     """A host of gossip inside a Ray actor."""
 
-    def __init__(self, plan: Any, data: Any, nodes: Sequence[int]) -> None:
-        self.host = PeerHost(plan, data, nodes)
-
-    def ready(self) -> str:
-        """Return how this host trains, once it can."""
-        return self.host.trainer.describe()
+    host_type = PeerHost
 
     def handle_all(self, calls: Sequence[Any], *published: Any) -> tuple[list[RecordDict], float, list[Any]]:
         """Answer a phase's messages; the publication stays in the store."""
@@ -37,23 +32,18 @@ class _PeerActor:
         replies, seconds, offers = self.host.handle_all(whole, published)
         return replies, seconds, [ray.put(offers)] if offers else []
 
-    def each(self, method: str, arguments: Any) -> dict[int, Any]:
-        """Call a method of this host's nodes."""
-        return self.host.each(method, arguments)
-
 
 class RayPeerGrid(RayGrid):
     """Nodes on Ray actors that hear each other. Hosts hold the models, so that a lost one rolls the run back."""
 
-    actor_type: ClassVar[type[Any]] = _PeerActor
+    actor_type: ClassVar[type[HostActor]] = _PeerActor
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._published: list[Any] = []
         super().__init__(*arguments, **options)
 
     def _send(self, job: _Job) -> None:
-        job.since = time.monotonic()
-        job.reference = self._hosts[job.host].handle_all.remote(job.calls, *self._published)
+        job.reference = self.hosts.call(job.host, "handle_all", job.calls, *self._published)
 
     def gather(self, message_ids: Sequence[str]) -> dict[str, RecordDict]:
         """Collect every host's replies, and the references of what they published."""

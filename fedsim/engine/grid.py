@@ -113,8 +113,11 @@ class NodeGrid(Grid):
     def replace_lost(self) -> None:
         """Start new hosts in place of lost ones, empty; and forget what was under way."""
 
-    def notice(self, text: str) -> None:
-        """Tell that something takes long."""
+    def notice(self, text: str, kind: str = "waiting", host: str | None = None, round: int | None = None) -> None:
+        """Tell that something takes long, or that a host was lost."""
+
+    def hurry(self, limit_s: float) -> None:
+        """Wait no longer than this for any host from here on."""
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

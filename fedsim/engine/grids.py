@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +13,24 @@ from fedsim.engine.grid import NodeGrid
 from fedsim.scenario import Ray, Serial
 
 if TYPE_CHECKING:
+    from flwr.serverapp import Grid as FlowerGrid
+
     from fedsim.engine.ray_session import RaySession
 
 
 @contextmanager
-def open_grid(experiment: Experiment, folder: Path, ray: RaySession | None = None) -> Iterator[NodeGrid]:
+def open_grid(
+    experiment: Experiment,
+    folder: Path,
+    ray: RaySession | None = None,
+    notice: Callable[..., None] | None = None,
+    flower: FlowerGrid | None = None,
+) -> Iterator[NodeGrid]:
     """Open the grid that the scenario asks for, and close it on the way out. `folder` is the run's.
 
     A Ray grid opens its hosts in the session `ray`, which stays open; without one it has a session of its own.
+    `flower` is the grid of a Flower app that this run is part of.
+    `notice` is told what is being waited for, and of hosts that are lost.
     """
     check_memory(experiment, folder)
     engine = experiment.scenario.engine
@@ -34,6 +44,12 @@ def open_grid(experiment: Experiment, folder: Path, ray: RaySession | None = Non
 
         plan = experiment.host_plan(memory_folder=memory_folder)
         yield (SerialGrid if plan.peers is None else PeerSerialGrid)(plan, experiment.data, experiment.num_nodes)
+        return
+    if engine.kind == "flower":
+        from fedsim.engine.flower_session import open_flower
+
+        with open_flower(experiment, folder, flower, notice) as behind:
+            yield behind
         return
     assert isinstance(engine, Ray), f"no grid for engine {engine.kind}"
     from fedsim.engine.ray_session import session
@@ -51,6 +67,8 @@ def open_grid(experiment: Experiment, folder: Path, ray: RaySession | None = Non
             experiment.node_costs(),
             hosts,
             gpus_per_host=engine.gpus_per_host,
+            capacity_s=engine.capacity_timeout_s,
+            notice=notice,
             stateful=experiment.remembers or plan.peers is not None,
         )
         try:

@@ -47,7 +47,9 @@ class Host:
         self.plan = plan
         self.num_examples = data.num_examples
         self.trainer = Trainer(plan.model, plan.work, data, plan.seed, plan.device)
-        self.nodes = {index: Node(index, self.trainer, self._memory(index), plan.faults) for index in nodes}
+        self.nodes = {
+            index: Node(index, self.trainer, self._memory(index), plan.faults, plan.work.timeout_s) for index in nodes
+        }
 
     def _memory(self, node: int) -> Memory | None:
         if self.plan.memory is None:
@@ -68,6 +70,12 @@ class Host:
         round, params = stock.decode(content, layout)
         (lane,) = self.trainer.lanes(params, np.array([client]), round)
         return stock.encode(layout, params + lane.deltas[0], int(self.num_examples[client]), float(lane.losses[0]))
+
+    def alone(self, content: RecordDict, client: int) -> None:
+        """Train one client of a task by itself and throw the result away."""
+        task = codec.decode_task(content)
+        for _ in self.trainer.lanes(task.params, np.array([client]), task.round):
+            continue
 
     def handle_all(self, calls: Sequence[tuple[int, RecordDict]]) -> tuple[list[RecordDict], float]:
         """Answer a round's messages for this host, nodes ascending; also the seconds it took."""

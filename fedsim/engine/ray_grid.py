@@ -6,50 +6,52 @@ depends on which reply came first.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import ray
 from flwr.app import ArrayRecord, Message, RecordDict
-from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
-from fedsim.core import ClusterLostError, FedsimError
+from fedsim.core import CapacityError, ClusterLostError, FedsimError
+from fedsim.core.contracts import Ids
 from fedsim.engine.grid import HostLostError, NodeGrid
 from fedsim.engine.host import Host, HostPlan
+from fedsim.engine.ray_hosts import HostActor, Hosts, LostError, Notice
+from strategies.flower import codec
 from strategies.flower.arrays import ArrayView
 
 INLINE_BYTES = 100_000
 """Records up to this size travel inside the call; larger ones once per machine through the object store."""
-PATIENCE_S = 10.0
-"""After this long without a word the driver says what it waits for."""
+ATTEMPTS = 3
+"""A host's work of one round is lost so often before its clients are tried one by one, and the run gives up."""
+GRACE_S = 10.0
+"""What a host may take beyond its clients' own `client.timeout_s`."""
 
 Call = tuple[int, RecordDict, dict[str, int]]
 
 
-class _HostActor:
+class _HostActor(HostActor):
     """A host inside a Ray actor: takes records out of the call's references and hands the rest on."""
 
-    def __init__(self, plan: HostPlan, data: Any, nodes: Sequence[int]) -> None:
-        self.host = Host(plan, data, nodes)
-
-    def ready(self) -> str:
-        """Return how this host trains, once it can."""
-        return self.host.trainer.describe()
+    host_type = Host
 
     def handle_all(self, calls: Sequence[Call], *records: ArrayRecord) -> tuple[list[RecordDict], float]:
         """Answer a round's messages."""
-        whole = []
-        for node, content, shared in calls:
-            for name, place in shared.items():
-                content[name] = records[place]
-            whole.append((node, content))
-        return self.host.handle_all(whole)
+        reply: tuple[list[RecordDict], float] = self.host.handle_all([_whole(call, records) for call in calls])
+        return reply
 
-    def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
-        """Call a method of this host's nodes."""
-        return self.host.each(method, arguments)
+    def alone(self, call: Call, client: int, *records: ArrayRecord) -> None:
+        """Train one client of a task by itself, to find out whether it brings its host down."""
+        self.host.alone(_whole(call, records)[1], client)
+
+
+def _whole(call: Call, records: Sequence[ArrayRecord]) -> tuple[int, RecordDict]:
+    node, content, shared = call
+    for name, place in shared.items():
+        content[name] = records[place]
+    return node, content
 
 
 @dataclass
@@ -57,13 +59,15 @@ class _Job:
     """What one host was asked in one round."""
 
     host: int
+    round: int
     keys: list[str]
-    nodes: list[int]
     calls: list[Call]
     records: list[Any]
-    attempts: int = 1
     reference: Any = None
-    since: float = field(default_factory=time.monotonic)
+
+    def clients(self) -> list[tuple[Call, Ids]]:
+        """Return the calls with the clients that each trains, as far as they are told one by one."""
+        return [(call, codec.clients(call[1])) for call in self.calls if codec.is_task(call[1])]
 
 
 def deal(costs: Mapping[int, float], hosts: int) -> list[list[int]]:
@@ -87,11 +91,11 @@ class RayGrid(NodeGrid):
     Parameters
     ----------
     costs : predicted work of each node, to deal the nodes to hosts.
-    stateful : hosts hold client memories, so that a lost host cannot simply be asked again.
+    stateful : hosts hold client memories: a node stays where it is, and a lost host cannot simply be asked again.
+    predict : predicted work of a message to a node; without memories the work is dealt anew in every round.
     """
 
-    attempts = 3
-    actor_type: ClassVar[type[Any]] = _HostActor
+    actor_type: ClassVar[type[HostActor]] = _HostActor
 
     def __init__(
         self,
@@ -102,39 +106,64 @@ class RayGrid(NodeGrid):
         *,
         cpus_per_host: float = 1.0,
         gpus_per_host: float = 0.0,
+        capacity_s: float = 300.0,
         stateful: bool = False,
+        predict: Callable[[int, RecordDict], float] | None = None,
+        notice: Notice | None = None,
     ) -> None:
         super().__init__(len(costs))
-        self.plan = plan
+        if notice is not None:
+            self.notice = notice  # type: ignore[method-assign]
+        self.timeout_s = plan.work.timeout_s
         self.stateful = stateful
         self.nodes_of = [nodes for nodes in deal(costs, min(hosts, len(costs))) if nodes]
+        self.predict = None if stateful else predict
         self.host_of = {node: host for host, nodes in enumerate(self.nodes_of) for node in nodes}
-        self.retries: list[str] = []
         self._jobs: dict[int, _Job] = {}
         self._lost: set[int] = set()
-        self._data = ray.put(data)
-        self._actor = ray.remote(num_cpus=cpus_per_host, num_gpus=gpus_per_host, max_restarts=0)(self.actor_type)
-        self._hosts = [self._start(host) for host in range(len(self.nodes_of))]
-        ready = [self._wait(actor.ready.remote(), f"host {k} to start") for k, actor in enumerate(self._hosts)]
-        self.training = ready[0]
-
-    def _start(self, host: int) -> Any:
-        return self._actor.remote(self.plan, self._data, self.nodes_of[host])
+        self._losses: Counter[tuple[int, int]] = Counter()
+        self._struck: dict[int, dict[int, tuple[str, str]]] = {}
+        self.hosts = Hosts(
+            self.actor_type,
+            plan,
+            data,
+            self.nodes_of if self.predict is None else [list(range(len(costs)))] * len(self.nodes_of),
+            cpus=cpus_per_host,
+            gpus=gpus_per_host,
+            capacity_s=capacity_s,
+            notice=lambda text, **about: self.notice(text, **about),
+        )
 
     def submit(self, batch: dict[str, Message]) -> None:
         """Send each host its share of the messages in one call."""
+        host_of = self.host_of if self.predict is None else self._dealt(batch.values())
         shares: dict[int, dict[str, Message]] = {}
         for key, message in batch.items():
-            shares.setdefault(self.host_of[self.node_of(message)], {})[key] = message
+            shares.setdefault(host_of[self.node_of(message)], {})[key] = message
         put: dict[int, Any] = {}
         for host, share in sorted(shares.items()):
-            job = _pack(host, {key: (self.node_of(m), m.content) for key, m in share.items()}, put)
+            round = int(next(iter(share.values())).metadata.group_id or 0)
+            job = _pack(host, round, {key: (self.node_of(m), m.content) for key, m in share.items()}, put)
             self._jobs[host] = job
+            self._mark(job)
             self._send(job)
 
+    def _dealt(self, messages: Iterable[Message]) -> dict[int, int]:
+        """Deal a round's nodes to the hosts by the work that their messages bring."""
+        assert self.predict is not None
+        costs = {self.node_of(message): self.predict(self.node_of(message), message.content) for message in messages}
+        dealt = enumerate(deal(costs, len(self.nodes_of)))
+        return {node: host for host, nodes in dealt for node in nodes}
+
     def _send(self, job: _Job) -> None:
-        job.since = time.monotonic()
-        job.reference = self._hosts[job.host].handle_all.remote(job.calls, *job.records)
+        job.reference = self.hosts.call(job.host, "handle_all", job.calls, *job.records)
+
+    def _mark(self, job: _Job) -> None:
+        """Tell the nodes of clients that brought their host down in this round, so that they are left out."""
+        struck = self._struck.get(job.round)
+        if struck:
+            for call, _ in job.clients():
+                codec.strike(call[1], struck)
 
     def gather(self, message_ids: Sequence[str]) -> dict[str, RecordDict]:
         """Collect every host's reply; ask a replacement when a host without memories is lost."""
@@ -149,69 +178,99 @@ class RayGrid(NodeGrid):
         self.host_seconds = seconds
         return {key: contents[key] for key in message_ids}
 
-    def _collect(self, job: _Job) -> tuple[list[RecordDict], float]:
-        where = f"host {job.host} (node{'s' if len(job.nodes) > 1 else ''} {', '.join(map(str, job.nodes))})"
+    def _collect(self, job: _Job) -> Any:
         while True:
             try:
-                collected: tuple[list[RecordDict], float] = self._wait(job.reference, where)
-                return collected
-            except RayTaskError as error:
-                raise _plain(error, where) from error
-            except RayError as error:
-                reason = " ".join(str(error).split())[:300]
+                return self.hosts.wait(job.reference, job.host, f"train in round {job.round}", self._limit(job))
+            except LostError as lost:
+                self._replace(job, lost)
                 if self.stateful:
-                    self._lost.add(job.host)
-                    raise HostLostError(f"{where} was lost with its clients' memories: {reason}") from error
-                if job.attempts >= self.attempts:
-                    raise ClusterLostError(f"{where} was lost {job.attempts} times: {reason}") from error
-                job.attempts += 1
-                self.retries.append(f"{where} was lost and its work sent to a new host ({type(error).__name__})")
-                ray.kill(self._hosts[job.host], no_restart=True)
-                self._hosts[job.host] = self._start(job.host)
+                    raise HostLostError(f"{lost}, and with it its clients' memories") from lost
+                self._mark(job)
                 self._send(job)
 
-    def _wait(self, reference: Any, what: str) -> Any:
-        """Get a result; say every few seconds what is being waited for, never hang in silence."""
-        waited = time.monotonic()
-        said = waited
-        while True:
-            try:
-                return ray.get(reference, timeout=1.0)
-            except GetTimeoutError:
-                now = time.monotonic()
-                if now - said > PATIENCE_S:
-                    said = now
-                    self.notice(f"waiting for {what} for {now - waited:.0f} s")
+    def _limit(self, job: _Job) -> float | None:
+        """Return how long a job may take: hosts end slow clients themselves, lane by lane, then one by one."""
+        if self.timeout_s is None or not job.clients():
+            return None
+        return GRACE_S + 3 * self.timeout_s * sum(len(clients) for _, clients in job.clients())
+
+    def _replace(self, job: _Job, lost: LostError) -> None:
+        """Put a new host in the place of a lost one; when it is lost again and again, look for a client to blame.
+
+        Raises
+        ------
+        ClusterLostError, CapacityError : it was lost too often, and no client is to blame.
+        """
+        self._losses[job.host, job.round] += 1
+        attempts = self._losses[job.host, job.round]
+        self._tell(str(lost), lost.kind, job)
+        self.hosts.replace(job.host)
+        self._tell(f"{self.hosts.name(job.host)} was replaced ({attempts} of {ATTEMPTS})", "retry", job)
+        if attempts < ATTEMPTS and lost.kind != "timeout":
+            return
+        found = self._culprits(job)
+        for client, (kind, text) in found.items():
+            self._tell(f"client {client}: {kind}: {text}", "culprit", job)
+        if not found and attempts >= ATTEMPTS:
+            error = CapacityError if lost.kind == "out-of-memory" else ClusterLostError
+            who = ", ".join(str(client) for _, clients in job.clients() for client in clients) or "all of its nodes"
+            raise error(f"round {job.round}: lost {attempts} times while it trained clients {who}: {lost}") from lost
+        if found:
+            self._losses[job.host, job.round] = 0
+            self._struck.setdefault(job.round, {}).update(found)
+
+    def _culprits(self, job: _Job) -> dict[int, tuple[str, str]]:
+        """Train a job's clients one by one on the new host, for nothing; return those that bring it down."""
+        found: dict[int, tuple[str, str]] = {}
+        limit = None if self.timeout_s is None else GRACE_S + self.timeout_s
+        for call, clients in job.clients():
+            for client in clients.tolist():
+                reference = self.hosts.call(job.host, "alone", call, client, *job.records)
+                try:
+                    self.hosts.wait(reference, job.host, f"train client {client} alone", limit)
+                except LostError as lost:
+                    found[client] = ("timeout" if lost.kind in ("timeout", "hung") else "host", str(lost))
+                    self.hosts.replace(job.host)
+        return found
+
+    def _tell(self, text: str, kind: str, job: _Job) -> None:
+        self.notice(text, kind=kind, host=f"host-{job.host}", round=job.round)
 
     def replace_lost(self) -> None:
         """Let the hosts finish what they were asked; replace those that cannot."""
-        for host, job in sorted(self._jobs.items()):
+        jobs, self._jobs = self._jobs, {}
+        for host, job in sorted(jobs.items()):
             try:
-                self._wait(job.reference, f"host {host}")
-            except RayError:
+                self.hosts.wait(job.reference, host, "finish", self._limit(job))
+            except LostError as lost:
+                self._tell(str(lost), lost.kind, job)
                 self._lost.add(host)
-        self._jobs.clear()
+            except FedsimError:
+                continue  # what its clients did is of no interest any more
         for host in sorted(self._lost):
-            ray.kill(self._hosts[host], no_restart=True)
-            self._hosts[host] = self._start(host)
-            self._wait(self._hosts[host].ready.remote(), f"host {host} to start again")
+            self.hosts.replace(host)
         self._lost.clear()
 
     def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
         """Call a method of the nodes, all hosts at once."""
         calls = []
-        for actor, nodes in zip(self._hosts, self.nodes_of, strict=True):
-            calls.append(actor.each.remote(method, {node: arguments[node] for node in nodes if node in arguments}))
+        for host, nodes in enumerate(self.nodes_of):
+            mine = {node: arguments[node] for node in nodes if node in arguments}
+            calls.append(self.hosts.call(host, "each", method, mine))
         results: dict[int, Any] = {}
         for host, reference in enumerate(calls):
             try:
-                results.update(self._wait(reference, f"host {host} ({method})"))
-            except RayTaskError as error:
-                raise _plain(error, f"host {host}") from error
-            except RayError as error:
+                results.update(self.hosts.wait(reference, host, method))
+            except LostError as lost:
                 self._lost.add(host)
-                raise HostLostError(f"host {host} was lost during {method}: {type(error).__name__}") from error
+                self.notice(str(lost), kind=lost.kind, host=f"host-{host}")
+                raise HostLostError(f"{lost}, during {method}") from lost
         return dict(sorted(results.items()))
+
+    def hurry(self, limit_s: float) -> None:
+        """Wait no longer than this for any host from here on."""
+        self.hosts.limit_s = limit_s
 
     def describe(self) -> dict[str, Any]:
         """Return the hosts, their nodes and the training path."""
@@ -219,27 +278,19 @@ class RayGrid(NodeGrid):
             "kind": "ray",
             "nodes": self.num_nodes,
             "hosts": {f"host-{host}": nodes for host, nodes in enumerate(self.nodes_of)},
-            "training": self.training,
+            "training": self.hosts.training,
         }
 
     def close(self) -> None:
         """End the hosts."""
-        for actor in self._hosts:
-            ray.kill(actor, no_restart=True)
-        self._hosts = []
-
-
-def _plain(error: RayTaskError, where: str) -> FedsimError:
-    """Return what a host's own code raised, as an error of ours."""
-    cause = error.cause
-    return cause if isinstance(cause, FedsimError) else ClusterLostError(f"{where} failed: {cause!r}")
+        self.hosts.close()
 
 
 def _record_bytes(record: ArrayRecord) -> int:
     return sum(a.numpy().nbytes if isinstance(a, ArrayView) else len(a.data) for a in record.values())
 
 
-def _pack(host: int, share: dict[str, tuple[int, RecordDict]], put: dict[int, Any]) -> _Job:
+def _pack(host: int, round: int, share: dict[str, tuple[int, RecordDict]], put: dict[int, Any]) -> _Job:
     """Make one call of a host's messages: large array records go by reference, put once for all hosts of a round."""
     keys = sorted(share, key=lambda key: share[key][0])
     calls: list[Call] = []
@@ -259,4 +310,4 @@ def _pack(host: int, share: dict[str, tuple[int, RecordDict]], put: dict[int, An
                 records.append(put[id(record)])
             shared[name] = places[id(record)]
         calls.append((node, light, shared))
-    return _Job(host, keys, [share[key][0] for key in keys], calls, records)
+    return _Job(host, round, keys, calls, records)

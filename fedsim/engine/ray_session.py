@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import shutil
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.core import CapacityError, ClusterLostError
+from fedsim.engine import reaper
+from fedsim.engine.reaper import MARK, clear
 from fedsim.engine.stopping import listener
 
 PINNED = {
@@ -53,6 +56,7 @@ def session(address: str, cpus: int, log: Path | None = None) -> Iterator[RaySes
     import ray
 
     folder = Path(tempfile.mkdtemp(prefix="fs-", dir="/tmp")) if address == "local" else None
+    watcher = None if folder is None else _reaper(folder)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if folder is not None:
         cores = max(cpus, os.cpu_count() or 1)
@@ -70,16 +74,26 @@ def session(address: str, cpus: int, log: Path | None = None) -> Iterator[RaySes
             raise CapacityError(f"Ray could not start: {error}") from error
         raise
     finally:
-        with listener().shielded(), _no_collection():
+        with listener().shielded(), no_collection():
             ray.shutdown()
-        if folder is not None:
+        if folder is not None and watcher is not None:
+            os.environ.pop(MARK, None)
             if log is not None:
                 _keep_logs(folder, log)
-            shutil.rmtree(folder, ignore_errors=True)
+            clear(str(folder))
+            watcher.communicate()
+
+
+def _reaper(folder: Path) -> subprocess.Popen[bytes]:
+    """Start the process that clears up after this session even if we are killed; mark what will belong to it."""
+    os.environ[MARK] = str(folder)
+    command = [sys.executable, "-E", "-S", reaper.__file__, str(folder)]
+    # a session of its own, so that Ctrl-C in a terminal does not reach it
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Keep the garbage collector still while Ray shuts down.
 
     A forgotten reference that another thread collects in that moment reaches for a core that is gone, and Ray answers

@@ -41,6 +41,8 @@ from fedsim.scenario import dump, scenario_hash
 if TYPE_CHECKING:
     from fedsim.engine.ray_session import RaySession
 
+HURRY_S = 4.0
+"""How long a host may take to save its nodes after a signal; who sent it may kill us after ten seconds."""
 MAX_ROLLBACKS = 5
 """Rollbacks without a single new round in between, after which the run gives up."""
 
@@ -83,6 +85,7 @@ class Session:
         self.startup_s = 0.0
         self.peak = 0
         self.rollbacks = 0
+        self.notices = 0
         self.place: dict[str, Any] = {}
 
     @property
@@ -116,8 +119,7 @@ class Session:
 
     def _train(self) -> str:
         with ExitStack() as stack:
-            grid = stack.enter_context(open_grid(self.experiment, self.folder.path, self.ray))
-            grid.notice = self._notice  # type: ignore[method-assign]
+            grid = stack.enter_context(open_grid(self.experiment, self.folder.path, self.ray, self._notice))
             csv = RoundsCsv(self.folder.path / ROUNDS, columns(reported(self.experiment)))
             stack.callback(csv.close)
             overlap = None
@@ -147,6 +149,7 @@ class Session:
             except KeyboardInterrupt:
                 if loop.progress.round > 0:
                     with self.signals.shielded(), suppress(FedsimError):  # who stops us may have stopped the hosts too
+                        grid.hurry(HURRY_S)
                         loop.settle(wait=True)
                         self._save(grid)
                 raise
@@ -165,20 +168,22 @@ class Session:
 
     def _train_on(self, loop: Rounds) -> None:
         """Train; when a host is lost with its clients' memories, go back to the last checkpoint and train again."""
-        reached = -1
+        reached, lost = -1, False
         while True:
             try:
+                if lost:
+                    loop.grid.replace_lost()
+                    self._go_back(loop, self.saved, told=True)
                 return loop.train(self.scenario.rounds)
-            except HostLostError as lost:
+            except HostLostError as error:
+                lost = True
                 self.rollbacks = self.rollbacks + 1 if loop.progress.round <= reached else 1
                 reached = max(reached, loop.progress.round)
                 if self.rollbacks > MAX_ROLLBACKS:
                     raise
-                saved = checkpoint.newest(self.checkpoints, self.run_id, self.hash, self._notice)
-                back = saved.round if saved else 0
-                self._notice(f"{lost}; going back to round {back}", kind="rollback", round=loop.progress.round + 1)
-                loop.grid.replace_lost()
-                self._go_back(loop, saved, told=True)
+                self.saved = checkpoint.newest(self.checkpoints, self.run_id, self.hash, self.warn)
+                back = self.saved.round if self.saved else 0
+                self._notice(f"{error}; going back to round {back}", kind="rollback", round=loop.progress.round + 1)
 
     def _go_back(self, loop: Rounds, saved: Saved | None, *, told: bool) -> None:
         """Put everything where it was after a checkpoint's round, or before round 1."""
@@ -216,9 +221,10 @@ class Session:
             at=lambda step: self.at(step, round),
         )
 
-    def _notice(self, text: str, kind: str = "notice", round: int | None = None) -> None:
-        now = round if round is not None else (self.loop.progress.round + 1 if self.loop else 0)
-        self.recorder.emit(Notice(run=self.run_id, round=now, kind=kind, text=text, attempt=self.rollbacks))
+    def _notice(self, text: str, kind: str = "notice", host: str | None = None, round: int | None = None) -> None:
+        now = round if round is not None else (self.loop.progress.round + 1 if self.loop and self.loop.progress else 0)
+        self.notices += 1
+        self.recorder.emit(Notice(run=self.run_id, round=now, kind=kind, text=text, host=host, attempt=self.notices))
 
     def warn(self, text: str) -> None:
         """Tell something about this run's past."""

@@ -43,6 +43,8 @@ class Ray:
     """Processes that run the nodes, 1 to nodes; may exceed the cores; default min(2, nodes). It changes no bit."""
     gpus_per_host: Annotated[float, Ge(0)] = 0.0
     """GPUs for each host; fractions share one."""
+    capacity_timeout_s: Annotated[float, Gt(0)] = 300.0
+    """How long a host may wait for a free place on the cluster before the run gives up."""
     address: str = "local"
     """Where Ray is: local (started for this run), auto (the cluster this machine belongs to), or host:port."""
 

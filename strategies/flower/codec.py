@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -40,10 +41,24 @@ def is_task(content: RecordDict) -> bool:
     return TASK in content
 
 
+def clients(content: RecordDict) -> npt.NDArray[np.int64]:
+    """Return the clients of a task, ascending."""
+    words, raw = _open(content[TASK])
+    first: npt.NDArray[np.int64] = _columns(words, raw)[0].view(np.int64)
+    return first
+
+
+def strike(content: RecordDict, struck: Mapping[int, tuple[str, str]]) -> None:
+    """Write into a task which of its clients must not be trained again: client -> kind and text of its failure."""
+    words, raw = _open(content[TASK])
+    mine = [[client, *struck[client]] for client in clients(content).tolist() if client in struck]
+    content[TASK] = _small({**words, "struck": mine}, raw)
+
+
 def decode_task(content: RecordDict) -> Task:
     """Return the task in a message."""
     words, raw = _open(content[TASK])
-    columns = iter(np.frombuffer(raw, np.float64).reshape(1 + sum(1 + stale for _, stale, _ in words["sums"]), -1))
+    columns = iter(_columns(words, raw))
     clients = next(columns).view(np.int64)
     return Task(
         round=words["round"],
@@ -55,6 +70,7 @@ def decode_task(content: RecordDict) -> Task:
         },
         remember=words["remember"],
         attempt=words["attempt"],
+        struck=tuple(Failure(client, kind, text) for client, kind, text in words.get("struck", ())),
     )
 
 
@@ -95,6 +111,11 @@ def _open(record: Any) -> tuple[dict[str, Any], bytes]:
     words: dict[str, Any] = json.loads(record[WORDS])
     raw: bytes = record[RAW]
     return words, raw
+
+
+def _columns(words: dict[str, Any], raw: bytes) -> npt.NDArray[np.float64]:
+    """Return the rows of a task's block of numbers: the clients' ids (as bits), then the coefficients."""
+    return np.frombuffer(raw, np.float64).reshape(1 + sum(1 + stale for _, stale, _ in words["sums"]), -1)
 
 
 def _array(record: Any, name: str) -> npt.NDArray[Any]:

@@ -100,7 +100,7 @@ def test_a_lost_host_rolls_the_run_back_to_the_same_bits(
         kinds = {(message.metadata.group_id, message.metadata.message_type) for message in batch.values()}
         if ("4", phase) in kinds and not struck:
             struck.append(victim)
-            ray.kill(self._hosts[victim], no_restart=True)
+            ray.kill(self.hosts.actors[victim], no_restart=True)
         submit(self, batch)
 
     monkeypatch.setattr(RayPeerGrid, "submit", strike)

@@ -1,0 +1,53 @@
+"""Ends what a local Ray session leaves behind, whatever became of the process that started it.
+
+It runs beside the session as a process of its own, with the session's folder as its argument, and acts when its
+standard input closes: when the driver lets go of it, and just as well when the driver is killed. What belongs to the
+session carries the folder's name in its environment. It is run by its path, so it imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+MARK = "FEDSIM_SESSION"
+"""Environment variable that every process of a local Ray session inherits: the session's folder."""
+PATIENCE_S = 10.0
+
+
+def processes(folder: str) -> Iterator[int]:
+    """Yield the Ray processes of the session in `folder`."""
+    mark = f"{MARK}={folder}".encode()
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            mine = mark in (place / "environ").read_bytes().split(b"\0")
+            if mine and b"ray" in (place / "cmdline").read_bytes() and int(place.name) != os.getpid():
+                yield int(place.name)
+        except OSError:  # it ended while we looked, or is somebody else's
+            continue
+
+
+def clear(folder: str) -> None:
+    """Kill what is left of a session, then remove its folder."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        found = list(processes(folder))
+        for process in found:
+            try:
+                os.kill(process, signal.SIGKILL)
+            except OSError:
+                continue
+        if not found:
+            break
+        time.sleep(0.05)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.stdin.buffer.read()
+    clear(sys.argv[1])
