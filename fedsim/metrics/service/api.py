@@ -1,6 +1,5 @@
 """The REST interface: runs, their rounds, scenarios, clients and participation, comparisons, events in and out."""
 
-
 import csv
 import io
 import threading

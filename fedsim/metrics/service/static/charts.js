@@ -10,7 +10,7 @@ let loading = null;
 
 export const isDark = () => document.documentElement.dataset.theme === "dark";
 export const colour = (k) => (isDark() ? DARK : LIGHT)[k % LIGHT.length];
-export const dash = (k) => DASHES[k % DASHES.length];
+export const dash = (k) => DASHES[(k + 3 * Math.floor(k / DASHES.length)) % DASHES.length];
 export const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 export const safe = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;"); // plotly reads tags in labels
 
@@ -67,7 +67,8 @@ export class Chart {
       const Plotly = await plotly();
       if (!drawn.has(this)) return;
       const { traces, layout = {} } = this.make();
-      await Plotly.react(this.plot, traces, this.layout(layout), { displayModeBar: false, responsive: true });
+      if (this.log) traces.forEach(positive);
+      await Plotly.react(this.plot, traces, this.layout(layout, traces), { displayModeBar: false, responsive: true });
     } finally {
       this.busy = false;
     }
@@ -77,20 +78,23 @@ export class Chart {
     }
   }
 
-  layout({ xaxis, yaxis, ...rest }) {
+  layout({ xaxis, yaxis, ...rest }, traces) {
+    const below = LEGEND_ROW * legendRows(traces, this.plot.clientWidth);
+    this.plot.style.marginBottom = below ? "0" : "";
+    this.plot.style.height = below > LEGEND_ROW ? `calc(var(--plot) + ${below - LEGEND_ROW}px)` : "";
     const axis = { gridcolor: token("--grid"), linecolor: token("--line"), zerolinecolor: token("--line"), automargin: true, ticks: "", fixedrange: window.innerWidth < 720 };
     return {
       paper_bgcolor: token("--card"),
       plot_bgcolor: token("--card"),
       font: { family: "system-ui, sans-serif", size: 12, color: token("--ink") },
-      margin: { l: 44, r: 12, t: 10, b: 34 },
+      margin: { l: 44, r: 12, t: 10, b: 36 + below },
       hovermode: "x unified",
       hoverlabel: { bgcolor: token("--card"), bordercolor: token("--line"), font: { color: token("--ink") } },
-      legend: { orientation: "h", y: -0.16, yanchor: "top", x: 0, font: { size: 12 } },
+      legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0, font: { size: 12 } },
       uirevision: this.log ? "log" : "linear",
       ...rest,
       xaxis: { ...axis, showgrid: false, ...xaxis },
-      yaxis: { ...axis, type: this.log ? "log" : "linear", exponentformat: "power", ...yaxis },
+      yaxis: { ...axis, exponentformat: "power", ...yaxis, ...(this.log ? logAxis(traces) : { type: yaxis?.type ?? "linear" }) },
     };
   }
 
@@ -99,6 +103,28 @@ export class Chart {
     const [width, height] = [Math.max(900, this.plot.clientWidth), Math.max(420, this.plot.clientHeight)];
     await Plotly.downloadImage(this.plot, { format: "png", scale: 2, width, height, filename: file });
   }
+}
+
+const LEGEND_ROW = 21;
+
+function legendRows(traces, width) {
+  const names = traces.filter((trace) => trace.name && trace.showlegend !== false && trace.type === undefined).map((trace) => trace.name);
+  if (names.length < 2) return 0;
+  const entry = 58 + 7 * Math.max(...names.map((name) => name.length));
+  return Math.ceil(names.length / Math.max(1, Math.floor((width - 56) / entry)));
+}
+
+// A logarithmic axis has no place for zero: a gap in a line, the lowest value there is for a band.
+function positive(trace) {
+  if (!trace.y || trace.type === "bar") return;
+  const least = Math.min(...trace.y.filter((value) => value > 0));
+  trace.y = trace.y.map((value) => (value > 0 ? value : trace.fill ? least : null));
+}
+
+function logAxis(traces) {
+  const values = traces.flatMap((trace) => (trace.fill ? [] : trace.y)).filter((value) => value > 0);
+  const decades = values.length ? Math.log10(Math.max(...values) / Math.min(...values)) : 1;
+  return { type: "log", dtick: decades > 2 ? Math.ceil(decades / 6) : "D2", tickformat: decades > 2 ? "" : undefined };
 }
 
 function csv(rows) {

@@ -25,6 +25,7 @@ export function showCompare(main, given) {
     const found = await Promise.allSettled(ids.map((id) => ask(`/api/runs/${encodeURIComponent(id)}`)));
     if (closed) return;
     const runs = found.filter((one) => one.status === "fulfilled").map((one) => one.value.content);
+    if (!given.has("metric")) runs.sort((one, other) => one.started - other.started);
     const lost = found.find((one) => one.status === "rejected");
     if (!runs.length) return main.replaceChildren(failure(lost.reason, start), h("p", {}, h("a", { href: "#/" }, "All runs")));
     follow(runs, ids.length - runs.length);
@@ -42,6 +43,12 @@ export function showCompare(main, given) {
     };
     const apart = h("input", { type: "checkbox", checked: wish.seeds, id: "choose-seeds" });
     apart.addEventListener("change", () => { wish.seeds = apart.checked; remember(); show(); });
+    const baseline = h("select", { id: "choose-baseline" });
+    baseline.addEventListener("change", () => {
+      const first = told.groups.find((group) => group.label === baseline.value)?.runs ?? [];
+      runs.sort((one, other) => first.includes(other.id) - first.includes(one.id));
+      load();
+    });
     const chips = h("ul", { className: "chips", "aria-label": "Runs compared" });
     const rows = () => [["group", "run", "seed", "round", wish.x, wish.metric], ...told.runs.flatMap((run) => run.round.map((r, k) => [run.group, run.id, run.seed, r, run.x[k], run.y[k]]))];
     const chart = new Chart({ title: "Overlay", className: "tall", log: given.get("log") === "1", file: "fedsim-compare", rows }, () => draw(told, wish));
@@ -49,7 +56,7 @@ export function showCompare(main, given) {
     const problem = h("div");
     main.replaceChildren(
       h("h1", { className: "unseen" }, "Compare runs"),
-      h("div", { className: "bar" }, select("Metric", "metric", metrics.map((name) => [name, metricName(name)])), select("Against", "x", Object.entries(AXES)), h("label", { className: "switch" }, apart, "Seeds as a band"), h("span", { className: "spacer" }), h("a", { href: "#/" }, "Choose runs")),
+      h("div", { className: "bar" }, select("Metric", "metric", metrics.map((name) => [name, metricName(name)])), select("Against", "x", Object.entries(AXES)), h("label", { className: "field" }, "Baseline", baseline), h("label", { className: "switch" }, apart, "Seeds as a band"), h("span", { className: "spacer" }), h("a", { href: "#/" }, "Choose runs")),
       chips, ...(missing ? [h("p", { className: "notice error" }, `${missing} of the runs asked for are not in this store.`)] : []), problem, chart.node, table);
 
     async function load() {
@@ -71,7 +78,9 @@ export function showCompare(main, given) {
     function show() {
       const several = told.groups.some((group) => group.seeds.length > 1);
       apart.parentElement.hidden = !several;
-      chips.replaceChildren(...runs.map((run) => chip(run, told, remove)));
+      chips.replaceChildren(...told.groups.map((group, k) => chip(group, k, remove)));
+      baseline.replaceChildren(...told.groups.map((group) => h("option", {}, group.label)));
+      baseline.parentElement.hidden = told.groups.length < 2;
       chart.heading.textContent = metricName(wish.metric);
       const silent = told.runs.length ? "" : "None of these runs reports this metric. ";
       const noAxis = told.runs.length && told.runs.every((run) => run.x.every((x) => x === null)) ? "None of these runs measures this axis; choose another. " : "";
@@ -79,8 +88,8 @@ export function showCompare(main, given) {
       chart.refresh();
       table.replaceChildren(...differences(told, wish));
     }
-    function remove(id) {
-      location.hash = `#/compare?${query({ run: runs.map((run) => run.id).filter((one) => one !== id), metric: wish.metric, x: wish.x })}`;
+    function remove(gone) {
+      location.hash = `#/compare?${query({ run: runs.map((run) => run.id).filter((one) => !gone.includes(one)), metric: wish.metric, x: wish.x })}`;
     }
     load();
     if (runs.some((run) => run.status === "running")) {
@@ -106,17 +115,17 @@ function draw(told, wish) {
   } else {
     traces = told.runs.map((run) => line(run.x, run.y, `${run.group}${several ? `, seed ${run.seed}` : ""}`, place(run.group), { customdata: run.round, hovertemplate: "%{y:.5g} (round %{customdata})" }));
   }
-  const percent = wish.metric.includes("accuracy") ? { tickformat: ".0%" } : {};
-  return { traces, layout: { showlegend: true, hovermode: wish.x === "round" ? "x unified" : "closest", xaxis: { title: { text: AXES[wish.x], standoff: 6 }, rangemode: "tozero", exponentformat: "SI" }, yaxis: percent, margin: { l: 52, r: 12, t: 10, b: 40 }, legend: { orientation: "h", y: -0.18, yanchor: "top", x: 0 } } };
+  const percent = wish.metric.includes("accuracy") ? { tickformat: ".0%", minallowed: 0, maxallowed: 1 } : {};
+  return { traces, layout: { showlegend: true, hovermode: wish.x === "round" ? "x unified" : "closest", xaxis: { title: { text: AXES[wish.x], standoff: 6 }, rangemode: "tozero", exponentformat: "SI" }, yaxis: percent } };
 }
 
-function chip(run, told, remove) {
-  const found = told.runs.find((one) => one.id === run.id);
-  const k = told.groups.findIndex((group) => group.label === found?.group);
-  const pattern = { solid: "", dash: "6 3", dot: "2 3", dashdot: "6 3 2 3", longdash: "9 3", longdashdot: "9 3 2 3" }[dash(k)];
-  const mark = k >= 0 ? svg("svg", { width: "22", height: "8", "aria-hidden": "true" }, svg("line", { x1: "0", x2: "22", y1: "4", y2: "4", stroke: colour(k), "stroke-width": "3", "stroke-dasharray": pattern || "none" })) : "";
-  const drop = h("button", { type: "button", "aria-label": `Leave out ${run.name}, seed ${run.seed}`, onclick: () => remove(run.id) }, "×");
-  return h("li", { className: "card" }, mark, h("a", { href: `#/runs/${run.id}` }, `${run.name}, seed ${run.seed}`), drop);
+// One chip for a group: what its curve looks like, how many seeds, and a way to leave it out.
+function chip(group, k, remove) {
+  const pattern = { solid: "none", dash: "6 3", dot: "2 3", dashdot: "6 3 2 3", longdash: "9 3", longdashdot: "9 3 2 3" }[dash(k)];
+  const mark = svg("svg", { width: "22", height: "8", "aria-hidden": "true" }, svg("line", { x1: "0", x2: "22", y1: "4", y2: "4", stroke: colour(k), "stroke-width": "3", "stroke-dasharray": pattern }));
+  const seeds = group.runs.length > 1 ? `${group.runs.length} runs` : `seed ${group.seeds[0]}`;
+  const drop = h("button", { type: "button", "aria-label": `Leave out ${group.label}`, onclick: () => remove(group.runs) }, "×");
+  return h("li", { className: "card" }, mark, h("a", { href: `#/runs/${group.runs[0]}` }, group.label), h("small", {}, seeds), drop);
 }
 
 function differences(told, wish) {

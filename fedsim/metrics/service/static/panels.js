@@ -3,8 +3,8 @@ import { Chart, band, colour, faint, line, token } from "./charts.js";
 import { metricName, seconds } from "./format.js";
 
 const PANELS = [
-  { title: "Accuracy", hint: "of the global model on the held-out split", metrics: ["test_accuracy"], yaxis: { tickformat: ".0%" } },
-  { title: "Accuracy of the nodes", hint: "mean, and the band from the tenth to the ninetieth percentile", metrics: ["node_accuracy_mean", "node_accuracy_min", "node_accuracy_max"], band: ["node_accuracy_q10", "node_accuracy_q90"], yaxis: { tickformat: ".0%" } },
+  { title: "Accuracy", hint: "of the global model on the held-out split", metrics: ["test_accuracy"], yaxis: { tickformat: ".0%", minallowed: 0, maxallowed: 1 } },
+  { title: "Accuracy of the nodes", hint: "mean, and the band from the tenth to the ninetieth percentile", metrics: ["node_accuracy_mean", "node_accuracy_min", "node_accuracy_max"], band: ["node_accuracy_q10", "node_accuracy_q90"], yaxis: { tickformat: ".0%", minallowed: 0, maxallowed: 1 } },
   { title: "Loss", hint: "held-out, and of the cohort's own steps", metrics: ["test_loss", "train_loss", "node_loss_mean"], faint: ["train_loss"], log: false },
   { title: "Distance to the optimum", metrics: ["distance"], log: true },
   { title: "Update variance", hint: "mean squared distance of the cohort's deltas to their mean", metrics: ["update_variance"], log: true },
@@ -40,7 +40,8 @@ export function linePanels(run, series) {
 
 function there(panel, series) {
   if (!panel.family) return panel.metrics.filter((name) => series.has(name));
-  return [...series.keys()].filter((name) => name.startsWith(`${panel.family}.`));
+  const found = [...series.keys()].filter((name) => name.startsWith(`${panel.family}.`));
+  return found.sort((one, other) => other.endsWith(".this") - one.endsWith(".this"));
 }
 
 function linePanel(run, panel, series) {
@@ -51,8 +52,9 @@ function linePanel(run, panel, series) {
     const traces = names.map((name, k) => {
       const { round, value } = series.get(name);
       const soft = panel.faint?.includes(name);
-      return line(round, value, label(name), k, { showlegend: names.length > 1, ...(soft && { line: { color: faint(colour(k), 0.55), width: 1.2 } }) });
+      return line(round, value, label(name), k, { showlegend: names.length > 1, ...(soft && { line: { color: faint(colour(k), 0.75), width: 1.2 } }) });
     });
+    if (panel.faint) traces.sort((one, other) => (one.line.width ?? 0) - (other.line.width ?? 0)); // the faint below the others
     const [low, high] = (panel.band ?? []).map((name) => series.get(name));
     if (low && high) traces.unshift(band(low.round, low.value, high.value, 0));
     return { traces, layout: { xaxis: { title: { text: "round", standoff: 4 } }, yaxis: panel.yaxis } };
@@ -75,6 +77,6 @@ export function phasePanel(run, held) {
     const names = Object.keys(PHASES).filter((name) => held.phases[name] !== undefined).toReversed();
     const values = names.map((name) => held.phases[name]);
     const trace = { type: "bar", orientation: "h", x: values, y: names.map((name) => PHASES[name]), marker: { color: colour(0) }, text: values.map(seconds), textposition: "auto", cliponaxis: false, hovertemplate: "%{y}: %{text}<extra></extra>" };
-    return { traces: [trace], layout: { hovermode: "closest", margin: { l: 120, r: 30, t: 10, b: 34 }, xaxis: { title: { text: "seconds", standoff: 4 }, showgrid: true, rangemode: "tozero" }, yaxis: { type: "category" } } };
+    return { traces: [trace], layout: { hovermode: "closest", margin: { l: 120, r: 40, t: 10, b: 36 }, xaxis: { title: { text: "seconds", standoff: 4 }, showgrid: true, rangemode: "tozero" }, yaxis: { type: "category" } } };
   });
 }
