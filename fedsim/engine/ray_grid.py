@@ -19,7 +19,7 @@ from fedsim.core.contracts import Ids
 from fedsim.engine.grid import HostLostError, NodeGrid
 from fedsim.engine.host import Host, HostPlan
 from fedsim.engine.ray_hosts import HostActor, Hosts, LostError, Notice
-from strategies.flower import codec
+from strategies.flower import codec, wire
 from strategies.flower.arrays import ArrayView
 
 INLINE_BYTES = 100_000
@@ -112,6 +112,7 @@ class RayGrid(NodeGrid):
         notice: Notice | None = None,
     ) -> None:
         super().__init__(len(costs))
+        wire.register()
         if notice is not None:
             self.notice = notice  # type: ignore[method-assign]
         self.timeout_s = plan.work.timeout_s
@@ -174,6 +175,7 @@ class RayGrid(NodeGrid):
             replies, taken = self._collect(job)
             contents.update(zip(job.keys, replies, strict=True))
             seconds[f"host-{host}"] = taken
+        self.served = {f"host-{host}": [call[0] for call in job.calls] for host, job in self._jobs.items()}
         self._jobs.clear()
         self.host_seconds = seconds
         return {key: contents[key] for key in message_ids}
@@ -185,6 +187,7 @@ class RayGrid(NodeGrid):
             except LostError as lost:
                 self._replace(job, lost)
                 if self.stateful:
+                    del self._jobs[job.host]
                     raise HostLostError(f"{lost}, and with it its clients' memories") from lost
                 self._mark(job)
                 self._send(job)

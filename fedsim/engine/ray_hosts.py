@@ -18,6 +18,7 @@ from ray.experimental import internal_kv
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedsim.core import CapacityError, ClusterLostError, FedsimError
+from strategies.flower import wire
 
 PATIENCE_S = 10.0
 """After this long without a word the driver says what it waits for."""
@@ -46,6 +47,7 @@ class HostActor:
     host_type: ClassVar[type[Any]]
 
     def __init__(self, plan: Any, data: Any, nodes: Sequence[int], pulse: str) -> None:
+        wire.register()
         threading.Thread(target=_beat, args=(pulse,), daemon=True).start()
         self.host = self.host_type(plan, data, nodes)
 
@@ -140,7 +142,8 @@ class Hosts:
             self.check_cluster()
             if now - said > PATIENCE_S:
                 said = now
-                self.notice(f"waiting for {self.name(host)} to {doing} for {now - began:.0f} s", host=f"host-{host}")
+                text = f"waiting for {self.name(host)} to {doing} for {now - began:.0f} s"
+                self.notice(text, kind="waiting", host=f"host-{host}")
             limit = min(value for value in (limit_s, self.limit_s, float("inf")) if value is not None)
             if now - began > limit:
                 raise LostError("timeout", f"{self.name(host)} did not {doing} within {limit:g} s")
@@ -208,13 +211,15 @@ class Hosts:
                 raise kind(f"{self.name(host)} cannot start: {lost}") from error
             self.check_cluster()
             now = time.monotonic()
-            waiting = f"{self.name(host)} has waited {now - began:.0f} s for a place: it needs {self.needs}, {_free()}"
+            waiting = (
+                f"waiting for {self.name(host)} to start for {now - began:.0f} s: it needs {self.needs}, {_free()}"
+            )
             if now - began > self.capacity_s:
                 advice = "fewer `engine.hosts` or `engine.gpus_per_host` would fit"
                 raise CapacityError(f"{waiting}; {advice} (engine.capacity_timeout_s is {self.capacity_s:g})")
             if now - said > PATIENCE_S:
                 said = now
-                self.notice(waiting, host=f"host-{host}")
+                self.notice(waiting, kind="waiting", host=f"host-{host}")
 
     def _end(self, host: int) -> None:
         """Kill a host. Ray forgets a frozen process without ending it, so that it is also killed by its number."""
@@ -236,8 +241,8 @@ class Hosts:
         if short or kills > self._killed_for_memory:
             self._killed_for_memory = kills
             return LostError("out-of-memory", f"{self.name(host)} was killed for memory; {self._lighter()}")
-        text = f"{self.name(host)} was lost ({type(error).__name__}: {reason.rpartition('The actor ')[2][:160]})"
-        return LostError("host-lost", text)
+        why = reason.rpartition("The actor ")[2].partition(". ")[0][:160]
+        return LostError("host-lost", f"{self.name(host)} was lost ({type(error).__name__}: {why})")
 
     def _lighter(self) -> str:
         """Say which numbers of a scenario make hosts smaller."""

@@ -32,6 +32,9 @@ PINNED = {
 """What every process of a run sees: one thread per host, so that bits do not depend on the number of cores."""
 
 
+chatter = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True)
 class RaySession:
     """A live Ray session: its address, and for a local one the folder where it keeps its sockets and logs."""
@@ -64,6 +67,7 @@ def session(address: str, cpus: int, log: Path | None = None) -> Iterator[RaySes
     try:
         with listener().shielded(), warnings.catch_warnings():  # half a session could not be shut down
             warnings.simplefilter("ignore")  # Ray warns about its own future
+            _mute()
             ray.init(address=address, namespace="fedsim", **quiet)
             listener().listen_again()
         yield RaySession(address, folder)
@@ -82,6 +86,13 @@ def session(address: str, cpus: int, log: Path | None = None) -> Iterator[RaySes
                 _keep_logs(folder, log)
             clear(str(folder))
             watcher.communicate()
+
+
+def _mute() -> None:
+    """Keep what Ray prints of lost workers, with pages of its own state, out of the terminal: the run tells of them."""
+    from ray._private import worker
+
+    worker.print_to_stdstream = lambda data, ignore_prefix: chatter.debug("%s", data["lines"])
 
 
 def _reaper(folder: Path) -> subprocess.Popen[bytes]:
