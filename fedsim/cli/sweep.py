@@ -56,19 +56,20 @@ def _table(found: Sweep) -> Table:
     from fedsim.metrics.tables import Table, number, with_interval
 
     axes = list(found.points[0].values)
-    if len({point.values["seed"] for point in found.points if "seed" in point.values}) > 1:
+    seeds = len({point.values["seed"] for point in found.points if "seed" in point.values})
+    if seeds > 1:
         groups = found.over_seeds()
         others = [axis for axis in axes if axis != "seed"]
-        names = list(dict.fromkeys(name for _, means in groups for name in means))
+        names = list(dict.fromkeys(name for _, _, means in groups for name in means))
         rows = [
             (
                 *(shown(values[axis]) for axis in others),
+                f"{good}/{seeds}",
                 *(with_interval(means[n]) if n in means else "–" for n in names),
             )
-            for values, means in groups
+            for values, good, means in groups
         ]
-        seeds = len({point.values["seed"] for point in found.points})
-        return Table(f"mean ± 95 % over {seeds} seeds", (*others, *map(_plain, names)), tuple(rows))
+        return Table(f"mean ± 95 % over {seeds} seeds", (*others, "runs", *map(_plain, names)), tuple(rows))
     finals = [point.outcome.final if point.outcome is not None else {} for point in found.points]
     names = [name for name in dict.fromkeys(name for final in finals for name in final) if name != "round"]
     rows = [

@@ -64,8 +64,8 @@ class Sweep:
 
         return pd.DataFrame([_row(point) for point in self.points])
 
-    def over_seeds(self) -> list[tuple[dict[str, Any], dict[str, Interval]]]:
-        """Return the mean of each final metric over seeds, with its interval, for every combination of the others."""
+    def over_seeds(self) -> list[tuple[dict[str, Any], int, dict[str, Interval]]]:
+        """Return for every combination of the other values: how many seeds ended well, and their final metrics."""
         groups: dict[str, list[Point]] = {}
         for point in self.points:
             others = {key: value for key, value in point.values.items() if key != "seed"}
@@ -76,7 +76,7 @@ class Sweep:
             finals = [_final(point) for point in points]
             names = list(dict.fromkeys(name for final in finals for name in final))
             means = {name: t_interval([final.get(name, nan) for final in finals]) for name in names}
-            found.append((others, means))
+            found.append((others, sum(bool(final) for final in finals), means))
         return found
 
 

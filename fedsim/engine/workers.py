@@ -89,7 +89,7 @@ class _Worker:
         self._job = job
         if job is None:
             return
-        if self._process is None:
+        if self._process is None or not self._process.is_alive():
             with self._signals.shielded():  # no process that nobody knows of
                 self._start()
         _, wanted = job
