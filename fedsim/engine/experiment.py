@@ -139,7 +139,7 @@ class Experiment:
 
     def cost(self, node: int, content: RecordDict) -> float:
         """Predict the work of one message: the examples that its clients will go through."""
-        clients = codec.decode_task(content).clients if codec.is_task(content) else np.array([node])
+        clients = codec.clients(content) if codec.is_task(content) else np.array([node])
         return float(self.trainer.cost(clients).sum())
 
 

@@ -32,6 +32,7 @@ class NodeGrid(Grid):
         self.num_nodes = num_nodes
         self.available: Sequence[int] | None = None
         self.host_seconds: dict[str, float] = {}
+        self.served: dict[str, list[int]] = {}
         self._sent: dict[str, Message] = {}
         self._count = 0
         self._run = Run.create_empty(run_id=self._run_id)

@@ -70,6 +70,7 @@ def open_grid(
             capacity_s=engine.capacity_timeout_s,
             notice=notice,
             stateful=experiment.remembers or plan.peers is not None,
+            predict=experiment.cost,
         )
         try:
             yield grid

@@ -30,7 +30,7 @@ class SerialGrid(NodeGrid):
         """Do the work."""
         ordered = sorted(message_ids, key=lambda key: self._waiting[key][0])
         contents, seconds = self.host.handle_all([self._waiting.pop(key) for key in ordered])
-        self.host_seconds = {"serial": seconds}
+        self.host_seconds, self.served = {"serial": seconds}, {"serial": [*range(self.num_nodes)]}
         return dict(zip(ordered, contents, strict=True))
 
     def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
