@@ -11,9 +11,10 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from fedsim.metrics import attendance, queries
 from fedsim.metrics.codec import plain
 from fedsim.metrics.grouping import About
-from fedsim.metrics.service import attendance, live, overlay, queries
+from fedsim.metrics.service import live, overlay
 from fedsim.metrics.service.wire import AnyEvent
 from fedsim.metrics.store import Store
 

@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from fedsim.metrics.service import queries
+from fedsim.metrics import queries
 from fedsim.metrics.service.api import REFUSALS, Desk, routes
 from fedsim.metrics.service.assets import ASSETS
 from fedsim.metrics.service.exposition import exposition

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
 from fedsim.metrics import METRICS, schema
-from fedsim.metrics.service.queries import RUNS, latest, series
+from fedsim.metrics.queries import RUNS, latest, series
 from fedsim.metrics.store import Store
 
 MOST_RUNS = 20

@@ -10,7 +10,7 @@ import anyio
 from anyio.to_thread import run_sync
 from fastapi.sse import ServerSentEvent
 
-from fedsim.metrics.service import queries
+from fedsim.metrics import queries
 from fedsim.metrics.service.overlay import numbers
 from fedsim.metrics.service.thinning import kept
 from fedsim.metrics.store import Store

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fedsim.metrics.bands import Band, aligned, band
 from fedsim.metrics.grouping import About, Group, groups
 from fedsim.metrics.paired import LEVEL, Interval, holm, paired_difference, t_interval
-from fedsim.metrics.service.queries import Pair, Series, finite, series
+from fedsim.metrics.queries import Pair, Series, finite, series
 from fedsim.metrics.service.thinning import kept
 from fedsim.metrics.store import Store
 

@@ -1,4 +1,4 @@
-"""What the service asks the store: runs, one page at a time, and series by way of the primary key."""
+"""What pages and reports ask the store: runs, one page at a time, and series by way of the primary key."""
 
 from __future__ import annotations
 
