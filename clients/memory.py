@@ -6,7 +6,7 @@ for the same round discards them and reads the old memories. So a repeated call 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -149,6 +149,31 @@ class Memory:
         """Forget everybody."""
         self._free.extend([*self._slots.values(), *self._pending.values()])
         self._slots, self._pending, self._round = {}, {}, 0
+
+    def snapshot(self) -> dict[str, npt.NDArray[Any]]:
+        """Return all that is remembered as arrays, pending writes apart: what `take` understands."""
+        known, pending = sorted(self._slots), sorted(self._pending)
+        return {
+            "round": np.array([self._round], np.int64),
+            "ids": np.array(known, np.int64),
+            "rows": self._stacked(self._slots[client] for client in known),
+            "pending_ids": np.array(pending, np.int64),
+            "pending_rows": self._stacked(self._pending[client] for client in pending),
+        }
+
+    def take(self, snapshot: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take the memories from a `snapshot`; those held before are forgotten."""
+        self.clear()
+        self._round = int(snapshot["round"][0])
+        for where, prefix in ((self._slots, ""), (self._pending, "pending_")):
+            for client, stored in zip(snapshot[f"{prefix}ids"], snapshot[f"{prefix}rows"], strict=True):
+                slot = self._free.pop() if self._free else self._grow()
+                self._row(slot)[:] = stored
+                where[int(client)] = slot
+
+    def _stacked(self, slots: Iterable[int]) -> npt.NDArray[Any]:
+        rows = [self._row(slot) for slot in slots]
+        return np.stack(rows) if rows else np.zeros((0, self.size), self._kind)
 
     def weighted_sum(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return sum_i weights_i h_i (d,) afresh, clients ascending: the audit of a running mean."""

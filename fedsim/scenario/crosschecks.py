@@ -225,6 +225,18 @@ def flower_has_a_server_model(engine: Any, strategy: Any) -> Found:
         yield ("engine", "kind"), text
 
 
+def flower_keeps_memories_itself(engine: Any, memory: Any) -> Found:
+    """Flower carries memories in its own contexts."""
+    if engine.kind == "flower" and memory.tier == "disk":
+        yield ("memory", "tier"), "Flower keeps memories in Context.state, in memory; use ram, or engine serial or ray"
+
+
+def flower_has_no_probe(engine: Any, probe: Any) -> Found:
+    """The probe speaks to nodes in a way that Flower's messages do not carry."""
+    if engine.kind == "flower" and probe is not None:
+        yield ("probe",), "asks nodes for what Flower's engine does not carry; use serial or ray, the bits are the same"
+
+
 def stock_has_one_client_a_node(data: Any, engine: Any, strategy: Any) -> Found:
     """Flower's own strategies speak to single clients."""
     count = data.num_clients
@@ -258,6 +270,8 @@ CHECKS: tuple[Check, ...] = (
     nodes_hold_clients,
     hosts_run_nodes,
     flower_has_a_server_model,
+    flower_keeps_memories_itself,
+    flower_has_no_probe,
     stock_has_one_client_a_node,
     stock_keeps_its_state,
 )

@@ -1,0 +1,102 @@
+"""A node as a Flower `ClientApp`: it keeps its clients' memories in `Context.state`, where Flower keeps them for it.
+
+Flower may hand every message to another process, so that nothing may stay behind in one: before a message the memories
+are taken from the context, and afterwards they are put back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from clients.memory import Memory
+from clients.node import Node
+from fedsim.engine.host import Host
+from strategies.flower import arrays, records
+
+MEMORY = "memory"
+TIMING = "timing"
+WHERE = "where"
+NOWHERE = -1
+
+
+class NodeApp(ClientApp):
+    """One of a run's nodes, wherever Flower runs it.
+
+    Parameters
+    ----------
+    host : the host that holds this node's clients, from the node's context; called for every message.
+    """
+
+    def __init__(self, host: Callable[[Context], Host]) -> None:
+        super().__init__()
+        self.host = host
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        """Answer one message: which node this is, a call of one of its methods, or training."""
+        index = int(context.node_config.get("partition-id", NOWHERE))
+        content = message.content
+        if records.RECORD in content:
+            action, told, given = records.unpack(content)
+            if action == WHERE:
+                return Message(records.pack(WHERE, {"node": index}), reply_to=message)
+        host = self.host(context)
+        node = host.nodes[index]
+        _recall(node, host, context)
+        if records.RECORD in content:
+            answer = _call(node, action, told, given)
+        else:
+            began = perf_counter()
+            answer = host.handle(index, content)
+            answer[TIMING] = ConfigRecord({"seconds": perf_counter() - began})
+        if node.memory is not None:
+            context.state[MEMORY] = arrays.record(**node.memory.snapshot())
+        return Message(answer, reply_to=message)
+
+
+def _recall(node: Node, host: Host, context: Context) -> None:
+    """Give a node the memories that its context holds."""
+    if host.plan.memory is None:
+        return
+    node.memory = Memory(host.trainer.layout.size, host.plan.memory)
+    if MEMORY in context.state:
+        node.memory.take({name: array.numpy() for name, array in context.state.array_records[MEMORY].items()})
+
+
+def _call(node: Node, action: str, told: dict[str, Any], given: dict[str, Any]) -> RecordDict:
+    """Call what a run needs of a node besides training."""
+    if action == "audit":
+        return records.pack(action, {}, result=node.audit(given["weights"]))
+    folder = None if told["folder"] is None else Path(told["folder"])
+    if action == "save":
+        assert folder is not None
+        node.save(folder, told["round"])
+    else:
+        assert action == "restore", f"nodes under Flower cannot {action}"
+        node.restore(folder, told["round"])
+    return records.pack(action, {}, result=np.zeros(0))
+
+
+class StoredHost:
+    """The host of a simulation: plan and data come from Ray's object store, once per process."""
+
+    def __init__(self, plan: Any, data: Any, num_nodes: int) -> None:
+        self.plan, self.data, self.num_nodes = plan, data, num_nodes
+
+    def __call__(self, context: Context) -> Host:
+        """Return this process's host."""
+        return _stored_host(self.plan, self.data, self.num_nodes)
+
+
+@lru_cache(maxsize=1)
+def _stored_host(plan: Any, data: Any, num_nodes: int) -> Host:
+    import ray
+
+    return Host(ray.get(plan), ray.get(data), range(num_nodes))
