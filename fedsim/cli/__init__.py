@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("fedsim.cli.run:run", "Run a scenario and leave its results in a folder."),
     "compare": ("fedsim.cli.compare:compare", "Compare strategies on the same absences, paired over seeds."),
     "sweep": ("fedsim.cli.sweep:sweep", "Run every combination of the values under `sweep:`."),
+    "plan": ("fedsim.cli.plan:plan", "Show what a run would take: cohorts, memory, time."),
     "data": ("fedsim.cli.data:data", "Show how the data is split over the clients."),
     "participation": ("fedsim.cli.participation:participation", "Show who would be there, before any training."),
     "schedule": ("fedsim.cli.schedule:schedule", "Write the schedule of a scenario into a file."),
