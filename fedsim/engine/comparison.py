@@ -258,7 +258,7 @@ class Comparison:
             rows.append(row)
         return pd.DataFrame(rows).set_index("strategy")
 
-    def curves(self, metric: str, places: int = 400) -> dict[str, Band]:
+    def curves(self, metric: str, places: int = 100) -> dict[str, Band]:
         """Return the mean curve of each strategy with its band over seeds, thinned to so many points."""
         found = {label: band(self.series(metric, label), places=places) for label in self.labels}
         return {label: curve for label, curve in found.items() if len(curve.rounds)}

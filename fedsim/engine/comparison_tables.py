@@ -22,7 +22,7 @@ def _measure_table(found: Comparison, place: int) -> Table:
     measure = found.measures[place]
     end = "last round" if found.last == 1 else f"mean of the last {found.last} evaluations"
     probed = "mean over probes" if measure.metric.startswith("probe") else "mean over rounds"
-    when = probed if measure.per_round else end
+    when = "the whole run" if measure.name == "objective_tv" else probed if measure.per_round else end
     direction = "higher" if measure.higher else "lower"
     rows = []
     for label in found.labels:

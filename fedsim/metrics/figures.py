@@ -10,7 +10,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from math import ceil
+from math import ceil, floor, log10
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -223,11 +223,18 @@ def page(title: str, panels: Sequence[Panel | Forest], table: str = "") -> str:
         if isinstance(panel, Panel):
             figure.update_xaxes(title_text="round", row=row, col=column)
             if _floor(panel):
-                figure.update_yaxes(type="log", exponentformat="power", row=row, col=column)
+                low, high = _range(panel)
+                ends = [log10(low / 1.35), log10(high * 1.5)]
+                figure.update_yaxes(type="log", range=ends, dtick=1, exponentformat="power", row=row, col=column)
+                if high / low < 100:
+                    places = [d * 10.0**k for k in range(floor(ends[0]), ceil(ends[1])) for d in (1, 2, 5)]
+                    texts = [f"{place:g}" for place in places]
+                    figure.update_yaxes(tickvals=places, ticktext=texts, row=row, col=column)
             if panel.target is not None:
                 figure.add_hline(panel.target, line={"dash": "dot", "color": SOFT, "width": 1}, row=row, col=column)
         else:
-            figure.update_yaxes(autorange="reversed", row=row, col=column)
+            ends = [len(panel.rows) - 0.4, -0.8]
+            figure.update_yaxes(range=ends, ticklabelposition="inside top", row=row, col=column)
             figure.add_vline(0, line={"color": SOFT, "width": 1}, row=row, col=column)
     seen: set[str] = set()
     for trace in figure.data:  # one entry in the legend for each strategy, whichever panel has it first
@@ -249,14 +256,14 @@ def page(title: str, panels: Sequence[Panel | Forest], table: str = "") -> str:
 
 
 def _curve_traces(go: Any, panel: Panel, labels: Sequence[str]) -> list[Any]:
-    floor = _floor(panel)
+    lowest = _floor(panel)
     traces = []
     for label, curve in panel.curves.items():
         k = labels.index(label)
         colour, name = COLOURS[k % len(COLOURS)], escape(label)
         if (curve.count > 1).any():
             there = np.isfinite(curve.high)
-            low = np.maximum(curve.low, floor) if floor else curve.low
+            low = np.maximum(curve.low, lowest) if lowest else curve.low
             x = np.concatenate([curve.rounds[there], curve.rounds[there][::-1]])
             y = np.concatenate([curve.high[there], low[there][::-1]])
             traces.append(
@@ -265,13 +272,14 @@ def _curve_traces(go: Any, panel: Panel, labels: Sequence[str]) -> list[Any]:
                     y=y,
                     fill="toself",
                     fillcolor=_faint(colour),
+                    mode="lines",
                     line={"width": 0},
                     hoverinfo="skip",
                     legendgroup=label,
                     showlegend=False,
                 )
             )
-        mean = np.where(curve.mean > 0, curve.mean, np.nan) if floor else curve.mean
+        mean = np.where(curve.mean > 0, curve.mean, np.nan) if lowest else curve.mean
         line = {"color": colour, "width": 2, "dash": _PLOTLY_DASHES[k % len(_PLOTLY_DASHES)]}
         hover = f"{name}<br>round %{{x:.0f}}: %{{y:.5g}}<extra></extra>"
         traces.append(
