@@ -43,6 +43,8 @@ def megabytes(count: float) -> str:
     >>> megabytes(2_500_000)
     '2.5 MB'
     """
+    if count < 1e5:
+        return f"{count / 1e3:,.1f} kB"
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
