@@ -106,6 +106,7 @@ class RayGrid(NodeGrid):
         *,
         cpus_per_host: float = 1.0,
         gpus_per_host: float = 0.0,
+        resources: Mapping[str, float] | None = None,
         capacity_s: float = 300.0,
         stateful: bool = False,
         predict: Callable[[int, RecordDict], float] | None = None,
@@ -131,6 +132,7 @@ class RayGrid(NodeGrid):
             self.nodes_of if self.predict is None else [list(range(len(costs)))] * len(self.nodes_of),
             cpus=cpus_per_host,
             gpus=gpus_per_host,
+            resources=resources or {},
             capacity_s=capacity_s,
             notice=lambda text, **about: self.notice(text, **about),
         )
@@ -233,7 +235,15 @@ class RayGrid(NodeGrid):
                 try:
                     self.hosts.wait(reference, job.host, f"train client {client} alone", limit)
                 except LostError as lost:
-                    found[client] = ("timeout" if lost.kind in ("timeout", "hung") else "host", str(lost))
+                    slow = lost.kind in ("timeout", "hung")
+                    found[client] = (
+                        (
+                            "timeout",
+                            f"took longer than {self.timeout_s} s (client.timeout_s), and did not end by itself",
+                        )
+                        if slow
+                        else ("host", f"its host died {ATTEMPTS + 1} times with it: {lost}")
+                    )
                     self.hosts.replace(job.host)
         return found
 

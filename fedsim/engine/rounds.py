@@ -64,13 +64,17 @@ class Rounds(ABC):
     reason: str | None = None
     clock: dict[str, float] = field(default_factory=dict)
 
-    def train(self, rounds: int) -> None:
-        """Train until `rounds` rounds are done, or a condition of the scenario stops the run."""
+    def train(self, rounds: int, until: int | None = None) -> None:
+        """Train until `rounds` rounds are done, or a condition of the scenario stops the run.
+
+        With `until` training ends after that round, of the `rounds` that the run has.
+        """
+        end = rounds if until is None else until
         if self.progress.round == 0:
             self.evaluate(0)
             self.settle(wait=True)
         self.status = self._verdict()
-        while self.status == "completed" and self.progress.round < rounds:
+        while self.status == "completed" and self.progress.round < end:
             round = self.progress.round + 1
             self.clock = {}
             probed = self.probe(round)

@@ -36,7 +36,7 @@ from fedsim.metrics.sinks.base import Sink
 from fedsim.metrics.sinks.database import SPOOL, Database
 from fedsim.metrics.summary import peak_rss_bytes, write_summary
 from fedsim.participation import hash_so_far
-from fedsim.scenario import dump, scenario_hash
+from fedsim.scenario import Scenario, dump, scenario_hash
 
 if TYPE_CHECKING:
     from fedsim.engine.ray_session import RaySession
@@ -52,6 +52,7 @@ class Session:
 
     `saved` is the checkpoint to go on from; None starts at round 1. `fresh` says that this run has not begun before.
     `at` is told of every phase of every round, and of the steps of writing a checkpoint: tests stop the process there.
+    `until` ends the session after a round, without touching the scenario.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Session:
         fresh: bool = True,
         ray: RaySession | None = None,
         at: Callable[[str, int], None] = nowhere,
+        until: int | None = None,
     ) -> None:
         self.began = time.perf_counter()
         self.experiment = experiment
@@ -78,6 +80,7 @@ class Session:
         self.fresh = fresh
         self.ray = ray
         self.at = at
+        self.until = until
         self.store = self.scenario.metrics.store or str(folder.path.absolute().parent / "fedsim.db")
         self.recorder = Recorder([Database(self.store, folder.path / SPOOL), *sinks, *self._chosen()])
         self.loop: Rounds | None = None
@@ -91,8 +94,7 @@ class Session:
     @property
     def checkpoints(self) -> Path:
         """Where this run's checkpoints are."""
-        chosen = self.scenario.checkpoint and self.scenario.checkpoint.path
-        return Path(chosen) / self.run_id if chosen else self.folder.path / checkpoint.FOLDER
+        return checkpoints_of(self.scenario, self.folder.path, self.run_id)
 
     def run(self) -> dict[str, Any]:
         """Train to the end and return the summary; raise what stopped the run once the folder is in order."""
@@ -174,7 +176,7 @@ class Session:
                 if lost:
                     loop.grid.replace_lost()
                     self._go_back(loop, self.saved, told=True)
-                return loop.train(self.scenario.rounds)
+                return loop.train(self.scenario.rounds, self.until)
             except HostLostError as error:
                 lost = True
                 self.rollbacks = self.rollbacks + 1 if loop.progress.round <= reached else 1
@@ -301,6 +303,12 @@ class Session:
         finally:
             self.recorder.emit(RunEnded(run=self.run_id, status=status, summary=summary))
             self.recorder.close()
+
+
+def checkpoints_of(scenario: Scenario, folder: Path, run: str) -> Path:
+    """Return where the checkpoints of a run are."""
+    chosen = scenario.checkpoint and scenario.checkpoint.path
+    return Path(chosen) / run if chosen else folder / checkpoint.FOLDER
 
 
 def machine() -> dict[str, str]:
