@@ -117,7 +117,7 @@ def test_fedavg_on_digits_equals_a_plain_pytorch_loop_over_the_same_batches(
             drawn = batches.draw(experiment.scenario.client, 5, round, who, counts[who])
             model.load_state_dict(before)
             optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-            for step, size in enumerate(np.atleast_2d(drawn.sizes)[0]):
+            for step, size in enumerate(drawn.cuts.of(0)):
                 batch = experiment.data.rows(who, drawn.positions[:, step, :size])
                 optimizer.zero_grad()
                 loss = cross_entropy(model(torch.tensor(batch.x[0]).flatten(1)), torch.tensor(batch.y[0]))
