@@ -55,18 +55,20 @@ def open_grid(
     from fedsim.engine.ray_session import session
 
     asked = experiment.scenario.hosts_for(experiment.population.num_clients)
-    hosts = experiment.num_nodes if asked == "auto" else min(asked, experiment.num_nodes)
     plan = experiment.host_plan("cuda" if engine.gpus_per_host > 0 else "cpu", memory_folder)
-    with nullcontext(ray) if ray is not None else session(engine.address, hosts, log=folder / "ray.log"):
+    cores = 1 if asked == "auto" else min(asked, experiment.num_nodes)
+    with nullcontext(ray) if ray is not None else session(engine.address, cores, log=folder / "ray.log"):
         from fedsim.engine.gossip_ray import RayPeerGrid
+        from fedsim.engine.ray_cluster import count_hosts
         from fedsim.engine.ray_grid import RayGrid
 
         grid = (RayGrid if plan.peers is None else RayPeerGrid)(
             plan,
             experiment.data,
             experiment.node_costs(),
-            hosts,
+            count_hosts(asked, experiment.num_nodes, engine.gpus_per_host, engine.resources),
             gpus_per_host=engine.gpus_per_host,
+            resources=engine.resources,
             capacity_s=engine.capacity_timeout_s,
             notice=notice,
             stateful=experiment.remembers or plan.peers is not None,

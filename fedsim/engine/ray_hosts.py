@@ -78,7 +78,7 @@ class Hosts:
 
     Parameters
     ----------
-    actor : a `HostActor`. nodes_of : the nodes of each host. cpus, gpus : what each host takes.
+    actor : a `HostActor`. nodes_of : the nodes of each host. cpus, gpus, resources : what each host takes.
     capacity_s : how long a host may wait for a place. notice : told what is being waited for.
     """
 
@@ -91,14 +91,18 @@ class Hosts:
         *,
         cpus: float,
         gpus: float,
+        resources: Mapping[str, float],
         capacity_s: float,
         notice: Notice,
     ) -> None:
         self.plan, self.nodes_of, self.capacity_s, self.notice = plan, nodes_of, capacity_s, notice
-        self.needs = f"{cpus:g} CPU" + (f", {gpus:g} GPU" if gpus else "")
+        taken = {"CPU": cpus, "GPU": gpus, **resources}
+        self.needs = ", ".join(f"{amount:g} {name}" for name, amount in taken.items() if amount)
         self.limit_s: float | None = None
         self._data = ray.put(data)
-        self._type = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(actor)
+        self._type = ray.remote(
+            num_cpus=cpus, num_gpus=gpus, resources=dict(resources), max_restarts=0, scheduling_strategy="SPREAD"
+        )(actor)
         self._token = uuid4().hex
         self._checked = time.monotonic()
         self._killed_for_memory = _kills_for_memory()

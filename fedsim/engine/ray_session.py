@@ -17,6 +17,7 @@ from typing import Any
 
 from fedsim.core import CapacityError, ClusterLostError
 from fedsim.engine import reaper
+from fedsim.engine.ray_cluster import check_versions, knock
 from fedsim.engine.reaper import MARK, clear
 from fedsim.engine.stopping import listener
 
@@ -64,15 +65,23 @@ def session(address: str, cpus: int, log: Path | None = None) -> Iterator[RaySes
     if folder is not None:
         cores = max(cpus, os.cpu_count() or 1)
         quiet |= {"num_cpus": cores, "include_dashboard": False, "_temp_dir": str(folder)}
+    elif address != "auto":
+        knock(address)
     try:
         with listener().shielded(), warnings.catch_warnings():  # half a session could not be shut down
             warnings.simplefilter("ignore")  # Ray warns about its own future
             _mute()
             ray.init(address=address, namespace="fedsim", **quiet)
             listener().listen_again()
+        if folder is None:
+            check_versions()
         yield RaySession(address, folder)
     except (ConnectionError, TimeoutError) as error:
         raise ClusterLostError(f"no Ray cluster at {address}: {error}") from error
+    except RuntimeError as error:
+        if "ersion mismatch" in str(error):  # of Ray or Python, as Ray finds it
+            raise ClusterLostError(f"the Ray cluster at {address} has other software: {error}") from error
+        raise
     except ValueError as error:
         if "object_store_memory" in str(error) or "num_gpus" in str(error):
             raise CapacityError(f"Ray could not start: {error}") from error

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
@@ -40,9 +40,11 @@ class Ray:
     nodes: Count | None = None
     """Client groups, part of what decides the bits; the default is min(4, clients)."""
     hosts: Count | Literal["auto"] | None = None
-    """Processes that run the nodes, 1 to nodes; may exceed the cores; default min(2, nodes). It changes no bit."""
+    """Processes that run the nodes, 1 to nodes, default min(2, nodes); auto: one per core or GPU. It changes no bit."""
     gpus_per_host: Annotated[float, Ge(0)] = 0.0
     """GPUs for each host; fractions share one."""
+    resources: Mapping[str, Annotated[float, Gt(0)]] = field(default_factory=dict)
+    """What else each host takes of the resources that a cluster's machines were started with, e.g. {big: 1}."""
     capacity_timeout_s: Annotated[float, Gt(0)] = 300.0
     """How long a host may wait for a free place on the cluster before the run gives up."""
     address: str = "local"
@@ -54,6 +56,8 @@ class Ray:
             yield "hosts", f"a host runs at least one node: at most nodes ({self.nodes}), got {self.hosts}"
         if self.gpus_per_host > 1 and self.gpus_per_host != int(self.gpus_per_host):
             yield "gpus_per_host", f"above 1 it must be whole, got {self.gpus_per_host}"
+        if {"CPU", "GPU", "memory"} & set(self.resources):
+            yield "resources", "are names of your own; a host takes one CPU, and GPUs by gpus_per_host"
         if self.address.startswith("ray://"):
             yield (
                 "address",

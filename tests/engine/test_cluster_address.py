@@ -1,0 +1,95 @@
+"""A cluster that is not there, or not the same software, is told of at once and by its address."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fedsim
+from fedsim.core import CapacityError, ClusterLostError, ScenarioError
+from fedsim.engine import ray_cluster
+
+WORLD: dict[str, Any] = {
+    "name": "address",
+    "seed": 1,
+    "rounds": 2,
+    "data": {"dataset": "quadratic", "centers": [[0.0], [2.0], [6.0]]},
+    "model": {"name": "point", "init": [4.0]},
+    "client": {"local_steps": 1, "lr": 0.1},
+    "participation": {"kind": "full"},
+    "strategy": {"name": "fedavg"},
+}
+
+
+@pytest.fixture
+def stranger() -> Iterator[str]:
+    """The address of something that is no Ray cluster and never says a word."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_an_address_at_which_nothing_answers_is_in_the_message(tmp_path: Path) -> None:
+    with pytest.raises(ClusterLostError, match=r"no Ray cluster at 127\.0\.0\.1:1: nothing answers") as error:
+        fedsim.run(WORLD, out=tmp_path / "run", engine={"kind": "ray", "address": "127.0.0.1:1"})
+    assert error.value.exit_code == 5
+
+
+def test_an_address_at_which_something_else_answers_is_refused(stranger: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_cluster, "CONNECT_S", 0.2)
+    with pytest.raises(ClusterLostError, match=f"no Ray cluster at {stranger}: what answers there is none"):
+        ray_cluster.knock(stranger)
+
+
+def test_both_questions_of_an_address_fit_into_fifteen_seconds() -> None:
+    assert 2 * ray_cluster.CONNECT_S < 15
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "head", "head:port"])
+def test_an_address_of_another_form_is_refused_with_the_reason(address: str, tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"engine\.address: (ray:// goes through|must be local, auto or host:port)"):
+        fedsim.run(WORLD, out=tmp_path / "run", engine={"kind": "ray", "address": address})
+
+
+def test_the_names_of_resources_that_ray_counts_itself_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"engine\.resources: are names of your own"):
+        fedsim.run(WORLD, out=tmp_path / "run", engine={"kind": "ray", "resources": {"GPU": 1}})
+
+
+@pytest.mark.parametrize(
+    ("cluster", "gpus", "resources", "expected"),
+    [
+        ({"CPU": 3.0}, 0.0, {}, 3),
+        ({"CPU": 64.0}, 0.0, {}, 8),
+        ({"CPU": 64.0, "GPU": 2.0}, 1.0, {}, 2),
+        ({"CPU": 64.0, "GPU": 2.0}, 0.5, {}, 4),
+        ({"CPU": 6.0, "big": 2.0}, 0.0, {"big": 1.0}, 2),
+    ],
+)
+def test_automatic_hosts_are_one_for_each_share_of_what_is_scarce(
+    cluster: Any, gpus: float, resources: Any, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.cluster_resources", lambda: cluster)
+    assert ray_cluster.count_hosts("auto", 8, gpus, resources) == expected
+
+
+def test_a_cluster_without_what_a_host_needs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0})
+    with pytest.raises(CapacityError, match=r"no host fits: each needs 1 GPU, the cluster has 0"):
+        ray_cluster.count_hosts("auto", 4, 1.0, {})
+
+
+def test_other_sources_of_the_same_version_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "twin").mkdir()
+    (tmp_path / "twin" / "__init__.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = ray_cluster.installed(("no-such-package",), ("twin",))
+    (tmp_path / "twin" / "__init__.py").write_text("x = 2\n")
+    after = ray_cluster.installed(("no-such-package",), ("twin",))
+    assert before["no-such-package"] == "missing"
+    assert {name for name in before if before[name] != after[name]} == {"the sources of fedsim with digest"}
