@@ -56,23 +56,21 @@ def test_any_number_of_hosts_gives_the_bits_of_one_process(ticks: Any, cluster: 
 
 def test_no_model_comes_to_the_driver(cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     passed: list[int] = []
-    send, wait = RayPeerGrid._send, RayPeerGrid._wait
+    send, collect = RayPeerGrid._send, RayPeerGrid._collect
 
     def counted_send(self: Any, job: Any) -> None:
         passed.append(len(ray.cloudpickle.dumps(job.calls)))
         assert all(isinstance(reference, ray.ObjectRef) for reference in self._published)
         send(self, job)
 
-    def counted_wait(self: Any, reference: Any, what: str) -> Any:
-        found = wait(self, reference, what)
-        if isinstance(found, tuple):  # a phase's answer; the other calls only start hosts and read the end result
-            replies, _, published = found
-            passed.append(len(ray.cloudpickle.dumps(replies)))
-            assert all(isinstance(reference, ray.ObjectRef) for reference in published)
-        return found
+    def counted_collect(self: Any, job: Any) -> Any:
+        replies, seconds, published = collect(self, job)
+        passed.append(len(ray.cloudpickle.dumps(replies)))
+        assert all(isinstance(reference, ray.ObjectRef) for reference in published)
+        return replies, seconds, published
 
     monkeypatch.setattr(RayPeerGrid, "_send", counted_send)
-    monkeypatch.setattr(RayPeerGrid, "_wait", counted_wait)
+    monkeypatch.setattr(RayPeerGrid, "_collect", counted_collect)
     totals = []
     for width in (8, 800):
         passed.clear()
