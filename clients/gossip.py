@@ -71,9 +71,16 @@ class PeerNode:
     """One Flower node whose clients keep models of their own: client i lives on node i mod num_nodes."""
 
     def __init__(
-        self, index: int, trainer: Trainer, plan: PeerPlan, evaluator: Evaluator, faults: Faults | None = None
+        self,
+        index: int,
+        trainer: Trainer,
+        plan: PeerPlan,
+        evaluator: Evaluator,
+        faults: Faults | None = None,
+        timeout_s: float | None = None,
     ) -> None:
-        self.index, self.trainer, self.plan, self.evaluator, self.faults = index, trainer, plan, evaluator, faults
+        self.index, self.trainer, self.plan, self.evaluator = index, trainer, plan, evaluator
+        self.faults, self.timeout_s = faults, timeout_s
         self.clients = np.arange(index, plan.num_clients, plan.num_nodes)
         self.tensors = Tensors.of(trainer.layout, plan.tensors)
         self._measured = plan.correct or plan.track
@@ -109,6 +116,7 @@ class PeerNode:
             clients,
             round,
             None if self.velocity is None else self.velocity[places],
+            timeout_s=self.timeout_s,
         )
         delivered: list[Ids] = [np.zeros(0, np.int64)]
         for lane in delivery.lanes():

@@ -37,7 +37,8 @@ class PeerHost:
         self.plan = plan
         self.trainer = Trainer(plan.model, plan.work, data, plan.seed, plan.device)
         evaluator = Evaluator(plan.model, data, peers.weights, plan.device)
-        self.nodes = {index: PeerNode(index, self.trainer, peers, evaluator, plan.faults) for index in nodes}
+        limit = plan.work.timeout_s
+        self.nodes = {index: PeerNode(index, self.trainer, peers, evaluator, plan.faults, limit) for index in nodes}
 
     def handle_all(
         self, calls: Sequence[tuple[int, RecordDict]], published: Iterable[Publications] = ()

@@ -254,6 +254,15 @@ def test_who_crashes_keeps_the_model_and_is_left_out(tmp_path: Path) -> None:
         fedsim.run({**scenario, "on_client_error": "fail", "faults": {"crash": 1.0}}, out=tmp_path / "failed")
 
 
+def test_who_takes_too_long_is_left_out(tmp_path: Path) -> None:
+    scenario = {**DIGITS, "rounds": 1, "on_client_error": "drop"}
+    scenario["client"] = {**DIGITS["client"], "local_steps": 20_000, "timeout_s": 0.02}
+    run = fedsim.run(gossip(scenario, self_weight=1.0), out=tmp_path / "run")
+    still = fedsim.run(gossip({**scenario, "client": {"lr": 0}}, self_weight=1.0), out=tmp_path / "still")
+    assert series(run, "cohort_size") == [0]
+    assert run.summary["params_sha256"] == still.summary["params_sha256"]
+
+
 class StopError(BaseException):
     """Ends a run in its middle, as a killed process would."""
 
