@@ -15,7 +15,10 @@ def compare(
     scenario: Annotated[Path, typer.Argument(help="The scenario file.")],
     strategies: Annotated[
         str | None,
-        typer.Option(metavar="LIST", help="fedavg,fedstale:beta=0.3,...; the file's `compare:` list by default."),
+        typer.Option(
+            metavar="LIST",
+            help="fedavg,fedstale:beta=0.3,... (other options at their defaults); default the file's `compare:` list.",
+        ),
     ] = None,
     seeds: Annotated[
         str, typer.Option(metavar="N|LIST", help="So many from the scenario's own, or a list 1,4,7.")

@@ -24,7 +24,7 @@ def participation(
     """Show who comes when: a table, pictures, and the same numbers as participation.json. Trains nothing."""
     import json
 
-    from fedsim.core import World
+    from fedsim.core import ScenarioError, World
     from fedsim.core.files import atomic_write
     from fedsim.participation.devices import environment
     from fedsim.participation.pictures import write_pictures
@@ -32,6 +32,8 @@ def participation(
     from fedsim.participation.statistics import summarise
     from fedsim.scenario import load, slug
 
+    if out is not None and out.exists() and not out.is_dir():
+        raise ScenarioError(f"--out {out}: is a file, not a folder")
     loaded = load(scenario, set or [])
     data = loaded.data.load(loaded.seed, loaded.folder)
     world = World(loaded.seed, data.num_clients, data.label_counts, loaded.folder)

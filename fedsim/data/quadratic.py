@@ -14,6 +14,8 @@ from annotated_types import Ge, Gt
 from fedsim.core import Examples
 from fedsim.data.partition import Ints, Partition
 
+LARGEST = 1e19
+"""Centers beyond this have squares that float32 cannot hold."""
 Positive = Annotated[float, Gt(0)]
 
 
@@ -108,6 +110,8 @@ class Quadratic:
                 yield "centers", f"center {place} has {len(center)} numbers, center 0 has {dimension}"
             elif not all(map(math.isfinite, center)):
                 yield "centers", f"center {place} is not finite: {list(center)}"
+            elif not all(abs(number) <= LARGEST for number in center):
+                yield "centers", f"center {place} is not within float32's square root (+-{LARGEST:g}): {list(center)}"
         if isinstance(self.curvature, tuple) and len(self.curvature) != count:
             yield "curvature", f"give one number or one for each of the {count} centers, got {len(self.curvature)}"
         if self.clients not in (None, count):

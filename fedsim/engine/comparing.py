@@ -69,15 +69,23 @@ def compare(
     return found
 
 
+MAX_SEEDS = 100_000
+"""Seeds of one comparison at most."""
+
+
 def seed_numbers(seeds: int | Sequence[int], first: int) -> tuple[int, ...]:
     """Return the seeds of a comparison: so many from the scenario's own one on, or a list.
 
     >>> seed_numbers(3, 7), seed_numbers([1, 4], 7)
     ((7, 8, 9), (1, 4))
     """
+    if isinstance(seeds, int) and seeds > MAX_SEEDS:
+        raise ScenarioError(f"--seeds: at most {MAX_SEEDS:,} seeds at once, got {seeds:,}")
     numbers = tuple(range(first, first + seeds)) if isinstance(seeds, int) else tuple(seeds)
     if not numbers:
         raise ScenarioError(f"--seeds: must be at least 1, got {seeds}")
+    if max(numbers) >= 2**63:
+        raise ScenarioError(f"--seeds: a seed is below 2**63, got {max(numbers)}")
     if min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise ScenarioError(
             f"--seeds: seeds are whole numbers from 0 on, each once; got {', '.join(map(str, numbers))}"

@@ -21,7 +21,7 @@ from fedsim.engine.probe import Prober
 from fedsim.participation.clock import Clock
 from fedsim.participation.devices import environment
 from fedsim.participation.redraw import redraws
-from fedsim.scenario import Scenario
+from fedsim.scenario import Scenario, placed
 from strategies.flower import codec, stock
 from strategies.flower.adapter import RuleStrategy
 from strategies.flower.coordinator import Coordinator
@@ -160,6 +160,13 @@ def build(scenario: Scenario, data: ClientData | None = None) -> Experiment:
     ------
     ScenarioError : data that are not there, or parts that do not fit together.
     """
+    try:
+        return _build(scenario, data)
+    except ScenarioError as error:
+        raise placed(scenario, error) from error
+
+
+def _build(scenario: Scenario, data: ClientData | None) -> Experiment:
     if data is None:
         data = scenario.data.load(scenario.seed, scenario.folder)
     world = World(scenario.seed, data.num_clients, data.label_counts, scenario.folder)
@@ -180,4 +187,6 @@ def build(scenario: Scenario, data: ClientData | None = None) -> Experiment:
                 "probe: with `devices.deadline_s` or `invite` the cohort's law is not the process's own"
             )
         redraws(scenario.participation, world)
-    return Experiment(scenario, data, process, population, clock)
+    experiment = Experiment(scenario, data, process, population, clock)
+    experiment.trainer  # noqa: B018 - a model that does not fit the data is refused here, not in round 1
+    return experiment

@@ -107,7 +107,7 @@ for _metric in (
     Metric("distance", "norm", "distance of the parameters to the known optimum (quadratic)"),
     Metric("params_norm", "norm", "Euclidean norm of the global parameters"),
     # variance and bias
-    Metric("update_norm", "norm", "Euclidean norm of the update that the rule returned"),
+    Metric("update_norm", "norm", "Euclidean norm of the rule's update, before any server optimiser"),
     Metric("update_variance", "norm^2", "(1/|S|) sum_i ||delta_i - mean||^2 over the cohort"),
     Metric("memory_age_mean", "1", "mean over clients of the rounds since they last took part"),
     Metric("memory_age_max", "1", "largest number of rounds since a client last took part"),

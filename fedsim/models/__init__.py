@@ -3,9 +3,9 @@
 Importing this room loads no torch.
 """
 
-from fedsim.models.configs import Cnn, LeNet, Linear, Mlp, Model, Point, ResNet18
+from fedsim.models.configs import Cnn, LeNet, Linear, Mlp, Model, Point, ResNet18, smallest_side
 
-__all__ = ["Cnn", "LeNet", "Linear", "Mlp", "Model", "Point", "ResNet18", "catalogue"]
+__all__ = ["Cnn", "LeNet", "Linear", "Mlp", "Model", "Point", "ResNet18", "catalogue", "smallest_side"]
 
 
 def catalogue() -> dict[str, type]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import nn
 
-from fedsim.core import Layout, ScenarioError
+from fedsim.core import CapacityError, Layout, ScenarioError
 from fedsim.models.cnn import CnnModule
 from fedsim.models.configs import Cnn, LeNet, Linear, Mlp, Model, Point, ResNet18
 from fedsim.models.lenet import LeNetModule
@@ -22,10 +24,18 @@ def build(config: Model, input_shape: tuple[int, ...], num_classes: int) -> nn.M
     Raises
     ------
     ScenarioError : the model cannot take examples of this shape.
+    CapacityError : its parameters do not fit into this machine.
     """
-    with torch.device("meta"):
-        module = _construct(config, input_shape, num_classes)
-    layout(module)
+    try:
+        with torch.device("meta"):
+            module = _construct(config, input_shape, num_classes)
+    except RuntimeError as error:  # more entries than a tensor can count
+        raise CapacityError(f"model: {config.name} is too large: {error}") from error
+    needed = 4 * layout(module).size
+    if needed > (present := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
+        raise CapacityError(
+            f"model: the parameters take {needed:,} bytes, this machine has {present:,} bytes of memory"
+        )
     module = module.to_empty(device="cpu")
     with torch.no_grad():
         for parameter in module.parameters():

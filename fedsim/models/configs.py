@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, MinLen
 
@@ -109,6 +109,19 @@ class Point:
             yield "init", f"every starting point needs the same number of coordinates, at least one; got {lengths}"
         if not all(isfinite(number) for start in self.starts for number in start):
             yield "init", "must be finite numbers"
+
+
+SMALLEST = {"lenet": 12, "resnet18-gn": 1}
+"""The smallest side of an image that a convolutional model takes; a cnn halves it at each convolution."""
+
+
+def smallest_side(config: Any) -> int | None:
+    """Return the smallest side of the images a model takes, None when it takes examples of any shape.
+
+    >>> smallest_side(Cnn(channels=(8, 8, 8))), smallest_side(Linear())
+    (8, None)
+    """
+    return 2 ** len(config.channels) if isinstance(config, Cnn) else SMALLEST.get(config.name)
 
 
 Model = Linear | Mlp | LeNet | Cnn | ResNet18 | Point

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 from fedsim.core import Process, ScenarioError, World
 from fedsim.core.contracts import Vector
@@ -38,7 +38,7 @@ class Devices:
     """Bandwidth from the client to the server."""
     down_bytes_per_s: Speeds = 1e7
     """Bandwidth from the server to the client."""
-    jitter: Annotated[float, Ge(0)] = 0.0
+    jitter: Annotated[float, Ge(0), Le(10)] = 0.0
     """Spread of the logarithm of a client's time from round to round."""
     deadline_s: Annotated[float, Gt(0)] | None = None
     """Replies after this virtual time do not count: the client is absent from the round."""

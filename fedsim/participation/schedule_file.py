@@ -148,6 +148,8 @@ def _entry(name: str) -> zipfile.ZipInfo:
 @contextmanager
 def _replaced(path: Path) -> Iterator[IO[bytes]]:
     """Open a file beside `path` that takes its name when everything went well, and is removed otherwise."""
+    if path.is_dir():
+        raise ScenarioError(f"--out {path}: is a folder; name a file, e.g. {path / 'schedule.npz'}")
     partial = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     with told_plainly(path):
         path.parent.mkdir(parents=True, exist_ok=True)

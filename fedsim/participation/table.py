@@ -19,11 +19,12 @@ _MOST = 20
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A CSV file: its columns as float64 vectors, and the line on which each row stands."""
+    """A CSV file: its columns as float64 vectors, the line on which each row stands, and what could not be read."""
 
     path: Path
     columns: dict[str, Vector]
     lines: Ids
+    unread: tuple[Problem, ...] = ()
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -35,7 +36,7 @@ class Table:
 
     def refuse(self, problems: list[Problem]) -> None:
         """Raise all problems at once, in the order of the lines; nothing when there are none."""
-        _refuse(self.path, problems)
+        _refuse(self.path, [*self.unread, *problems])
 
 
 def _refuse(path: Path, problems: list[Problem]) -> None:
@@ -53,7 +54,8 @@ def read_table(path: Path, names: tuple[str, ...]) -> Table:
     """Read a CSV file whose first line names exactly the given columns, in any order; blank lines are skipped.
 
     Raises ScenarioError with FILE:LINE:COLUMN for a missing or unreadable file, a wrong header, a wrong number of
-    fields, and for everything that is not a finite number.
+    fields. Lines with something that is not a finite number are left out and kept as `unread` problems, so that
+    `refuse` can tell them together with what is wrong in the others.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -76,9 +78,12 @@ def read_table(path: Path, names: tuple[str, ...]) -> Table:
     problems: list[Problem] = []
     for row in np.flatnonzero(~np.isfinite(values).all(axis=1)).tolist():
         problems += _explain(path, *filled[row + 1], header)
-    _refuse(path, problems)
-    lines_of_rows = np.array([number for number, _ in filled[1:]], dtype=np.int64)
-    return Table(path, {name: values[:, place] for place, name in enumerate(header)}, lines_of_rows)
+    good = np.isfinite(values).all(axis=1)
+    lines_of_rows = np.array([number for number, _ in filled[1:]], dtype=np.int64)[good]
+    if not good.any():
+        _refuse(path, problems)
+    columns = {name: values[good, place] for place, name in enumerate(header)}
+    return Table(path, columns, lines_of_rows, tuple(problems))
 
 
 def unknown_clients(table: Table, num_clients: int) -> list[Problem]:

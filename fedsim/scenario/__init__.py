@@ -1,6 +1,7 @@
 """Floor 2: the scenario. One YAML file in, one validated, frozen value out; or every problem at once, with its line."""
 
 from fedsim.scenario.loading import expand, from_dict, load, override
+from fedsim.scenario.placing import placed
 from fedsim.scenario.scenario import Scenario
 from fedsim.scenario.schema import json_schema, schema_text
 from fedsim.scenario.sections import Checkpoint, Evaluate, Flower, Memory, Probe, Ray, Serial, Stop
@@ -24,6 +25,7 @@ __all__ = [
     "json_schema",
     "load",
     "override",
+    "placed",
     "scenario_hash",
     "schema_text",
     "slug",

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from fedsim.core import Rule, ScenarioError, World
 from fedsim.metrics import METRICS
+from fedsim.models import smallest_side
 from fedsim.participation import Participation
 from fedsim.scenario.sections import DEFAULT_NODES
 from fedsim.scenario.words import did_you_mean
@@ -192,6 +193,39 @@ def _parts(config: Any) -> Iterator[Participation]:
         yield from _parts(value)
 
 
+IMAGE_SIDES = {"digits": 8, "cifar": 32}
+"""Sides of the images of datasets that always have the same."""
+
+
+def model_takes_the_examples(data: Any, model: Any) -> Found:
+    """A convolutional model needs images, large enough; what only a file knows is checked when it is read."""
+    smallest = smallest_side(model)
+    if smallest is None:
+        return
+    side = IMAGE_SIDES.get(data.dataset)
+    if data.dataset in ("synthetic", "quadratic"):
+        yield ("model", "name"), f"{model.name} needs images, and {data.dataset} has none; use linear or mlp"
+    elif side is not None and side < smallest:
+        text = f"{model.name} as given needs images of at least {smallest}x{smallest}, {data.dataset} has {side}x{side}"
+        yield ("model", "name"), text
+
+
+def labels_for_the_law(data: Any, participation: Any) -> Found:
+    """Participation that follows labels needs labels."""
+    laws = (getattr(getattr(part, "probabilities", None), "law", None) for part in _parts(participation))
+    if _is_quadratic(data) and "label_dirichlet" in laws:
+        yield ("participation", "probabilities"), "label_dirichlet needs a dataset with labels, and quadratic has none"
+
+
+def probe_knows_who_comes(probe: Any, devices: Any) -> Found:
+    """A probe draws from the process itself."""
+    if probe is not None and devices is not None and (devices.deadline_s is not None or devices.invite > 1):
+        yield (
+            ("probe",),
+            "with devices.deadline_s or devices.invite the cohort's law is not the process's own; leave it out",
+        )
+
+
 def stop_looks_at_a_metric(stop: Any) -> Found:
     """The metric that ends a run is one that is recorded."""
     if stop is not None and stop.metric is not None and stop.metric.split(".")[0] not in METRICS:
@@ -266,6 +300,9 @@ CHECKS: tuple[Check, ...] = (
     probe_takes_a_rule_apart,
     compared_strategies_fit,
     probe_can_draw_again,
+    model_takes_the_examples,
+    labels_for_the_law,
+    probe_knows_who_comes,
     stop_looks_at_a_metric,
     nodes_hold_clients,
     hosts_run_nodes,

@@ -7,22 +7,22 @@ from typing import Any
 
 from fedsim.scenario.check import Report
 from fedsim.scenario.nodes import Entry, Items, Keys, Node, Place, Scalar, plain
-from fedsim.scenario.shape import below, shape
+from fedsim.scenario.shape import below, keys_of, shape
 from fedsim.scenario.words import show
 
 
 def overlay(base: Node, over: Node, annotation: Any, report: Report, path: tuple[str, ...] = ()) -> Node:
     """Return `over` laid on `base`: mappings merge key by key, everything else replaces.
 
-    A mapping that chooses another member of a tagged union (`kind: uniform` over `kind: bernoulli`) replaces the
-    whole mapping, since the old options belong to the old choice. A mapping laid on a list changes single items when
-    all of its keys are places in the list (`--set model.hidden.0=32`).
+    A mapping that chooses another member of a tagged union (`kind: ray` over `kind: serial`) keeps the options that
+    mean the same for both (`nodes`) and drops the others, which belong to the old choice. A mapping laid on a list
+    changes single items when all of its keys are places in the list (`--set model.hidden.0=32`).
     """
     if isinstance(base, Items) and isinstance(over, Keys) and over.entries and all(k.isdecimal() for k in over.entries):
         return _overlay_items(base, over, annotation, report, path)
-    if not isinstance(base, Keys) or not isinstance(over, Keys) or _chooses_another(base, over, annotation):
+    if not isinstance(base, Keys) or not isinstance(over, Keys):
         return over
-    merged = dict(base.entries)
+    merged = _shared(base, over, annotation) if _chooses_another(base, over, annotation) else dict(base.entries)
     together = {key: plain(e.node) for key, e in {**base.entries, **over.entries}.items() if isinstance(e.node, Scalar)}
     for name, entry in over.entries.items():
         if name in merged:
@@ -37,6 +37,24 @@ def _chooses_another(base: Keys, over: Keys, annotation: Any) -> bool:
     if key is None or key not in base.entries or key not in over.entries:
         return False
     return bool(plain(base.entries[key].node) != plain(over.entries[key].node))
+
+
+def _shared(base: Keys, over: Keys, annotation: Any) -> dict[str, Entry]:
+    """Return the options of the old choice that the new one has too, with the same type."""
+    allowed = shape(annotation)
+    old, new = (
+        allowed.choose({key: plain(e.node) for key, e in keys.entries.items() if key == allowed.key})
+        for keys in (base, over)
+    )
+    if old is None or new is None:
+        return {}
+    before, after = keys_of(old), keys_of(new)
+    alike = (
+        name
+        for name in before
+        if name != allowed.key and name in after and before[name].annotation == after[name].annotation
+    )
+    return {name: base.entries[name] for name in alike if name in base.entries}
 
 
 def _overlay_items(base: Items, over: Keys, annotation: Any, report: Report, path: tuple[str, ...]) -> Items:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fedsim.core import ScenarioError
-from fedsim.scenario import expand, from_dict, load, override, sources
+from fedsim.scenario import expand, from_dict, load, override, scenario_hash, sources
 
 BASE: dict[str, Any] = {
     "name": "x",
@@ -38,10 +38,10 @@ def test_of_the_same_option_twice_the_last_one_counts() -> None:
     assert from_dict(BASE, ["seed=1", "seed=2"]).seed == 2
 
 
-def test_another_choice_replaces_its_section_whatever_the_order_of_the_options() -> None:
+def test_another_choice_keeps_what_means_the_same_whatever_the_order_of_the_options() -> None:
     for options in (["strategy.name=fedau", "strategy.cutoff=7"], ["strategy.cutoff=7", "strategy.name=fedau"]):
         strategy = from_dict(BASE, options).strategy
-        assert (strategy.name, strategy.cutoff, strategy.server_lr) == ("fedau", 7, 1.0)
+        assert (strategy.name, strategy.cutoff, strategy.server_lr) == ("fedau", 7, 0.5)
 
 
 def test_the_same_choice_keeps_the_other_options() -> None:
@@ -149,3 +149,16 @@ def test_a_wrong_sweep_value_is_reported_once_at_its_place(tmp_path: Path) -> No
 def test_a_sweep_of_too_many_runs_is_refused() -> None:
     with pytest.raises(ScenarioError, match="makes 1,000,000 runs"):
         expand(from_dict({**BASE, "sweep": {"seed": list(range(1000)), "rounds": list(range(1, 1001))}}))
+
+
+def test_another_engine_keeps_the_nodes_that_decide_the_bits() -> None:
+    base = {**BASE, "engine": {"kind": "serial", "nodes": 3}}
+    ray = from_dict(base, ["engine.kind=ray", "engine.hosts=2"])
+    assert (ray.engine.nodes, ray.engine.hosts) == (3, 2)
+    assert scenario_hash(ray) == scenario_hash(from_dict(base))
+
+
+def test_another_choice_drops_options_of_another_meaning() -> None:
+    base = {**BASE, "strategy": {"name": "fedavg", "normalise": "population", "weights": "examples", "server_lr": 0.5}}
+    strategy = from_dict(base, ["strategy.name=fedvarp", "strategy.weights=uniform"]).strategy
+    assert (strategy.normalise, strategy.server_lr) == ("participants", 0.5)
