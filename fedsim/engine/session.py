@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +41,8 @@ from fedsim.scenario import Scenario, dump, scenario_hash
 
 if TYPE_CHECKING:
     from fedsim.engine.ray_session import RaySession
+
+log = logging.getLogger(__name__)
 
 HURRY_S = 4.0
 """How long a host may take to save its nodes after a signal; who sent it may kill us after ten seconds."""
@@ -143,6 +146,7 @@ class Session:
             )
             self._go_back(loop, self.saved, told=not self.fresh)
             self.place = grid.describe()
+            log.info("training: %s", self.place.get("training"))
             self.startup_s = time.perf_counter() - self.began
             try:
                 self._train_on(loop)
