@@ -23,7 +23,7 @@ def test_a_task_comes_out_as_it_went_in(pickler: object, stale: np.ndarray | Non
     sums = {"update": LinearSum(AWKWARD), "innovation": LinearSum(AWKWARD[::-1].copy(), stale, stored=True)}
     task = Task(7, params, np.array([2, 5, 2**40, 2**62]), sums, remember=True, attempt=2)
     content = codec.encode_task(task, arrays.record(params=params))
-    found = codec.decode_task(content if pickler is None else pickler.loads(pickler.dumps(content)))  # type: ignore[attr-defined]
+    found = codec.decode_task(content if pickler is None else pickler.loads(pickler.dumps(content)))
     assert (found.round, found.remember, found.attempt) == (7, True, 2)
     assert found.clients.tolist() == task.clients.tolist()
     assert found.params.tobytes() == params.tobytes()
