@@ -75,10 +75,7 @@ def compare(
 
 
 def _tell(entry: Entry) -> None:
-    final = "  ".join(
-        f"{name.replace('test_', '')} {value:.4g}"
-        for name, value in entry.outcome.final.items()
-        if name != "round" and isinstance(value, int | float)
-    )
+    values = entry.outcome.headlines.items()
+    final = "  ".join(f"{name.replace('test_', '')} {value:.4g}" for name, value in values)
     again = " (finished before)" if entry.outcome.recognised else ""
     typer.echo(f"seed {entry.seed}  {entry.label}  {entry.outcome.status}{again}  {final}".rstrip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,12 +47,14 @@ def sweep(
 def _tell(point: Point) -> None:
     assert point.outcome is not None, "told of a run that has ended"
     again = " (finished before)" if point.outcome.recognised else ""
-    final = (f"{k.replace('test_', '')} {v:.4g}" for k, v in point.outcome.final.items() if isinstance(v, float))
-    typer.echo(f"{point.words}  {point.outcome.status}{again}  {'  '.join(final)}".rstrip())
+    values = point.outcome.headlines.items()
+    final = "  ".join(f"{name.replace('test_', '')} {value:.4g}" for name, value in values)
+    typer.echo(f"{point.words}  {point.outcome.status}{again}  {final}".rstrip())
 
 
 def _table(found: Sweep) -> Table:
     """Return a row for each run; for each combination of the other values, where seeds are one axis of several runs."""
+    from fedsim.engine.batch import HEADLINES
     from fedsim.engine.sweeping import shown
     from fedsim.metrics.tables import Table, number, with_interval
 
@@ -60,7 +63,7 @@ def _table(found: Sweep) -> Table:
     if seeds > 1:
         groups = found.over_seeds()
         others = [axis for axis in axes if axis != "seed"]
-        names = list(dict.fromkeys(name for _, _, means in groups for name in means))
+        names = [name for name in HEADLINES if any(name in means for _, _, means in groups)]
         rows = [
             (
                 *(shown(values[axis]) for axis in others),
@@ -70,13 +73,13 @@ def _table(found: Sweep) -> Table:
             for values, good, means in groups
         ]
         return Table(f"mean ± 95 % over {seeds} seeds", (*others, "runs", *map(_plain, names)), tuple(rows))
-    finals = [point.outcome.final if point.outcome is not None else {} for point in found.points]
-    names = [name for name in dict.fromkeys(name for final in finals for name in final) if name != "round"]
+    finals = [point.outcome.headlines if point.outcome is not None else {} for point in found.points]
+    names = [name for name in HEADLINES if any(name in final for final in finals)]
     rows = [
         (
             *(shown(point.values[axis]) for axis in axes),
             point.outcome.status if point.outcome is not None else "not run",
-            *(number(final[name], ".4g") if isinstance(final.get(name), int | float) else "–" for name in names),
+            *(number(final.get(name, nan), ".4g") for name in names),
         )
         for point, final in zip(found.points, finals, strict=True)
     ]

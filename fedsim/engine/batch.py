@@ -26,6 +26,9 @@ FINISHED = ("completed", "stopped")
 RESULTS = ("comparison.json", "sweep.csv", "fedsim.db")
 """What a folder of many runs holds beside their own folders."""
 
+HEADLINES = ("test_accuracy", "node_accuracy_mean", "test_loss", "node_loss_mean", "distance", "consensus_distance")
+"""The final metrics that a line in the terminal has room for."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -43,6 +46,11 @@ class Outcome:
         """The metrics of the last evaluation; nothing when the run did not come so far."""
         final: Mapping[str, float] = self.summary.get("final", {})
         return final
+
+    @property
+    def headlines(self) -> dict[str, float]:
+        """The final metrics that a line has room for."""
+        return {name: float(self.final[name]) for name in HEADLINES if name in self.final}
 
 
 def run_key(scenario: Scenario) -> str:

@@ -267,14 +267,15 @@ class Comparison:
     def panels(self) -> list[Panel | Forest]:
         """What the figures show: accuracy, loss, the differences to the baseline, and variance."""
         titles = {m.name: m for m in self.measures}
-        first = [name for name in ("test_accuracy", "node_accuracy_mean", "distance") if name in titles][:1]
+        accuracies = [name for name in titles if higher_is_better(name)]
+        first = accuracies or [name for name in titles if name == "distance"]
         others = [name for name in ("test_loss", "node_loss_mean", "consensus_distance") if name in titles]
         variances = [name for name in ("update_variance", "probe_variance") if name in titles]
         shown = [titles[name] for name in (*first, *others, *variances)]
         panels: list[Panel | Forest] = [
             Panel(m.title, self.curves(m.metric), log=not m.higher, target=self._target_of(m)) for m in shown
         ]
-        for name in first or others[:1]:
+        for name in (first or others)[:1]:
             rows = {label: s.difference for label, s in self.summaries[name].items() if s.difference is not None}
             if any(found.count for found in rows.values()):
                 panels.insert(2, Forest(f"{titles[name].title}: paired difference to {self.baseline}", rows))

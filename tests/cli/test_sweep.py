@@ -67,7 +67,7 @@ def test_a_run_of_a_sweep_has_the_bits_of_the_run_alone(swept: tuple[Path, int],
     assert (swept[0] / table.loc[5, "folder"] / "rounds.csv").exists()
 
 
-def test_finished_runs_are_not_repeated_and_failed_ones_are_tried_again(
+def test_finished_runs_are_not_repeated_failed_ones_are_tried_again_and_seeds_are_averaged_over(
     swept: tuple[Path, int], file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = pd.read_csv(swept[0] / "sweep.csv")
@@ -78,19 +78,11 @@ def test_finished_runs_are_not_repeated_and_failed_ones_are_tried_again(
     done = before["status"] == "completed"
     assert after["run"][done].tolist() == before["run"][done].tolist()
     assert printed.err.count("strategy.server_lr=1e+30, seed=") == 4
-
-
-def test_seeds_are_an_axis_that_is_averaged_over(
-    swept: tuple[Path, int], file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    frame = pd.read_csv(swept[0] / "sweep.csv")
-    mean = frame["test_loss"][:2].mean()
-    main(["sweep", str(file), "--out", str(swept[0]), "--quiet"])
-    lines = capsys.readouterr().out.splitlines()
+    lines = printed.out.splitlines()
     assert "mean ± 95 % over 2 seeds" in lines
     row = next(line.split() for line in lines if line.split()[:2] == ["fedavg", "0.5"])
     assert row[2] == "2/2"
-    assert float(row[3]) == pytest.approx(mean, rel=1e-3)
+    assert float(row[3]) == pytest.approx(before["test_loss"][:2].mean(), rel=1e-3)
 
 
 def test_a_sweep_goes_on_with_new_values(swept: tuple[Path, int], file: Path) -> None:
