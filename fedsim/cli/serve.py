@@ -76,12 +76,14 @@ def _listen(app: object, host: str, port: int, what: str) -> None:
         access_log=False,
         timeout_graceful_shutdown=2,
         server_header=False,
+        ws="none",
     )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen(2048)
         except OSError as error:
             raise ScenarioError(f"--host {host} --port {port}: cannot listen there: {error.strerror}") from error
         shown = f"[{host}]" if ":" in host else host

@@ -10,7 +10,7 @@ NOT_COMPARED = frozenset(
 )
 """Sections of a scenario that change neither what is trained nor what is compared."""
 
-LONGEST, MOST_LEAVES = 1_000_000, 5_000
+LONGEST, MOST_NODES, DEEPEST = 1_000_000, 20_000, 20
 """Of a text; the service gets texts from strangers."""
 
 
@@ -56,16 +56,19 @@ def flat(scenario: str) -> dict[str, str]:
         root = yaml.compose(scenario, Loader=yaml.CSafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError):
         return found
-    waiting = [("", root)]
-    while waiting and len(found) + len(waiting) < MOST_LEAVES:  # aliases may make a small text explode
-        path, node = waiting.pop()
-        if isinstance(node, yaml.MappingNode):
-            inner = [(f"{path}.{key.value}" if path else str(key.value), value) for key, value in node.value]
-            waiting.extend(reversed(inner))
-        elif isinstance(node, yaml.SequenceNode):
-            waiting.extend((f"{path}.{place}", value) for place, value in reversed(list(enumerate(node.value))))
-        elif node is not None and path:
+    waiting = [("", root, 0)]
+    for _ in range(MOST_NODES):  # aliases may make a small text explode, or go in circles
+        if not waiting:
+            break
+        path, node, depth = waiting.pop()
+        if isinstance(node, yaml.ScalarNode) and path:
             found[path] = str(node.value)
+        elif depth < DEEPEST and isinstance(node, yaml.MappingNode):
+            inner = [(f"{path}.{key.value}" if path else str(key.value), value, depth + 1) for key, value in node.value]
+            waiting.extend(reversed(inner))
+        elif depth < DEEPEST and isinstance(node, yaml.SequenceNode):
+            inner = [(f"{path}.{place}", value, depth + 1) for place, value in enumerate(node.value)]
+            waiting.extend(reversed(inner))
     return found
 
 

@@ -26,6 +26,7 @@ def create_app(store: Store, door: Door | None = None, *, writes: bool = True, p
         version="1",
         docs_url=None,  # these pages would load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.include_router(routes(Desk(store, writes, poll_s)))
     _pages(app)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
@@ -102,11 +103,14 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what may not pass; let the rest through with safe headers and a limited body."""
         if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        begun = False
+            await self._app(scope, receive, send)
+            return
+        begun, too_much = False, False
 
         async def safely(message: Message) -> None:
             nonlocal begun
+            if too_much and not begun:
+                return  # whatever the application makes of half a body
             if message["type"] == "http.response.start":
                 begun = True
                 headers = MutableHeaders(scope=message)
@@ -119,26 +123,28 @@ class Guard:
         headers = Headers(scope=scope)
         refused = self._refused(scope, headers)
         if refused is not None:
-            return await refused(scope, receive, safely)
+            await refused(scope, receive, safely)
+            return
         limit = self._door.limits.body_bytes
         if scope["path"] == "/login" and scope["method"] == "POST" and self._door.token is not None:
             response = await self._login(receive)
-            return await response(scope, receive, safely)
+            await response(scope, receive, safely)
+            return
         counted = 0
 
         async def measured() -> Message:
-            nonlocal counted
+            nonlocal counted, too_much
             message = await receive()
             counted += len(message.get("body", b""))
-            if counted > limit:
+            too_much = counted > limit
+            if too_much:
                 raise _TooLargeError
             return message
 
-        try:
+        with suppress(_TooLargeError):
             await self._app(scope, measured, safely)
-        except _TooLargeError:
-            if begun:
-                raise
+        if too_much and not begun:
+            too_much = False
             await _too_large(limit)(scope, receive, safely)
 
     def _refused(self, scope: Scope, headers: Headers) -> Response | None:
