@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from clients.memory import row_bytes
-from fedsim.core import CapacityError
+from fedsim.core import CapacityError, PeerRule
 from fedsim.engine.experiment import Experiment
 
 HEADROOM = 0.9
@@ -24,6 +24,7 @@ class MemoryNeed:
     each: int
     tier: str
     free: int
+    what: str = "client memories"
 
     @property
     def total(self) -> int:
@@ -32,7 +33,7 @@ class MemoryNeed:
 
     def __str__(self) -> str:
         return (
-            f"client memories: {megabytes(self.total)} on {self.tier} ({self.clients:,} clients x "
+            f"{self.what}: {megabytes(self.total)} on {self.tier} ({self.clients:,} clients x "
             f"{self.each:,} bytes), {megabytes(self.free)} free"
         )
 
@@ -50,9 +51,13 @@ def megabytes(count: float) -> str:
 
 def memory_need(experiment: Experiment, folder: Path) -> MemoryNeed | None:
     """Return what the memories of a run will take, None when there are none. Only clients ever seen take space."""
+    scenario = experiment.scenario
+    if isinstance(scenario.strategy, PeerRule):
+        # every client's model, the one it started the round from, and what was heard of its neighbours
+        each = 3 * 4 * experiment.trainer.layout.size
+        return MemoryNeed(experiment.population.num_clients, each, "ram", free_ram(), "client models")
     if not experiment.remembers:
         return None
-    scenario = experiment.scenario
     p = experiment.population.probabilities
     count = experiment.population.num_clients
     seen = count if p is None else int(np.ceil((1.0 - (1.0 - p) ** scenario.rounds).sum()))
@@ -77,5 +82,6 @@ def check_memory(experiment: Experiment, folder: Path) -> MemoryNeed | None:
     need = memory_need(experiment, folder)
     if need is not None and need.total > HEADROOM * need.free:
         other = "`memory: {tier: disk}`, " if need.tier == "ram" else ""
-        raise CapacityError(f"{need}: does not fit; {other}`memory: {{dtype: bfloat16}}` or fewer clients would help")
+        memory = f"{other}`memory: {{dtype: bfloat16}}`" if experiment.remembers else "a smaller model"
+        raise CapacityError(f"{need}: does not fit; {memory} or fewer clients would help")
     return need
