@@ -6,7 +6,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -33,12 +34,27 @@ def _binaries() -> Path | None:
     return Path(near).resolve().parent if near else None
 
 
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL server; `restart` ends every connection, and the server too where it was started here."""
+
+    url: str
+    restart: Callable[[], None]
+
+
+def _drop_connections(url: str) -> None:
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"))
+    engine.dispose()
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL server: FEDSIM_TEST_POSTGRES, whose database is emptied, or one started here."""
+def postgres_server() -> Iterator[Server]:
+    """A PostgreSQL server: FEDSIM_TEST_POSTGRES, whose database is emptied, or one started here."""
     given = os.environ.get("FEDSIM_TEST_POSTGRES")
     if given:
-        yield given
+        yield Server(given, lambda: _drop_connections(given))
         return
     binaries = _binaries()
     if binaries is None:
@@ -57,11 +73,25 @@ def postgres() -> Iterator[str]:
 
     cluster = folder / "cluster"
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
+
+    def start() -> None:
+        call(binaries / "pg_ctl", "-D", cluster, "-w", "-l", folder / "log", "-o", options, "start")
+
+    def restart() -> None:
+        call(binaries / "pg_ctl", "-D", cluster, "-w", "-m", "immediate", "stop")
+        start()
+
     call(binaries / "initdb", "-D", cluster, "-U", "fedsim", "-A", "trust", "-E", "UTF8", "--no-sync")
-    call(binaries / "pg_ctl", "-D", cluster, "-w", "-l", folder / "log", "-o", options, "start")
-    yield f"postgresql://fedsim@127.0.0.1:{port}/postgres"
+    start()
+    yield Server(f"postgresql://fedsim@127.0.0.1:{port}/postgres", restart)
     call(binaries / "pg_ctl", "-D", cluster, "-m", "immediate", "stop")
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_server: Server) -> str:
+    """The URL of a PostgreSQL server."""
+    return postgres_server.url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

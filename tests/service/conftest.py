@@ -18,6 +18,9 @@ from fedsim.metrics import Evaluated, RoundDone, RunEnded, RunStarted
 from fedsim.metrics.service.app import create_app
 from fedsim.metrics.service.guard import Door
 from fedsim.metrics.store import Store
+from tests.metrics.conftest import postgres_server
+
+__all__ = ["postgres_server"]
 
 TOKEN = "a token that nobody guesses"
 SCENARIO = "name: toy\nseed: {seed}\nstrategy:\n  name: {strategy}\n"
