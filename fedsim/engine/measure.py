@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from fedsim.core import Population, Strategy
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.engine.environment import Environment
 from fedsim.engine.ledger import Ledger, cut_off, intervals_of, traffic
-from fedsim.metrics.statistics import total, update_variance
+from fedsim.metrics.statistics import square_norm, total, update_variance
 from strategies.flower.coordinator import Outcome
 
 CRASHES = ("raised", "non-finite", "shape", "timeout", "crash", "host")
@@ -34,8 +35,8 @@ def round_values(
         "num_invited": float(len(environment.scheduled)),
         "num_crashed": float(crashed),
         "num_lost": float(len(outcome.failures) - crashed),
-        "params_norm": float(np.linalg.norm(params.astype(np.float64))),
-        "update_norm": 0.0 if outcome.update is None else float(np.linalg.norm(outcome.update)),
+        "params_norm": sqrt(square_norm(params.astype(np.float64))),
+        "update_norm": 0.0 if outcome.update is None else sqrt(square_norm(outcome.update)),
     }
     if outcome.used is not None:
         values["objective_tv"] = ledger.total_variation(population.weights)

@@ -39,6 +39,15 @@ def total(parts: Iterable[Statistics]) -> dict[str, float]:
     return {name: fsum(values) for name, values in found.items()}
 
 
+def square_norm(vector: npt.NDArray[np.float64]) -> float:
+    """Return ||vector||^2 as a plain sum in one thread: the bits of a BLAS product depend on its number of threads.
+
+    >>> square_norm(np.array([3.0, 4.0]))
+    25.0
+    """
+    return float(np.einsum("i,i->", vector, vector))
+
+
 def update_variance(count: float, square_norms: float, mean: npt.NDArray[np.float64]) -> float:
     """Return (1/n) sum_i ||delta_i - mean||^2 from the count n, sum_i ||delta_i||^2 and the mean (d,).
 
@@ -52,6 +61,6 @@ def update_variance(count: float, square_norms: float, mean: npt.NDArray[np.floa
     if count == 0:
         return 0.0
     mean_square = square_norms / count
-    variance = mean_square - float(np.dot(mean, mean))
+    variance = mean_square - square_norm(mean)
     noise = (8 + count + len(mean) ** 0.5) * np.finfo(np.float64).eps * mean_square
     return float(variance) if not variance <= noise else 0.0
