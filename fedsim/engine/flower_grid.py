@@ -1,24 +1,25 @@
 """Nodes behind a grid of Flower's own: its simulation, or SuperNodes connected to a SuperLink.
 
 Flower numbers nodes at random. Each is asked once which part of the clients it holds (its `partition-id`); from then on
-it is that node, and the round is as on every other grid: messages by node, replies in the order of the nodes.
+it is known by that, and the round is as on every other grid: messages by node, replies in the order of the nodes.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flwr.app import Message, MessageType, RecordDict
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
 from fedsim.core import ClusterLostError
-from fedsim.engine.flower_node import TIMING, WHERE
+from fedsim.engine.flower_node import NODE, TIMING, WHERE
 from fedsim.engine.grid import HostLostError, NodeGrid
 from strategies.flower import records
 
@@ -70,16 +71,21 @@ class FlowerGrid(NodeGrid):
         if notice is not None:
             self.notice = notice  # type: ignore[method-assign]
         self._asked: dict[str, _Asked] = {}
+        self._waiting: deque[_Asked] = deque()
+        self._parts = num_nodes
         self._ids: dict[int, int] = {}
-        self._gone: set[int] = set()
         self._met: set[int] = set()
         self._meet()
 
+    def _part(self, node: int) -> int:
+        """Return which SuperNode holds a node: where there are fewer of them, each holds several."""
+        return node % self._parts
+
     def _meet(self) -> None:
-        """Wait until every node is connected; ask the ones that are new which they are."""
+        """Wait until every SuperNode that is needed is connected; ask new ones which part of the nodes is theirs."""
         began = said = time.monotonic()
         questions: dict[str, int] = {}
-        while len(self._ids) < self.num_nodes:
+        while len(self._ids) < self._parts:
             self.check()
             new = [n for n in sorted(self.link.get_node_ids()) if n not in self._met]
             self._met.update(new)
@@ -89,39 +95,58 @@ class FlowerGrid(NodeGrid):
                     questions[message_id] = flower_id
             for reply in self.link.pull_messages(list(questions)) if questions else ():
                 flower_id = questions.pop(reply.metadata.reply_to_message_id)
-                if reply.has_error():
-                    if reply.error.code in LOST:
-                        continue
-                    raise ClusterLostError(f"a node could not be asked: {reply.error.reason}")
-                self._welcome(flower_id, int(records.unpack(reply.content)[1]["node"]))
+                if not reply.has_error():
+                    told = records.unpack(reply.content)[1]
+                    self._welcome(flower_id, int(told["part"]), int(told["parts"]))
+                elif reply.error.code not in LOST:
+                    raise ClusterLostError(f"a SuperNode could not be asked: {reply.error.reason}")
             now = time.monotonic()
-            missing = ", ".join(str(node) for node in range(self.num_nodes) if node not in self._ids)
+            missing = ", ".join(str(part) for part in range(self._parts) if part not in self._ids)
             if missing and now - began > MEETING_S:
                 raise ClusterLostError(f"no SuperNode with partition-id {missing} connected within {MEETING_S:.0f} s")
-            if now - said > PATIENCE_S:
+            if missing and now - said > PATIENCE_S:
                 said = now
-                self.notice(f"waiting for SuperNodes with partition-id {missing} for {now - began:.0f} s")
-            time.sleep(PAUSE_S)
+                text = f"waiting for SuperNodes with partition-id {missing} for {now - began:.0f} s"
+                self.notice(text, kind="waiting")
+            if missing:
+                time.sleep(PAUSE_S)
 
-    def _welcome(self, flower_id: int, node: int) -> None:
-        if node < 0:
+    def _welcome(self, flower_id: int, part: int, parts: int) -> None:
+        if part < 0:
             raise ClusterLostError(
                 "a SuperNode does not say which clients it holds; start it with "
                 f"--node-config 'partition-id=K num-partitions={self.num_nodes}'"
             )
-        if node < self.num_nodes:
-            self._ids.setdefault(node, flower_id)
+        self._parts = min(parts or self.num_nodes, self.num_nodes)
+        if part < self._parts:
+            self._ids.setdefault(part, flower_id)
 
     def submit(self, batch: dict[str, Message]) -> None:
         """Send messages on, in Flower's own envelopes."""
         for key, message in batch.items():
-            self._ask(_Asked(key, self.node_of(message), message.content, message.metadata.message_type))
+            kind = message.metadata.message_type
+            self._waiting.append(_Asked(key, self.node_of(message), message.content, kind))
+        self._send()
 
-    def _ask(self, asked: _Asked) -> None:
-        flower_id = self._ids[asked.node]
-        envelope = Message(asked.content, dst_node_id=flower_id, message_type=asked.kind)
-        for message_id in self.link.push_messages([envelope]):
-            self._asked[message_id] = asked
+    def _send(self) -> None:
+        """Send what waits, one message at a time to each SuperNode.
+
+        Flower would work on two at once, and keep the memories of only one.
+        """
+        busy = {self._part(asked.node) for asked in self._asked.values()}
+        waiting, self._waiting = self._waiting, deque()
+        envelopes, sent = [], []
+        for asked in waiting:
+            part = self._part(asked.node)
+            if part in busy:
+                self._waiting.append(asked)
+                continue
+            busy.add(part)
+            asked.content[NODE] = ConfigRecord({"index": asked.node})
+            envelopes.append(Message(asked.content, dst_node_id=self._ids[part], message_type=asked.kind))
+            sent.append(asked)
+        if envelopes:
+            self._asked.update(zip(self.link.push_messages(envelopes), sent, strict=True))
 
     def gather(self, message_ids: Sequence[str]) -> dict[str, RecordDict]:
         """Collect the replies; ask a replacement when a node without memories is lost."""
@@ -136,8 +161,9 @@ class FlowerGrid(NodeGrid):
         """Wait for everything that is under way; return contents by key, nodes ascending."""
         found: dict[str, tuple[int, RecordDict]] = {}
         began = looked = said = time.monotonic()
-        while self._asked:
+        while self._asked or self._waiting:
             self.check()
+            self._send()
             for reply in self.link.pull_messages(list(self._asked)):
                 asked = self._asked.pop(reply.metadata.reply_to_message_id)
                 if not reply.has_error():
@@ -153,7 +179,7 @@ class FlowerGrid(NodeGrid):
             if now - said > PATIENCE_S:
                 said = now
                 nodes = ", ".join(str(node) for node in sorted({asked.node for asked in self._asked.values()}))
-                self.notice(f"waiting for node {nodes} for {now - began:.0f} s")
+                self.notice(f"waiting for node {nodes} for {now - began:.0f} s", kind="waiting")
             if self._asked:
                 time.sleep(PAUSE_S)
         return dict(sorted(found.items(), key=lambda item: item[1][0]))
@@ -162,29 +188,31 @@ class FlowerGrid(NodeGrid):
         """Find out whether a node that owes an answer is still connected."""
         connected = set(self.link.get_node_ids())
         for message_id, asked in list(self._asked.items()):
-            if self._ids.get(asked.node) not in connected:
+            if self._ids.get(self._part(asked.node)) not in connected:
                 del self._asked[message_id]
-                self._lose(asked, "it is no longer connected")
+                self._lose(asked, "its SuperNode is no longer connected")
 
     def _lose(self, asked: _Asked, reason: str | None) -> None:
         """Take leave of a node: roll back if it held memories, else ask the one that comes in its place."""
-        self._ids.pop(asked.node, None)
+        part = self._part(asked.node)
+        self._ids.pop(part, None)
         text = f"node {asked.node} was lost: {reason}"
         if self.stateful:
             raise HostLostError(f"{text}; its clients' memories are gone")
         if asked.attempts >= self.attempts:
             raise ClusterLostError(f"{text}, {asked.attempts} times")
-        self.notice(f"{text}; its work goes to the next SuperNode with partition-id {asked.node}")
+        self.notice(f"{text}; its work goes to the next SuperNode with partition-id {part}", kind="retry")
         asked.attempts += 1
         self._meet()
-        self._ask(asked)
+        self._waiting.append(asked)
 
     def replace_lost(self) -> None:
         """Wait for new nodes in place of lost ones, and let the others finish what they were asked."""
-        self._meet()
-        lost = [message_id for message_id, asked in self._asked.items() if asked.node not in self._ids]
+        self._waiting.clear()
+        lost = [key for key, asked in self._asked.items() if self._part(asked.node) not in self._ids]
         for message_id in lost:
             del self._asked[message_id]
+        self._meet()
         self._collect()
 
     def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
@@ -197,7 +225,7 @@ class FlowerGrid(NodeGrid):
                 folder, round = given
                 assert folder is None or isinstance(folder, Path)
                 content = records.pack(method, {"folder": None if folder is None else str(folder), "round": round})
-            self._ask(_Asked(f"{method}-{node}", node, content, MessageType.QUERY))
+            self._waiting.append(_Asked(f"{method}-{node}", node, content, MessageType.QUERY))
         return {node: records.unpack(content)[2]["result"] for node, content in self._collect().values()}
 
     def describe(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A node as a Flower `ClientApp`: it keeps its clients' memories in `Context.state`, where Flower keeps them for it.
+"""Nodes as a Flower `ClientApp`: they keep their clients' memories in `Context.state`, where Flower keeps them for it.
 
 Flower may hand every message to another process, so that nothing may stay behind in one: before a message the memories
 are taken from the context, and afterwards they are put back.
@@ -21,18 +21,18 @@ from clients.node import Node
 from fedsim.engine.host import Host
 from strategies.flower import arrays, records
 
-MEMORY = "memory"
+NODE = "node"
 TIMING = "timing"
 WHERE = "where"
 NOWHERE = -1
 
 
 class NodeApp(ClientApp):
-    """One of a run's nodes, wherever Flower runs it.
+    """One or more of a run's nodes, wherever Flower runs them.
 
     Parameters
     ----------
-    host : the host that holds this node's clients, from the node's context; called for every message.
+    host : the host that holds the nodes' clients, from the context; called for every message.
     """
 
     def __init__(self, host: Callable[[Context], Host]) -> None:
@@ -40,16 +40,19 @@ class NodeApp(ClientApp):
         self.host = host
 
     def __call__(self, message: Message, context: Context) -> Message:
-        """Answer one message: which node this is, a call of one of its methods, or training."""
-        index = int(context.node_config.get("partition-id", NOWHERE))
+        """Answer one message: which part of the nodes is here, a call of one node's methods, or training."""
         content = message.content
         if records.RECORD in content:
             action, told, given = records.unpack(content)
             if action == WHERE:
-                return Message(records.pack(WHERE, {"node": index}), reply_to=message)
+                config = context.node_config
+                place = {"part": config.get("partition-id", NOWHERE), "parts": config.get("num-partitions", 0)}
+                return Message(records.pack(WHERE, place), reply_to=message)
+        index = int(str(content.config_records.pop(NODE)["index"]))
         host = self.host(context)
         node = host.nodes[index]
-        _recall(node, host, context)
+        key = f"memory-{index}"
+        _recall(node, host, context, key)
         if records.RECORD in content:
             answer = _call(node, action, told, given)
         else:
@@ -57,17 +60,17 @@ class NodeApp(ClientApp):
             answer = host.handle(index, content)
             answer[TIMING] = ConfigRecord({"seconds": perf_counter() - began})
         if node.memory is not None:
-            context.state[MEMORY] = arrays.record(**node.memory.snapshot())
+            context.state[key] = arrays.record(**node.memory.snapshot())
         return Message(answer, reply_to=message)
 
 
-def _recall(node: Node, host: Host, context: Context) -> None:
+def _recall(node: Node, host: Host, context: Context, key: str) -> None:
     """Give a node the memories that its context holds."""
     if host.plan.memory is None:
         return
     node.memory = Memory(host.trainer.layout.size, host.plan.memory)
-    if MEMORY in context.state:
-        node.memory.take({name: array.numpy() for name, array in context.state.array_records[MEMORY].items()})
+    if key in context.state:
+        node.memory.take({name: array.numpy() for name, array in context.state.array_records[key].items()})
 
 
 def _call(node: Node, action: str, told: dict[str, Any], given: dict[str, Any]) -> RecordDict:

@@ -24,6 +24,7 @@ from fedsim.scenario import Scenario, scenario_hash, slug
 
 if TYPE_CHECKING:
     import pandas as pd
+    from flwr.serverapp import Grid
 
     from fedsim.core import ClientData
     from fedsim.engine.ray_session import RaySession
@@ -72,11 +73,13 @@ def execute(
     signals: Signals | None = None,
     data: ClientData | None = None,
     ray: RaySession | None = None,
+    flower: Grid | None = None,
     at: Callable[[str, int], None] = nowhere,
 ) -> Run:
     """Run a scenario from round 1 to its end.
 
     `data` and `ray` are for many runs in a row: what the scenario's data section gives, and an open Ray session.
+    `flower` is the grid of a Flower app that this run is part of.
     `at` is told of every phase of every round before it begins.
 
     Raises
@@ -88,7 +91,9 @@ def execute(
     default = f"{slug(scenario.name)}-{scenario_hash(scenario)[:8]}"
     folder = create(out, default, overwrite=overwrite)
     try:
-        session = Session(experiment, folder, new_run_id(), signals or listener(), sinks=sinks, ray=ray, at=at)
+        session = Session(
+            experiment, folder, new_run_id(), signals or listener(), sinks=sinks, ray=ray, flower=flower, at=at
+        )
         return Run(session.run_id, folder.path, session.store, session.run())
     finally:
         folder.release()

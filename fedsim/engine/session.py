@@ -40,6 +40,8 @@ from fedsim.participation import hash_so_far
 from fedsim.scenario import Scenario, dump, scenario_hash
 
 if TYPE_CHECKING:
+    from flwr.serverapp import Grid
+
     from fedsim.engine.ray_session import RaySession
 
 log = logging.getLogger(__name__)
@@ -69,6 +71,7 @@ class Session:
         saved: Saved | None = None,
         fresh: bool = True,
         ray: RaySession | None = None,
+        flower: Grid | None = None,
         at: Callable[[str, int], None] = nowhere,
         until: int | None = None,
     ) -> None:
@@ -82,6 +85,7 @@ class Session:
         self.saved = saved
         self.fresh = fresh
         self.ray = ray
+        self.flower = flower
         self.at = at
         self.until = until
         self.store = self.scenario.metrics.store or str(folder.path.absolute().parent / "fedsim.db")
@@ -124,7 +128,9 @@ class Session:
 
     def _train(self) -> str:
         with ExitStack() as stack:
-            grid = stack.enter_context(open_grid(self.experiment, self.folder.path, self.ray, self._notice))
+            grid = stack.enter_context(
+                open_grid(self.experiment, self.folder.path, self.ray, self._notice, self.flower)
+            )
             csv = RoundsCsv(self.folder.path / ROUNDS, columns(reported(self.experiment)))
             stack.callback(csv.close)
             overlap = None
