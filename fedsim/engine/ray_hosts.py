@@ -24,6 +24,8 @@ PATIENCE_S = 10.0
 """After this long without a word the driver says what it waits for."""
 PULSE_S = 2.0
 """A host's pulse beats so often, in a thread beside the training."""
+ANSWER_S = 2.0
+"""The cluster's control service answers within this time, or the driver goes on without."""
 HUNG_S = 20.0
 """A host whose pulse has not beaten for this long is frozen, and killed."""
 CHECK_S = 5.0
@@ -116,6 +118,11 @@ class Hosts:
         """Return a host's name for people."""
         nodes = self.nodes_of[host]
         return f"host-{host} (node{'s' if len(nodes) > 1 else ''} {', '.join(map(str, nodes))})"
+
+    @property
+    def machines(self) -> int:
+        """On how many machines they are."""
+        return len({node for _, node in self._places.values()})
 
     def call(self, host: int, method: str, *arguments: Any) -> Any:
         """Start a call; return its reference."""
@@ -266,7 +273,11 @@ class _Pulse:
         self._since = time.monotonic()
 
     def silent_s(self) -> float:
-        beat = internal_kv._internal_kv_get(self._key)
+        try:  # without a limit it would wait for a control service that is gone until Ray ends this process
+            client: Callable[[], Any] = internal_kv.internal_kv_get_gcs_client
+            beat = client().internal_kv_get(self._key.encode(), None, timeout=ANSWER_S)
+        except RayError:
+            beat = self._last
         if beat != self._last:
             self._last, self._since = beat, time.monotonic()
         return time.monotonic() - self._since
