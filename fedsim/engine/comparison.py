@@ -227,9 +227,12 @@ class Comparison:
     def saved(self, label: str) -> Difference:
         """Return the paired difference to the baseline in rounds to the target.
 
-        A run that did not reach it counts with its last round: with censored runs the difference is a bound.
+        A run that did not reach it counts with its last round: with censored runs the difference is a bound; where
+        no run of either reached it there is none.
         """
         ours, theirs = self.reached[label], self.reached[self.baseline]
+        if all(one.censored for one in (*ours, *theirs)):
+            return paired_difference([nan] * len(ours), [nan] * len(theirs))
         return paired_difference([float(one.round) for one in ours], [float(one.round) for one in theirs])
 
     @cached_property

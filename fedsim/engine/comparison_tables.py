@@ -50,7 +50,8 @@ def _target_table(found: Comparison) -> Table:
         else:
             both = [*reached, *found.reached[found.baseline]]
             saved = found.saved(label)
-            cells += [_difference(saved, ".4g") + (" *" if any(one.censored for one in both) else ""), _p(saved)]
+            some = any(one.censored for one in both) and saved.count > 0
+            cells += [_difference(saved, ".4g") + (" *" if some else ""), _p(saved)]
         rows.append(tuple(cells))
     header = ("", "median", "reached", f"difference to {found.baseline}", "p")
     note = " (>: not within these rounds; *: some runs never did and count with their last round)"

@@ -69,6 +69,7 @@ def test_rounds_to_target_are_those_of_paper_and_pencil(toy: Comparison) -> None
     never = Comparison(toy.name, toy.folder, toy.strategies, "fedavg", toy.seeds, toy.entries, Target("distance", -1.0))
     assert bool(never.table.loc["mifa", "rounds_to_target_censored"])
     assert never.table.loc["mifa", "rounds_to_target"] == 5
+    assert pd.isna(never.table.loc["mifa", "rounds_to_target_difference"])
 
 
 def test_final_values_may_be_means_of_the_last_evaluations(toy: Comparison) -> None:
