@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from fedsim.metrics.store import Store
 
 TOKEN_ENV = "FEDSIM_TOKEN"
@@ -62,30 +65,18 @@ def _open(store: str) -> tuple[Store, bool]:
         raise ScenarioError(f"{place}: cannot be used as a store: {reason}") from error
 
 
-def _listen(app: object, host: str, port: int, what: str) -> None:
+def _listen(app: FastAPI, host: str, port: int, what: str) -> None:
     """Serve until a signal; the address is printed once the port is open."""
-    import socket
-
-    import uvicorn
-
     from fedsim.core import ScenarioError
+    from fedsim.metrics.service.listening import Server, listener
 
-    config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=2,
-        server_header=False,
-        ws="none",
-    )
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-            listener.listen(2048)
-        except OSError as error:
-            raise ScenarioError(f"--host {host} --port {port}: cannot listen there: {error.strerror}") from error
+    try:
+        opened = listener(host, port)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ScenarioError(f"--host {host} --port {port}: cannot listen there: {reason}") from error
+    with opened:
         shown = f"[{host}]" if ":" in host else host
-        typer.echo(f"serving {what} at http://{shown}:{listener.getsockname()[1]}/ (Ctrl-C ends)")
-        uvicorn.Server(config).run(sockets=[listener])
+        typer.echo(f"serving {what} at http://{shown}:{opened.getsockname()[1]}/ (Ctrl-C ends)")
+        sys.stdout.flush()
+        Server(app).run(sockets=[opened])

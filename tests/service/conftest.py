@@ -3,20 +3,20 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 from fastapi import FastAPI
 
 from fedsim.metrics import Evaluated, RoundDone, RunEnded, RunStarted
 from fedsim.metrics.service.app import create_app
 from fedsim.metrics.service.guard import Door
+from fedsim.metrics.service.listening import Server, listener
 from fedsim.metrics.store import Store
 from tests.metrics.conftest import postgres_server
 
@@ -99,25 +99,17 @@ def free_port() -> int:
 @contextmanager
 def listening(store: Store, door: Door | None = None) -> Iterator[str]:
     """Serve on a free port of loopback, in a thread; yield the address."""
-    app = create_app(store, door, poll_s=0.05)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1, ws="none"))
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    server = Server(create_app(store, door, poll_s=0.05))
+    with listener("127.0.0.1", 0) as opened:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True)
         thread.start()
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        address = f"http://127.0.0.1:{opened.getsockname()[1]}"
         assert httpx.get(f"{address}/healthz", timeout=30).status_code == 200
         try:
             yield address
         finally:
             server.should_exit = True
             thread.join(30)
-
-
-@pytest.fixture
-def serve(store: Store) -> Callable[[], AbstractContextManager[str]]:
-    return lambda: listening(store)
 
 
 @pytest.fixture

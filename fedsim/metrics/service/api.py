@@ -37,12 +37,13 @@ RoundNumber = Annotated[int, Query(ge=0, le=10**9)]
 
 @dataclass
 class Desk:
-    """What the routes share: the store, one writer at a time, and how many may watch."""
+    """What the routes share: the store, one writer at a time, how many may watch, and when all must leave."""
 
     store: Store
     writes: bool = True
     poll_s: float = 0.5
     lock: threading.Lock = field(default_factory=threading.Lock)
+    closing: threading.Event = field(default_factory=threading.Event)
     streams: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MOST_STREAMS))
 
     def run(self, run: str) -> dict[str, Any]:
@@ -202,10 +203,10 @@ def _about_clients(router: APIRouter, desk: Desk) -> None:
 def _streams(router: APIRouter, desk: Desk) -> None:
     def known(run: str) -> AsyncIterator[ServerSentEvent]:
         desk.run(run)
-        return desk.watch(live.run_changes(desk.store, run, 400, desk.poll_s))
+        return desk.watch(live.run_changes(desk.store, run, 400, desk.poll_s, desk.closing.is_set))
 
     def all_runs() -> AsyncIterator[ServerSentEvent]:
-        return desk.watch(live.list_changes(desk.store, desk.poll_s))
+        return desk.watch(live.list_changes(desk.store, desk.poll_s, desk.closing.is_set))
 
     @router.get("/stream", response_class=EventSourceResponse)
     async def stream(

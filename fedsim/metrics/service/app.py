@@ -28,7 +28,8 @@ def create_app(store: Store, door: Door | None = None, *, writes: bool = True, p
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.include_router(routes(Desk(store, writes, poll_s)))
+    app.state.desk = Desk(store, writes, poll_s)
+    app.include_router(routes(app.state.desk))
     _pages(app)
     _health(app, store)
 

@@ -62,14 +62,16 @@ def thinned(found: queries.Series, points: int) -> dict[str, Any]:
     return {"round": rounds[places].tolist(), "value": numbers(measured[places])}
 
 
-async def run_changes(store: Store, run: str, points: int, poll_s: float) -> AsyncIterator[ServerSentEvent]:
+async def run_changes(
+    store: Store, run: str, points: int, poll_s: float, closing: Callable[[], bool]
+) -> AsyncIterator[ServerSentEvent]:
     """Yield `snapshot`, then `rounds` whenever there is more; `end` when the run is over and all is told.
 
     A run that went back to a checkpoint gets a new snapshot. A store that cannot be asked just now is asked again.
     """
     lasts: dict[str, int] = {}
     before: tuple[str, int, float] | None = None
-    while True:
+    while not closing():
         try:
             now = await run_sync(queries.standing, store, run)
             if now is None:
@@ -90,10 +92,10 @@ async def run_changes(store: Store, run: str, points: int, poll_s: float) -> Asy
         await anyio.sleep(poll_s)
 
 
-async def list_changes(store: Store, poll_s: float) -> AsyncIterator[ServerSentEvent]:
+async def list_changes(store: Store, poll_s: float, closing: Callable[[], bool]) -> AsyncIterator[ServerSentEvent]:
     """Yield `changed` at once and whenever any run begins, goes on or ends."""
     before: tuple[int, float, int] | None = None
-    while True:
+    while not closing():
         try:
             now = await run_sync(queries.changed, store)
             if now != before:
