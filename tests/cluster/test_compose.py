@@ -71,10 +71,10 @@ def test_ray_asks_for_a_token_and_has_shared_memory_and_health_checks(services: 
 
 
 @needs_compose
-def test_services_wait_for_what_they_need_and_profiles_are_off_by_default() -> None:
-    done = _config(SECRETS)
-    services = yaml.safe_load(done.stdout)["services"]
-    assert sorted(services) == ["metrics", "postgres", "ray-head", "ray-worker"]
+def test_services_wait_for_what_they_need_and_some_are_there_only_by_profile(services: dict[str, Any]) -> None:
+    profiles = {name: service["profiles"] for name, service in services.items() if "profiles" in service}
+    assert profiles == {"ray-worker-gpu": ["gpu"], "prometheus": ["prometheus"]}
+    assert sorted(set(services) - set(profiles)) == ["metrics", "postgres", "ray-head", "ray-worker"]
     assert services["ray-worker"]["depends_on"] == {"ray-head": {"condition": "service_healthy"}}
     assert services["metrics"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
 
