@@ -93,7 +93,7 @@ def test_the_probe_works_for_rules_without_memory_and_for_chains(tmp_path: Path)
 @pytest.mark.parametrize("participation", [{"kind": "schedule", "cohorts": [[0, 1], [2]]}])
 def test_a_single_history_cannot_be_probed(participation: Any, tmp_path: Path) -> None:
     fixed = {**SCENARIO, "participation": participation, "strategy": {"name": "fedavg"}}
-    with pytest.raises(ScenarioError, match="probe: .* schedule"):
+    with pytest.raises(ScenarioError, match=r"probe: .* schedule"):
         fedsim.run(from_dict(fixed), out=tmp_path / "run")
 
 
