@@ -58,3 +58,19 @@ def test_without_the_package_the_scenario_is_refused(tmp_path: Path, monkeypatch
     monkeypatch.setattr(tensorboard, "find_spec", lambda name: None)
     with pytest.raises(ScenarioError, match=r"pip install 'fedsim\[tensorboard\]'"):
         TensorBoard().open(tmp_path)
+
+
+def test_the_reader_of_tensorboard_itself_reads_the_scalars_back(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    sink = TensorBoard().open(tmp_path)
+    sink.write([started(), done(1, train_loss=0.5), done(2, train_loss=0.25)])
+    sink.close()
+    (file,) = (tmp_path / "tensorboard").glob("events.*")
+    read = [
+        (value.tag, event.step, value.simple_value or value.tensor.float_val[0])
+        for event in EventFileLoader(str(file)).Load()
+        for value in event.summary.value
+        if value.tag == "train_loss"
+    ]
+    assert read == [("train_loss", 1, 0.5), ("train_loss", 2, 0.25)]

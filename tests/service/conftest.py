@@ -26,11 +26,9 @@ TOKEN = "a token that nobody guesses"
 SCENARIO = "name: toy\nseed: {seed}\nstrategy:\n  name: {strategy}\n"
 
 
-def begun(run: str, *, name: str = "toy", strategy: str = "fedavg", seed: int = 1, rounds: int = 10) -> RunStarted:
-    text = SCENARIO.format(seed=seed, strategy=strategy)
-    return RunStarted(
-        run=run, name=name, strategy=strategy, seed=seed, num_clients=4, rounds=rounds, scenario=text, wall_time=1.0
-    )
+def begun(run: str, **changes: Any) -> RunStarted:
+    known = {"name": "toy", "strategy": "fedavg", "seed": 1, "num_clients": 4, "rounds": 10, "wall_time": 1.0} | changes
+    return RunStarted(run=run, scenario=SCENARIO.format(**known), **known)
 
 
 def round_done(run: str, round: int, clients: tuple[int, ...] = (0, 2), **values: float) -> RoundDone:

@@ -76,7 +76,7 @@ export function phasePanel(run, held) {
   return new Chart({ title: "Where the time of a round goes", hint: "means over all rounds but the first", file: `${run}-phases`, rows: () => [["phase", "seconds"], ...Object.entries(held.phases)] }, () => {
     const names = Object.keys(PHASES).filter((name) => held.phases[name] !== undefined).toReversed();
     const values = names.map((name) => held.phases[name]);
-    const trace = { type: "bar", orientation: "h", x: values, y: names.map((name) => PHASES[name]), marker: { color: colour(0) }, text: values.map(seconds), textposition: "auto", cliponaxis: false, hovertemplate: "%{y}: %{text}<extra></extra>" };
+    const trace = { type: "bar", orientation: "h", x: values, y: names.map((name) => PHASES[name]), marker: { color: colour(0) }, text: values.map(seconds), textposition: "auto", textangle: 0, cliponaxis: false, hovertemplate: "%{y}: %{text}<extra></extra>" };
     return { traces: [trace], layout: { hovermode: "closest", margin: { l: 120, r: 40, t: 10, b: 36 }, xaxis: { title: { text: "seconds", standoff: 4 }, showgrid: true, rangemode: "tozero" }, yaxis: { type: "category" } } };
   });
 }
