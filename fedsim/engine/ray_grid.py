@@ -266,19 +266,22 @@ class RayGrid(NodeGrid):
         self._lost.clear()
 
     def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
-        """Call a method of the nodes, all hosts at once."""
-        calls = []
-        for host, nodes in enumerate(self.nodes_of):
-            mine = {node: arguments[node] for node in nodes if node in arguments}
-            calls.append(self.hosts.call(host, "each", method, mine))
+        """Call a method of the nodes, all hosts at once; a host that holds nothing is asked again when it is lost."""
+        shares = [{node: arguments[node] for node in nodes if node in arguments} for nodes in self.nodes_of]
+        calls = [self.hosts.call(host, "each", method, share) for host, share in enumerate(shares)]
         results: dict[int, Any] = {}
         for host, reference in enumerate(calls):
-            try:
-                results.update(self.hosts.wait(reference, host, method))
-            except LostError as lost:
-                self._lost.add(host)
-                self.notice(str(lost), kind=lost.kind, host=f"host-{host}")
-                raise HostLostError(f"{lost}, during {method}") from lost
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    results.update(self.hosts.wait(reference, host, method))
+                    break
+                except LostError as lost:
+                    self.notice(str(lost), kind=lost.kind, host=f"host-{host}")
+                    if self.stateful or attempt == ATTEMPTS or self.hosts.limit_s is not None:
+                        self._lost.add(host)
+                        raise HostLostError(f"{lost}, during {method}") from lost
+                    self.hosts.replace(host)
+                    reference = self.hosts.call(host, "each", method, shares[host])
         return dict(sorted(results.items()))
 
     def hurry(self, limit_s: float) -> None:
@@ -290,6 +293,7 @@ class RayGrid(NodeGrid):
         return {
             "kind": "ray",
             "nodes": self.num_nodes,
+            "machines": self.hosts.machines,
             "hosts": {f"host-{host}": nodes for host, nodes in enumerate(self.nodes_of)},
             "training": self.hosts.training,
         }

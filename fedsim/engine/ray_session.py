@@ -87,7 +87,8 @@ def session(address: str, cpus: int, log: Path | None = None) -> Iterator[RaySes
             raise CapacityError(f"Ray could not start: {error}") from error
         raise
     finally:
-        with listener().shielded(), no_collection():
+        with listener().shielded(), no_collection(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # Ray does not wait for the processes it ends
             ray.shutdown()
         if folder is not None and watcher is not None:
             os.environ.pop(MARK, None)
@@ -95,6 +96,9 @@ def session(address: str, cpus: int, log: Path | None = None) -> Iterator[RaySes
                 _keep_logs(folder, log)
             clear(str(folder))
             watcher.communicate()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)
+                gc.collect()
 
 
 def _mute() -> None:

@@ -1,0 +1,166 @@
+"""Whatever ends a run on Ray: nothing of it stays on the machine, and a resume ends it as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+from time import monotonic
+from uuid import uuid4
+
+import pytest
+
+import fedsim
+from fedsim.engine.run import Run, resume
+from fedsim.metrics.summary import read_summary
+from tests.faults.scenes import assert_as_undisturbed, scene, undisturbed
+
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.ray,
+    pytest.mark.timeout(600),
+    # files and processes that Ray itself leaves to the garbage collector
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+MARK = "FEDSIM_TEST_MARK"
+LONG = 60
+"""Rounds of runs that something happens to; slow ones, so that it happens in their middle."""
+
+
+def until(happened: Callable[[], bool], seconds: float = 90.0) -> bool:
+    """Wait for something; return whether it happened."""
+    pause, deadline = Event(), monotonic() + seconds
+    while not happened():
+        if monotonic() > deadline:
+            return False
+        pause.wait(0.02)
+    return True
+
+
+class Command:
+    """A `fedsim run` on Ray in a process of its own, whose descendants carry a mark."""
+
+    def __init__(self, folder: Path, scenario: dict[str, object]) -> None:
+        folder.mkdir(exist_ok=True)
+        self.out, self.mark = folder / "run", uuid4().hex
+        self.folders = set(Path("/tmp").glob("fs-*"))
+        (folder / "s.yaml").write_text(json.dumps(scenario))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "fedsim", "run", str(folder / "s.yaml"), "--out", str(self.out), "--quiet"],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {MARK: self.mark},
+        )
+
+    def rounds(self) -> int:
+        """Rounds that are in rounds.csv so far."""
+        rows = self.out / "rounds.csv"
+        return max(0, rows.read_text().count("\n") - 1) if rows.exists() else 0
+
+    def descendants(self) -> dict[int, str]:
+        """Processes that carry the mark, with their command lines."""
+        found = {}
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                if f"{MARK}={self.mark}".encode() in (place / "environ").read_bytes():
+                    found[int(place.name)] = (place / "cmdline").read_text().replace("\0", " ")
+            except OSError:  # it ended while we looked
+                continue
+        return found
+
+    def kill(self, name: str) -> None:
+        """Kill the descendants whose command line holds a name."""
+        victims = [process for process, line in self.descendants().items() if name in line.split(" ")[0]]
+        assert victims, name
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+
+    def ended(self) -> tuple[int, str]:
+        """Wait for the end; return the exit code and what was said on stderr."""
+        _, errors = self.process.communicate(timeout=150)
+        return self.process.returncode, errors
+
+    def session(self) -> str:
+        """The folder of its Ray session."""
+        lines = (Path(f"/proc/{process}/environ").read_bytes() for process in self.descendants())
+        marks = (part for line in lines for part in line.split(b"\0") if part.startswith(b"FEDSIM_SESSION="))
+        return next(marks).decode().partition("=")[2]
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Command]]:
+    started: list[Command] = []
+
+    def begin(folder: Path, scenario: dict[str, object]) -> Command:
+        started.append(Command(folder, scenario))
+        return started[-1]
+
+    yield begin
+    for command in started:
+        if command.process.poll() is None:
+            command.process.kill()
+            command.process.communicate()
+
+
+def long_scene(strategy: str, hosts: int = 2) -> dict[str, object]:
+    client = {"local_steps": 400, "batch_size": 8, "lr": 0.01}
+    return scene(strategy, rounds=LONG, client=client, engine={"kind": "ray", "hosts": hosts})
+
+
+@pytest.fixture(scope="module")
+def quiet_end(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The long run without Ray and without a fault."""
+    scenario = long_scene("fedstale") | {"engine": {"kind": "serial"}}
+    return fedsim.run(scenario, out=tmp_path_factory.mktemp("quiet") / "run")
+
+
+def assert_nothing_left(command: Command, session: str) -> None:
+    assert until(lambda: not command.descendants(), 30.0), command.descendants()
+    assert until(lambda: not Path(session).exists(), 30.0)
+    users = subprocess.run(["grep", "-l", session, "/proc/net/unix"], capture_output=True, check=False)
+    assert users.stdout == b""
+
+
+@pytest.mark.parametrize(
+    ("victim", "code"), [("driver", -signal.SIGKILL), ("raylet", 5), ("gcs_server", 5)], ids=lambda value: str(value)
+)
+def test_a_run_whose_driver_raylet_or_control_service_is_killed_leaves_nothing_and_can_be_resumed(
+    victim: str, code: int, start: Callable[..., Command], quiet_end: Run, tmp_path: Path
+) -> None:
+    command = start(tmp_path / "a", long_scene("fedstale"))
+    assert until(lambda: command.rounds() >= LONG // 4)
+    session = command.session()
+    if victim == "driver":
+        command.process.kill()
+    else:
+        command.kill(f"/{victim}")
+    ended, errors = command.ended()
+    if victim == "raylet" and ended == 0:  # its hosts outlived it long enough
+        ended, errors = code, "the Ray cluster is lost: "
+    assert ended == code, errors
+    if code > 0:
+        assert errors.startswith("the Ray cluster is lost: ")
+        assert len(errors.splitlines()) <= 1
+    assert_nothing_left(command, session)
+    assert_as_undisturbed(resume(command.out), quiet_end)
+
+
+def test_two_runs_at_once_do_not_disturb_each_other_and_leave_nothing(
+    start: Callable[..., Command], tmp_path: Path
+) -> None:
+    scenes = {strategy: scene(strategy, engine={"kind": "ray", "hosts": 1}) for strategy in ("fedstale", "fedavg")}
+    commands = {strategy: start(tmp_path / strategy, scenario) for strategy, scenario in scenes.items()}
+    assert until(lambda: all(len(command.descendants()) > 5 for command in commands.values()))
+    sessions = {strategy: command.session() for strategy, command in commands.items()}
+    assert len(set(sessions.values())) == 2
+    for strategy, command in commands.items():
+        assert command.ended() == (0, "")
+        summary = read_summary(command.out)
+        assert_as_undisturbed(Run(summary["run"], command.out, summary["store"], summary), undisturbed(strategy))
+        assert_nothing_left(command, sessions[strategy])

@@ -1,0 +1,191 @@
+"""Hosts that die, freeze or are brought down by a client: replaced, and no bit of the result changes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fedsim
+from clients.training import Trainer
+from fedsim.api import read
+from fedsim.core import CapacityError, ClientError
+from fedsim.engine import ray_grid, ray_hosts
+from fedsim.engine.host import Host
+from fedsim.engine.ray_grid import RayGrid
+from fedsim.engine.ray_hosts import Hosts
+from fedsim.engine.ray_session import RaySession, session
+from fedsim.engine.run import Run, execute
+from fedsim.metrics.store import Store
+from tests.faults.scenes import assert_as_undisturbed, scene, undisturbed
+
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.ray,
+    pytest.mark.timeout(600),
+    # files and processes that Ray itself leaves to the garbage collector
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+BAD, ROUND = 4, 5
+COHORTS = [[0, 3, 4, 8], [1, 2, 9], [4, 5, 16], [0, 6, 13], [2, 4, 7, 8]]
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[RaySession]:
+    """A session of Ray with places for two hosts."""
+    with session("local", 2) as opened:
+        yield opened
+
+
+class Killer:
+    """Sends signals to hosts at points of a run, each once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, plan: dict[tuple[str, int], tuple[Sequence[int], int]]) -> None:
+        self.plan = dict(plan)
+        self.places: dict[int, int] = {}
+        ready = Hosts._await_ready
+
+        def noted(hosts: Hosts, host: int) -> str:
+            training = ready(hosts, host)
+            self.places[host] = hosts._places[host][0]
+            return training
+
+        monkeypatch.setattr(Hosts, "_await_ready", noted)
+
+    def at(self, point: str, round: int) -> None:
+        """Strike when the time has come."""
+        victims, signum = self.plan.pop((point, round), ((), 0))
+        for host in victims:
+            os.kill(self.places[host], signum)
+
+
+def notices(run: Run) -> list[dict[str, Any]]:
+    with Store(run.store, create=False) as store:
+        return store.notices(run.id)
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "fedstale", "gossip"])
+def test_dead_and_frozen_hosts_are_replaced_and_change_no_bit(
+    strategy: str, ray: RaySession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_hosts, "HUNG_S", 5.0)
+    plan = {
+        ("collect", 3): ([1], signal.SIGKILL),
+        ("send", 6): ([0, 1], signal.SIGKILL),
+        ("checkpoint.nodes", 6): ([0], signal.SIGKILL),
+        ("collect", 9): ([0], signal.SIGSTOP),
+    }
+    killer = Killer(monkeypatch, plan)
+    scenario = scene(strategy, engine={"kind": "ray", "hosts": 2})
+    run = execute(read(scenario, {}), out=tmp_path / "run", ray=ray, at=killer.at)
+    assert not killer.plan
+    assert_as_undisturbed(run, undisturbed(strategy))
+    kinds = [notice["kind"] for notice in notices(run)]
+    assert kinds.count("hung") == 1
+    assert ("rollback" in kinds) == (strategy != "fedavg")
+    assert all(notice["host"] for notice in notices(run) if notice["kind"] in ("host-lost", "hung", "retry"))
+
+
+def poisoned(deed: str) -> type[ray_grid._HostActor]:
+    """Return a host actor whose bad client does something in the bad round; it travels to Ray by value."""
+    bad, bad_round = BAD, ROUND
+
+    class PoisonedHost(Host):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            trainer: Trainer = self.trainer
+            lanes = trainer.lanes
+
+            def spoiled(params: Any, clients: Any, round: int, *rest: Any) -> Any:
+                if round == bad_round and bad in clients:
+                    if deed == "kills":
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    while True:
+                        try:
+                            time.sleep(600.0)
+                        except Exception:  # not even the timer ends it: it might as well be stuck outside Python
+                            continue
+                return lanes(params, clients, round, *rest)
+
+            trainer.lanes = spoiled  # type: ignore[method-assign]
+
+    class PoisonedActor(ray_grid._HostActor):
+        host_type = PoisonedHost
+
+    return PoisonedActor
+
+
+def world(strategy: str, cohorts: list[list[int]], **changes: Any) -> dict[str, Any]:
+    named = {"name": "fedstale", "probabilities": [0.4] * 20} if strategy == "fedstale" else {"name": strategy}
+    participation = {"kind": "schedule", "cohorts": cohorts}
+    return scene("fedavg") | {"strategy": named, "participation": participation, "rounds": 8, **changes}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "deed", "kind"), [("fedavg", "kills", "host"), ("fedstale", "is stuck", "timeout")]
+)
+def test_a_client_that_brings_its_host_down_is_found_and_left_out(
+    strategy: str, deed: str, kind: str, ray: RaySession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohorts = [COHORTS[round % 5] for round in range(8)]
+    absent = [[c for c in cohort if (round, c) != (ROUND, BAD)] for round, cohort in enumerate(cohorts, start=1)]
+    client = {"local_steps": 2, "batch_size": 8, "lr": 0.1}
+    without = fedsim.run(world(strategy, absent, client=client), out=tmp_path / "without")
+    monkeypatch.setattr(RayGrid, "actor_type", poisoned(deed))
+    monkeypatch.setattr(ray_grid, "GRACE_S", 2.0)
+    engine = {"kind": "ray", "hosts": 2}
+    client |= {"timeout_s": 0.2} if deed == "is stuck" else {}
+    scenario = world(strategy, cohorts, engine=engine, client=client, on_client_error="drop")
+    run = execute(read(scenario, {}), out=tmp_path / "run", ray=ray)
+    assert run.summary["params_sha256"] == without.summary["params_sha256"]
+    (told,) = [notice for notice in notices(run) if notice["client"] is not None]
+    assert (told["round"], told["client"], told["kind"]) == (ROUND, BAD, kind)
+    assert run.rounds.query("metric == 'num_crashed'")["value"].sum() == 1
+
+
+def test_by_default_a_client_that_brings_its_host_down_stops_the_run_with_3(
+    ray: RaySession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RayGrid, "actor_type", poisoned("kills"))
+    scenario = world("fedavg", COHORTS, engine={"kind": "ray", "hosts": 1})
+    with pytest.raises(ClientError) as stopped:
+        execute(read(scenario, {}), out=tmp_path / "run", ray=ray)
+    assert str(stopped.value).startswith(f"round {ROUND}, client {BAD}: host: its host died 4 times with it: host-0 (")
+    assert stopped.value.exit_code == 3
+
+
+def test_hosts_that_find_no_place_end_the_run_with_4_and_the_numbers(ray: RaySession, tmp_path: Path) -> None:
+    engine = {"kind": "ray", "hosts": 4, "nodes": 4, "capacity_timeout_s": 12}
+    told: list[str] = []
+    scenario = read(scene("fedavg", engine=engine), {})
+    with pytest.raises(CapacityError) as refused:
+        execute(scenario, out=tmp_path / "run", ray=ray)
+    assert refused.value.exit_code == 4
+    assert "it needs 1 CPU, free are 0 of " in str(refused.value)
+    assert "fewer `engine.hosts`" in str(refused.value)
+    with Store(tmp_path / "fedsim.db", create=False) as store:
+        (run,) = store.runs()
+        told = [notice["text"] for notice in store.notices(run.run) if notice["kind"] == "waiting"]
+    assert len(told) >= 1
+
+
+def test_a_host_killed_for_memory_is_told_apart_with_the_numbers_to_change(
+    ray: RaySession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kills = iter(range(1000))
+    monkeypatch.setattr(ray_hosts, "_kills_for_memory", lambda: next(kills))  # the system counts one more each time
+    plan = {("collect", 3): ([1], signal.SIGKILL)}
+    killer = Killer(monkeypatch, plan)
+    run = execute(
+        read(scene("fedstale", engine={"kind": "ray", "hosts": 2}), {}), out=tmp_path / "run", ray=ray, at=killer.at
+    )
+    assert_as_undisturbed(run, undisturbed("fedstale"))
+    (told,) = [notice for notice in notices(run) if notice["kind"] == "out-of-memory"]
+    assert told["host"] == "host-1"
+    assert "lower engine.hosts (now 2), client.lane (now auto), memory.dtype (bfloat16)" in told["text"]
