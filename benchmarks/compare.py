@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -38,9 +39,10 @@ class Measured:
 
 def turn(name: str, workload: str, rounds: int, data: Path) -> Measured:
     """Let one contestant run in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.contestants", name, "--workload", workload]
+    command = [sys.executable, "-m", "benchmarks.turn", name, "--workload", workload]
     command += ["--rounds", str(rounds), "--data", str(data), "--launched", repr(time.time())]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}  # for Ray's workers
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False, env=environment)
     if done.returncode:
         sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
     found = json.loads(done.stdout.strip().splitlines()[-1])

@@ -1,16 +1,11 @@
-"""The systems that `benchmarks.compare` lets run against each other, each in a process of its own.
+"""The systems that `benchmarks.compare` lets run against each other: each returns when its rounds ended, and its peak.
 
-    python -m benchmarks.contestants NAME --workload W1 --rounds 20 --data FILE --launched SECONDS
-
-The last line of the output is JSON: seconds of each round, seconds from launch to the end of round 1, peak memory.
+They are no part of the script that runs them (`benchmarks.turn`), because Ray's workers must be able to import them.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.workloads import WORKLOADS, Workload
+from benchmarks.workloads import Workload
 
 
 def fedsim(workload: Workload, rounds: int, data: Path, **engine: Any) -> tuple[list[float], int]:
@@ -91,8 +86,12 @@ def flower(workload: Workload, rounds: int, data: Path) -> tuple[list[float], in
         return Message(RecordDict({"arrays": ArrayRecord(module.state_dict()), "metrics": metrics}), reply_to=message)
 
     class Timed(FedAvg):
-        def aggregate_train(self, *arguments: Any) -> Any:
-            result = super().aggregate_train(*arguments)
+        def aggregate_train(self, server_round: int, replies: Any) -> Any:
+            replies = list(replies)
+            wrong = [reply.error for reply in replies if reply.has_error()]
+            if wrong or len(replies) != workload.cohort:  # Flower would go on with those that are left
+                raise RuntimeError(f"round {server_round}: {len(replies)} replies, errors: {wrong[:1]}")
+            result = super().aggregate_train(server_round, replies)
             ends.append(time.time())
             if len(ends) == rounds:
                 peaks.append(peak_rss_bytes())
@@ -102,7 +101,9 @@ def flower(workload: Workload, rounds: int, data: Path) -> tuple[list[float], in
     def main(grid: Grid, context: Context) -> None:
         share = workload.cohort / workload.clients
         strategy = Timed(fraction_train=share, fraction_evaluate=0.0, min_available_nodes=workload.clients)
-        strategy.start(grid, ArrayRecord(_module(workload).state_dict()), num_rounds=rounds)
+        start = ArrayRecord(_module(workload).state_dict())
+        trained = strategy.start(grid, start, num_rounds=rounds).arrays.to_torch_state_dict()
+        assert all((trained[name] != value).any() for name, value in start.to_torch_state_dict().items())
 
     resources: dict[str, Any] = {"num_cpus": 1, "num_gpus": 0.0}
     backend: Any = {"client_resources": resources, "init_args": {"num_cpus": 2, "logging_level": "ERROR"}}
@@ -158,20 +159,3 @@ CONTESTANTS: dict[str, Callable[[Workload, int, Path], tuple[list[float], int]]]
     "Flower's engine": flower,
     "plain PyTorch loop": plain,
 }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("name", choices=CONTESTANTS)
-    parser.add_argument("--workload", choices=WORKLOADS, required=True)
-    parser.add_argument("--rounds", type=int, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--launched", type=float, required=True)
-    given = parser.parse_args()
-    ends, peak = CONTESTANTS[given.name](WORKLOADS[given.workload], given.rounds, given.data)
-    found = {"round_s": np.diff(ends).tolist(), "first_s": ends[0] - given.launched, "peak_rss_bytes": peak}
-    sys.stdout.write("\n" + json.dumps(found) + "\n")
-
-
-if __name__ == "__main__":
-    main()
