@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("fedsim.cli.report:report", "Write runs as one page or picture, to attach to a paper."),
     "export": ("fedsim.cli.export:export", "Write the metrics of runs as CSV or Parquet."),
     "serve": ("fedsim.cli.serve:serve", "Serve a live page of all runs, and the same as REST."),
+    "flower-app": ("fedsim.cli.flower_app:flower_app", "Run an unmodified Flower app on this engine."),
     "list": ("fedsim.cli.listing:listing", "List strategies, datasets, processes, models, ..."),
     "schema": ("fedsim.cli.schema:schema", "Print the JSON Schema of scenario files, for editors."),
 }
