@@ -29,7 +29,8 @@ def deadline(seconds: float | None) -> Iterator[None]:
         raise ClientTimeoutError(f"took longer than {seconds:g} s (client.timeout_s)")
 
     before = signal.signal(signal.SIGALRM, strike)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # again and again: Python swallows what is raised inside a destructor or a weak reference's callback
+    signal.setitimer(signal.ITIMER_REAL, seconds, max(seconds, 0.1))
     try:
         yield
     finally:

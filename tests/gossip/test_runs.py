@@ -254,6 +254,7 @@ def test_who_crashes_keeps_the_model_and_is_left_out(tmp_path: Path) -> None:
         fedsim.run({**scenario, "on_client_error": "fail", "faults": {"crash": 1.0}}, out=tmp_path / "failed")
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the limit may strike a destructor
 def test_who_takes_too_long_is_left_out(tmp_path: Path) -> None:
     scenario = {**DIGITS, "rounds": 1, "on_client_error": "drop"}
     scenario["client"] = {**DIGITS["client"], "local_steps": 20_000, "timeout_s": 0.02}
