@@ -18,13 +18,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import file_digest
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fedsim.core import NoCheckpointError
 from fedsim.core.files import atomic_folder
 from fedsim.core.state import flatten, restore
+from fedsim.engine.remote import Digests, Remote, digests_of
 
 FORMAT = 1
 FOLDER = "checkpoints"
@@ -47,8 +50,9 @@ class Manifest:
 class Saved:
     """A checkpoint that passed its checks."""
 
-    path: Path
+    place: Path | Remote
     manifest: Manifest
+    arrays: Mapping[str, npt.NDArray[Any]] | None = None
 
     @property
     def round(self) -> int:
@@ -57,7 +61,10 @@ class Saved:
 
     def state(self, template: Any) -> Any:
         """Return the saved state in the structure of `template`."""
-        with np.load(self.path / STATE, allow_pickle=False) as arrays:
+        if isinstance(self.place, Remote):
+            assert self.arrays is not None, "what is remote was read when it was checked"
+            return restore(template, self.arrays)
+        with np.load(self.place / STATE, allow_pickle=False) as arrays:
             return restore(template, dict(arrays))
 
 
@@ -67,9 +74,9 @@ def name_of(round: int) -> str:
 
 
 def write(
-    base: Path,
+    base: Path | Remote,
     state: Any,
-    write_nodes: Callable[[Path], None],
+    write_nodes: Callable[[Path | Remote], Digests],
     *,
     run: str,
     round: int,
@@ -77,19 +84,25 @@ def write(
     versions: Mapping[str, str],
     keep: int,
     at: Callable[[str], None] = lambda step: None,
-) -> Path:
+) -> None:
     """Write one checkpoint and let go of all but the last `keep`.
 
-    `write_nodes` has the hosts write their nodes' files into the folder it is given. `at` is told of every step.
+    `write_nodes` has the hosts write their nodes' files into the folder it is given; of a remote one they tell the
+    sha256. `at` is told of every step.
 
     Raises
     ------
     DiskError : when it cannot be written; what was there before is untouched.
     """
+    if isinstance(base, Remote):
+        about: dict[str, Any] = {"run": run, "round": round, "scenario_hash": scenario_hash, "versions": versions}
+        _write_remote(base, state, write_nodes, **about, keep=keep, at=at)
+        return
     final = base / name_of(round)
     if final.exists():  # of this very round, written before a rollback: the same bits, when it is whole
         try:
-            return check(final, run, scenario_hash).path
+            check(final, run, scenario_hash)
+            return
         except NoCheckpointError:
             shutil.rmtree(final)
     base.mkdir(parents=True, exist_ok=True)
@@ -98,8 +111,7 @@ def write(
         np.savez(folder / STATE, **flatten(state))  # type: ignore[arg-type]
         at("checkpoint.nodes")
         write_nodes(folder)
-        files = {path.name: (_sha256(path), path.stat().st_size) for path in sorted(folder.iterdir())}
-        manifest = Manifest(FORMAT, run, round, scenario_hash, versions, files)
+        manifest = Manifest(FORMAT, run, round, scenario_hash, versions, digests_of(folder))
         at("checkpoint.manifest")
         (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1))
         at("checkpoint.rename")
@@ -107,16 +119,55 @@ def write(
     earlier = sorted(path for path in base.glob("round-*") if path.name < final.name)
     for old in earlier[: max(0, len(earlier) - (keep - 1))]:
         shutil.rmtree(old)
-    return final
 
 
-def check(path: Path, run: str | None, scenario_hash: str) -> Saved:
+def _write_remote(
+    base: Remote,
+    state: Any,
+    write_nodes: Callable[[Path | Remote], Digests],
+    *,
+    run: str,
+    round: int,
+    scenario_hash: str,
+    versions: Mapping[str, str],
+    keep: int,
+    at: Callable[[str], None],
+) -> None:
+    """Write one checkpoint where nothing can be renamed: the manifest comes last, and goes first."""
+    final = base / name_of(round)
+    final.remove(MANIFEST)
+    with TemporaryDirectory(prefix="fedsim-") as name:
+        folder = Path(name)
+        np.savez(folder / STATE, **flatten(state))  # type: ignore[arg-type]
+        at("checkpoint.nodes")
+        files = final.upload(folder) | write_nodes(final)
+        at("checkpoint.manifest")
+        (folder / STATE).unlink()
+        manifest = Manifest(FORMAT, run, round, scenario_hash, versions, files)
+        (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1))
+        final.upload(folder)
+    at("checkpoint.prune")
+    earlier = [name for name in base.names() if name < name_of(round)]
+    for name in earlier[: max(0, len(earlier) - (keep - 1))]:
+        (base / name).remove(MANIFEST)
+
+
+def check(place: Path | Remote, run: str | None, scenario_hash: str) -> Saved:
     """Return a checkpoint after checking every byte of it.
 
     Raises
     ------
     NoCheckpointError : with the reason, when it is not whole, altered, of another run, or of another format.
     """
+    if isinstance(place, Remote):
+        with TemporaryDirectory(prefix="fedsim-") as name:
+            path = Path(name) / str(place).rpartition("/")[2]
+            path.mkdir()
+            place.download(path)
+            saved = check(path, run, scenario_hash)
+            with np.load(path / STATE, allow_pickle=False) as arrays:
+                return Saved(place, saved.manifest, dict(arrays))
+    path = place
 
     def refuse(reason: str) -> NoCheckpointError:
         return NoCheckpointError(f"checkpoint {path.name} rejected: {reason}")
@@ -146,7 +197,7 @@ def check(path: Path, run: str | None, scenario_hash: str) -> Saved:
 
 
 def newest(
-    base: Path, run: str | None, scenario_hash: str, tell: Callable[[str], None], before: int | None = None
+    base: Path | Remote, run: str | None, scenario_hash: str, tell: Callable[[str], None], before: int | None = None
 ) -> Saved | None:
     """Return the newest good checkpoint, None when none was ever written.
 
@@ -154,7 +205,7 @@ def newest(
     ------
     NoCheckpointError : when there are checkpoints and not one of them is good.
     """
-    found = sorted(base.glob("round-*"), reverse=True) if base.is_dir() else []
+    found = reversed(found_in(base))
     reasons = []
     for path in found:
         try:
@@ -168,6 +219,13 @@ def newest(
     if reasons:
         raise NoCheckpointError("; ".join(reasons) + "; no good checkpoint is left")
     return None
+
+
+def found_in(base: Path | Remote) -> list[Path | Remote]:
+    """Return the places of all checkpoints, good or not, ascending by round."""
+    if isinstance(base, Remote):
+        return [base / name for name in base.names() if name.startswith("round-") and (base / name).has(MANIFEST)]
+    return [*sorted(base.glob("round-*"))] if base.is_dir() else []
 
 
 def _sha256(path: Path) -> str:

@@ -21,6 +21,7 @@ from clients.memory import Memory, MemoryType
 from clients.node import Node
 from clients.training import Trainer
 from fedsim.core import ClientData, LocalWork
+from fedsim.engine.remote import called
 from strategies.flower import codec, stock
 
 
@@ -85,6 +86,5 @@ class Host:
 
     def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
         """Call a method of every node that `arguments` names and that lives here; results by node."""
-        return {
-            index: getattr(node, method)(*arguments[index]) for index, node in self.nodes.items() if index in arguments
-        }
+        mine = ((index, node) for index, node in self.nodes.items() if index in arguments)
+        return {index: called(node, method, arguments[index]) for index, node in mine}

@@ -19,6 +19,7 @@ from clients.gossip import PeerNode
 from clients.training import Trainer
 from fedsim.core import ClientData
 from fedsim.engine.host import HostPlan
+from fedsim.engine.remote import called
 from strategies.flower.gossip import ROWS
 from strategies.flower.records import pack, unpack
 from strategies.mixing import Rows
@@ -74,6 +75,5 @@ class PeerHost:
 
     def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
         """Call a method of every node that `arguments` names and that lives here; results by node."""
-        return {
-            index: getattr(node, method)(*arguments[index]) for index, node in self.nodes.items() if index in arguments
-        }
+        mine = ((index, node) for index, node in self.nodes.items() if index in arguments)
+        return {index: called(node, method, arguments[index]) for index, node in mine}

@@ -15,7 +15,7 @@ from fedsim.engine.experiment import build
 from fedsim.engine.folder import create, reopen
 from fedsim.engine.past import read_past
 from fedsim.engine.rounds import nowhere
-from fedsim.engine.session import Session
+from fedsim.engine.session import Session, checkpoints_of
 from fedsim.engine.stopping import Signals, listener
 from fedsim.metrics import new_run_id
 from fedsim.metrics.sinks.base import Sink
@@ -88,6 +88,7 @@ def execute(
     Stopped : after a signal, likewise.
     """
     experiment = build(scenario, data)
+    checkpoints_of(scenario, Path(), "")  # a URL that nobody can open is refused before a folder is made
     default = f"{slug(scenario.name)}-{scenario_hash(scenario)[:8]}"
     folder = create(out, default, overwrite=overwrite)
     try:
@@ -133,7 +134,8 @@ def resume(
             return Run(past.run, folder.path, str(summary["store"]), summary)
         experiment = build(scenario, data)
         session = Session(experiment, folder, past.run, signals or listener(), sinks=sinks, ray=ray, at=at, fresh=False)
-        remove_temporaries(session.checkpoints)
+        if isinstance(session.checkpoints, Path):
+            remove_temporaries(session.checkpoints)
         before = past.unrepeatable(scenario)
         session.saved = newest(session.checkpoints, past.run, past.hash, session.warn, before)
         for line in session.elsewhere():

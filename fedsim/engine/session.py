@@ -25,6 +25,7 @@ from fedsim.engine.grid import HostLostError, NodeGrid
 from fedsim.engine.grids import open_grid
 from fedsim.engine.loops import open_loop
 from fedsim.engine.past import remember
+from fedsim.engine.remote import Digests, Remote
 from fedsim.engine.reported import reported
 from fedsim.engine.rounds import Rounds, Standing, nowhere
 from fedsim.engine.stopping import Signals, Stopped
@@ -99,7 +100,7 @@ class Session:
         self.place: dict[str, Any] = {}
 
     @property
-    def checkpoints(self) -> Path:
+    def checkpoints(self) -> Path | Remote:
         """Where this run's checkpoints are."""
         return checkpoints_of(self.scenario, self.folder.path, self.run_id)
 
@@ -204,7 +205,8 @@ class Session:
         round = loop.progress.round
         loop.schedule = hash_so_far(self.experiment.process, round)
         if saved is not None or told:
-            path = None if saved is None else saved.path.absolute()
+            path = saved.place if saved else None
+            path = path.absolute() if isinstance(path, Path) else path
             loop.grid.each("restore", dict.fromkeys(range(loop.grid.num_nodes), (path, round)))
         if told:
             loop.forget_evaluations()
@@ -218,8 +220,10 @@ class Session:
         self.loop.csv.sync()
         round = self.loop.progress.round
 
-        def nodes(folder: Path) -> None:
-            grid.each("save", dict.fromkeys(range(grid.num_nodes), (folder.absolute(), round)))
+        def nodes(folder: Path | Remote) -> Digests:
+            place = folder.absolute() if isinstance(folder, Path) else folder
+            told = grid.each("save", dict.fromkeys(range(grid.num_nodes), (place, round)))
+            return {name: digest for digests in told.values() for name, digest in (digests or {}).items()}
 
         checkpoint.write(
             self.checkpoints,
@@ -315,10 +319,14 @@ class Session:
             self.recorder.close()
 
 
-def checkpoints_of(scenario: Scenario, folder: Path, run: str) -> Path:
-    """Return where the checkpoints of a run are."""
+def checkpoints_of(scenario: Scenario, folder: Path, run: str) -> Path | Remote:
+    """Return where the checkpoints of a run are: in its folder, in another one, or at a URL."""
     chosen = scenario.checkpoint and scenario.checkpoint.path
-    return Path(chosen) / run if chosen else folder / checkpoint.FOLDER
+    if not chosen:
+        return folder / checkpoint.FOLDER
+    if "://" in chosen and not chosen.startswith("file://"):
+        return Remote(chosen).check() / run
+    return Path(chosen.removeprefix("file://")) / run
 
 
 def machine() -> dict[str, str]:

@@ -93,7 +93,7 @@ def _known(folder: Path, scenario: Scenario, run: str, hash: str, summary: Mappi
     found = {0: Known(0)}
     if summary.get("params_sha256") and summary.get("rounds"):
         found[summary["rounds"]] = Known(summary["rounds"], None, summary["params_sha256"])
-    for place in sorted(checkpoints_of(scenario, folder, run).glob("round-*")):
+    for place in checkpoint.found_in(checkpoints_of(scenario, folder, run)):
         try:
             saved = checkpoint.check(place, run, hash)
         except NoCheckpointError:

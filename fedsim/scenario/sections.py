@@ -94,7 +94,7 @@ class Checkpoint:
     keep: Count = 2
     """How many of the last checkpoints stay."""
     path: str | None = None
-    """Where to: a folder or an fsspec URL; the default is a folder inside the run's own."""
+    """Where to: a folder that every host can reach, or an fsspec URL (s3://...); the default is in the run's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,9 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import fsspec
 import pytest
 
 import fedsim
@@ -25,7 +27,7 @@ class Cut(BaseException):
     """Stands for whatever ends a process."""
 
 
-def cut_short(folder: Path, strategy: str = "fedstale", *, after: int = 8) -> Path:
+def cut_short(folder: Path, strategy: str = "fedstale", *, after: int = 8, **changes: Any) -> Path:
     """Leave a run as a process leaves it that dies after a round: checkpoints of rounds 3 and 6."""
 
     def at(point: str, round: int) -> None:
@@ -33,7 +35,7 @@ def cut_short(folder: Path, strategy: str = "fedstale", *, after: int = 8) -> Pa
             raise Cut
 
     with pytest.raises(Cut):
-        execute(read(scene(strategy), {}), out=folder, at=at)
+        execute(read(scene(strategy, **changes), {}), out=folder, at=at)
     (folder / "summary.json").unlink()
     return folder
 
@@ -123,6 +125,43 @@ def test_without_a_good_checkpoint_nothing_is_done(
     assert "no good checkpoint is left" in capsys.readouterr().err
     after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert {path for path in before if after.get(path) != before[path]} == set()
+
+
+@pytest.mark.parametrize("strategy", ["fedstale", "gossip"])
+@pytest.mark.parametrize("kind", ["memory://{}/kept", "local://{}/kept", "file://{}/kept", "{}/kept"])
+def test_checkpoints_may_be_kept_anywhere(kind: str, strategy: str, tmp_path: Path) -> None:
+    place = kind.format(tmp_path)
+    folder = cut_short(tmp_path / "run", strategy, checkpoint={"every": 3, "keep": 2, "path": place})
+    assert not (folder / "checkpoints").exists()
+    store, root = fsspec.core.url_to_fs(place)
+    (kept,) = store.ls(root, detail=False)
+    newest = sorted(store.ls(kept, detail=False))[-1]
+    assert [path.rpartition("/")[2] for path in sorted(store.ls(kept, detail=False))] == [
+        "round-00000003",
+        "round-00000006",
+    ]
+    store.rm_file(f"{newest}/manifest.json")  # as if the process had died while it wrote there
+    run = resume(folder)
+    assert_as_undisturbed(run, undisturbed(strategy))
+    assert [path.rpartition("/")[2] for path in sorted(store.ls(kept, detail=False))] == [
+        "round-00000009",
+        "round-00000012",
+    ]
+    assert verify(folder, 12).differences == ()
+
+
+def test_a_damaged_checkpoint_at_a_url_is_passed_over(tmp_path: Path) -> None:
+    place = f"local://{tmp_path}/kept"
+    folder = cut_short(tmp_path / "run", checkpoint={"every": 3, "path": place})
+    (file,) = (tmp_path / "kept").glob("*/round-00000006/node-1.rows.npy")
+    flip(0.5)(file)
+    assert_as_undisturbed(resume(folder), undisturbed("fedstale"))
+
+
+def test_a_url_of_an_unknown_kind_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"checkpoint\.path: ghost://a: Protocol not known: ghost"):
+        fedsim.run(scene("fedavg", checkpoint={"every": 3, "path": "ghost://a"}), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_edited_scenario_is_refused_with_what_differs(dead: Path, tmp_path: Path) -> None:
