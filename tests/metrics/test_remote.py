@@ -5,7 +5,7 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,13 +22,13 @@ class Service(http.server.ThreadingHTTPServer):
     """A service that keeps what it gets, and can refuse, lose its answers, or be away."""
 
     daemon_threads = True
-    status: ClassVar[int] = 200
 
     def __init__(self, port: int = 0) -> None:
         self.heard: list[Event] = []
         self.tokens: list[str | None] = []
         self.refuse = 0
         self.swallow_answers = 0
+        self.never = ""
         super().__init__(("127.0.0.1", port), Handler)
 
 
@@ -42,6 +42,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         status = 503 if self.server.refuse else 200
         if self.server.refuse:
             self.server.refuse -= 1
+        elif self.server.never and self.server.never.encode() in body:
+            status = 422
         else:
             self.server.heard += [from_plain(one) for one in json.loads(body)]
             if self.server.swallow_answers:
@@ -157,10 +159,24 @@ def test_spools_for_another_service_are_left_alone(service: Service, spool: Path
 def test_large_batches_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "BATCH_BYTES", 1000)
     events = [done(round) for round in range(1, 101)]
-    bodies = list(batches(events))
-    assert all(len(body) <= 1100 for body in bodies)
-    assert len(bodies) > 5
-    assert [from_plain(one).round for body in bodies for one in json.loads(body)] == list(range(1, 101))  # type: ignore[union-attr]
+    cut = list(batches(events))
+    assert all(sum(map(len, batch)) <= 1000 for batch in cut)
+    assert len(cut) > 5
+    assert [text for batch in cut for text in batch] == texts(events)
+
+
+def test_what_is_never_taken_is_set_aside_and_the_rest_arrives(
+    service: Service, spool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.never = '"round":2,'
+    sink = Remote(url(service), spool)
+    sink.write([started(), done(1), done(2), done(3)])
+    sink.write([done(4)])
+    sink.close()
+    assert list(dict.fromkeys(texts(service.heard))) == texts([started(), done(1), done(3), done(4)])
+    assert spool.with_suffix(".refused").read_text().splitlines() == texts([done(2)])
+    assert not spool.exists()
+    assert "never takes one of the events (it answered 422" in caplog.text
 
 
 @pytest.mark.parametrize(

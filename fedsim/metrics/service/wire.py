@@ -17,7 +17,7 @@ Round = Annotated[int, Field(ge=0, le=10**9)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Seconds = Annotated[float, Field(allow_inf_nan=False, ge=-1e15, le=1e15, description="Unix time")]
 Word = Annotated[str, Field(max_length=64)]
-Line = Annotated[str, Field(max_length=2_000)]
+Line = Annotated[str, Field(max_length=10_000)]
 MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,60}(\.[^\x00-\x20\x7f]{1,120})?$")]
 
 DEEPEST = 20
@@ -85,7 +85,7 @@ class Started(_Event):
     seed: Annotated[int, Field(ge=0, lt=2**128)]
     num_clients: Count
     rounds: Count
-    scenario: Annotated[str, Field(max_length=4_000_000)] = ""
+    scenario: Annotated[str, Field(max_length=32_000_000)] = ""
     scenario_hash: Line = ""
     schedule_hash: Line = ""
     versions: Annotated[dict[Word, Line], Field(max_length=100)] = Field(default_factory=dict)
@@ -130,8 +130,8 @@ class Noticed(_Event):
 
     event: Literal["Notice"]
     round: Round
-    kind: Word
-    text: Annotated[str, Field(max_length=100_000)]
+    kind: Line
+    text: Annotated[str, Field(max_length=1_000_000)]
     client: Count | None = None
     host: Annotated[str, Field(max_length=200)] | None = None
     attempt: Round = 0

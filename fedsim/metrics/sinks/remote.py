@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import os
 import ssl
 from collections.abc import Iterator, Sequence
@@ -14,16 +15,28 @@ from fedsim.metrics.codec import to_json
 from fedsim.metrics.events import Event
 from fedsim.metrics.sinks.spooled import Spooled
 
+log = logging.getLogger(__name__)
+
 SPOOL = "spool-service.jsonl"
 """Name of its spool inside a run folder."""
 
 PATH = "/api/events"
+TIMEOUT_S = 4.0
+"""Less than the recorder waits before a checkpoint: a service that hangs has its events spooled by then."""
 BATCH_BYTES, BATCH_EVENTS = 4_000_000, 1_000
 """What is sent at once, unless a single event is larger."""
 
 
+NEVER = (400, 413, 422)
+"""Answers that will not change: this event is none to that service, or too large for it."""
+
+
 class RefusedError(Exception):
     """The service answered, and did not take the events."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"it answered {status}: {text}")
+        self.status = status
 
 
 class Remote(Spooled):
@@ -33,7 +46,7 @@ class Remote(Spooled):
     Raises ScenarioError at once for an address that is none.
     """
 
-    def __init__(self, url: str, spool: str | Path, *, token: str | None = None, timeout_s: float = 10.0) -> None:
+    def __init__(self, url: str, spool: str | Path, *, token: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
         self._parts = split(url)
         super().__init__(spool, url)
         self._token = token
@@ -52,15 +65,34 @@ class Remote(Spooled):
 
     def _send(self, events: Sequence[Event]) -> None:
         for batch in batches(events):
-            self._post(batch)
+            try:
+                self._post(batch)
+            except RefusedError as error:
+                if error.status not in NEVER:
+                    raise
+                self._send_singly(batch)
+
+    def _send_singly(self, batch: Sequence[str]) -> None:
+        """Send events one by one; what will never be taken is set aside, so that the others do not wait for it."""
+        for text in batch:
+            try:
+                self._post([text])
+            except RefusedError as error:
+                if error.status not in NEVER:
+                    raise
+                aside = self._spool.path.with_suffix(".refused")
+                log.warning("%s never takes one of the events (%s); it is kept in %s", self, error, aside)
+                with open(aside, "a", encoding="utf-8") as file:
+                    file.write(f"{text}\n")
 
     def _let_go(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _post(self, body: bytes) -> None:
+    def _post(self, batch: Sequence[str]) -> None:
         """Send one batch; the answer means that it is durable. A connection that idled away is opened anew once."""
+        body = f"[{','.join(batch)}]".encode()
         headers = {"content-type": "application/json", "user-agent": "fedsim"}
         if self._token is not None:
             headers["authorization"] = f"Bearer {self._token}"
@@ -73,7 +105,7 @@ class Remote(Spooled):
                 raise
             status, text = self._exchange(body, headers)
         if status != http.client.OK:
-            raise RefusedError(f"it answered {status}: {text}")
+            raise RefusedError(status, text)
 
     def _exchange(self, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
         if self._connection is None:
@@ -107,23 +139,19 @@ def secret(token_env: str | None) -> str | None:
     return token
 
 
-def batches(events: Sequence[Event]) -> Iterator[bytes]:
-    """Yield events as JSON lists, in order, none larger than the service takes unless one event alone is."""
+def batches(events: Sequence[Event]) -> Iterator[list[str]]:
+    """Yield events as lists of JSON texts, in order, none larger than the service takes unless one event alone is."""
     waiting: list[str] = []
     size = 0
     for event in events:
         text = to_json(event)
         if waiting and (size + len(text) > BATCH_BYTES or len(waiting) == BATCH_EVENTS):
-            yield _joined(waiting)
+            yield waiting
             waiting, size = [], 0
         waiting.append(text)
         size += len(text) + 1
     if waiting:
-        yield _joined(waiting)
-
-
-def _joined(texts: Sequence[str]) -> bytes:
-    return f"[{','.join(texts)}]".encode()
+        yield waiting
 
 
 def _connect(parts: SplitResult, timeout_s: float) -> http.client.HTTPConnection:
