@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from statistics import mean
-from time import process_time
 from typing import Any
 
-import numpy as np
 import pytest
 
 import fedsim
-from clients.merge import Row, Tensors, merge, moments
-from fedsim.core import Layout, World
-from strategies.mixing import rows
-from strategies.topology import Regular
 
 pytestmark = pytest.mark.slow
 SEEDS = (1, 2, 3)
@@ -66,26 +60,3 @@ def test_with_five_layers_plain_gossip_stays_at_chance_while_the_corrected_learn
     plain, best = steps_to_half(tmp_path / "plain", [64] * 4, seed, 5 * taken)
     assert plain == NEVER
     assert best < 0.2
-
-
-def test_the_correction_costs_less_than_three_fifths_of_a_plain_merge() -> None:
-    layout = Layout(("a", "b", "c"), ((108, 64), (108, 108), (20, 64)))
-    tensors, nothing = Tensors.of(layout, "weights"), Tensors((), (), layout.size)
-    graph = Regular(degree=8).graph(World(1, 300), 1)
-    mixed = rows(graph.receivers, graph.senders, np.ones_like(graph.senders), graph.out_degrees[graph.senders], 1)
-    models = np.random.default_rng(1).normal(size=(300, layout.size)).astype(np.float32)
-    out = np.empty_like(models)
-
-    def once(parts: Tensors, correct: bool) -> float:
-        began = process_time()
-        found = moments(models, parts)
-        made = []
-        for k in range(300):
-            entries = slice(mixed.starts[k], mixed.starts[k + 1])
-            who, share = mixed.senders[entries], mixed.weights[entries]
-            made.append(Row(list(models[who]), found.means[who], found.variances[who], share, share))
-        merge(made, out, parts, correct=correct)
-        return process_time() - began
-
-    plain, corrected = zip(*((once(nothing, False), once(tensors, True)) for _ in range(15)), strict=True)
-    assert min(corrected) - min(plain) < 0.6 * min(plain)
