@@ -68,12 +68,17 @@ def check_versions() -> None:
             raise ClusterLostError(
                 f"the cluster's machine {machine} did not start a process in {CHECK_S:g} s"
             ) from error
-        for name in here:
-            if there[name] != here[name]:
-                raise ClusterLostError(
-                    f"the cluster's machine {machine} has {name} {there[name]}, this one {here[name]}; "
-                    "use the same image, or the same environment, on every machine"
-                )
+        refuse_difference(machine, here, there)
+
+
+def refuse_difference(machine: str, here: Mapping[str, str], there: Mapping[str, str]) -> None:
+    """Raise ClusterLostError when a machine has other versions than this one."""
+    for name, version in here.items():
+        if there[name] != version:
+            raise ClusterLostError(
+                f"the cluster's machine {machine} has {name} {there[name]}, this one {version}; "
+                "use the same image, or the same environment, on every machine"
+            )
 
 
 def installed(packages: tuple[str, ...], ours: tuple[str, ...]) -> dict[str, str]:

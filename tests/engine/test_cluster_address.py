@@ -84,6 +84,13 @@ def test_a_cluster_without_what_a_host_needs_is_refused(monkeypatch: pytest.Monk
         ray_cluster.count_hosts("auto", 4, 1.0, {})
 
 
+def test_a_machine_with_another_version_is_named_with_both(tmp_path: Path) -> None:
+    here = ray_cluster.installed(("torch",), ())
+    ray_cluster.refuse_difference("10.0.0.2", here, here)
+    with pytest.raises(ClusterLostError, match=r"machine 10\.0\.0\.2 has torch 1\.0, this one .*the same image"):
+        ray_cluster.refuse_difference("10.0.0.2", here, here | {"torch": "1.0"})
+
+
 def test_other_sources_of_the_same_version_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "twin").mkdir()
     (tmp_path / "twin" / "__init__.py").write_text("x = 1\n")
