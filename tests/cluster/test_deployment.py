@@ -15,6 +15,7 @@ import fedsim
 from tests.cluster.namespaces import BIN, Machine, Network, network
 
 pytestmark = [
+    pytest.mark.cluster,
     pytest.mark.ray,
     pytest.mark.slow,
     pytest.mark.faults,

@@ -15,6 +15,7 @@ import fedsim
 from tests.cluster.namespaces import Network, lines, network
 
 pytestmark = [
+    pytest.mark.cluster,
     pytest.mark.ray,
     pytest.mark.slow,
     pytest.mark.faults,

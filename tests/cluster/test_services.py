@@ -22,6 +22,7 @@ from tests.cluster.namespaces import BIN, Machine, Network, network
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 PROMETHEUS = shutil.which("prometheus")
 pytestmark = [
+    pytest.mark.cluster,
     pytest.mark.ray,
     pytest.mark.slow,
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
