@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -21,6 +22,9 @@ from fedsim.engine.watch import Watch
 from fedsim.metrics.events import Evaluated, Event, Notice, RoundDone
 from fedsim.metrics.rounds_csv import RoundsCsv
 from fedsim.participation import ScheduleHash
+
+NOTED = 10_000
+"""The medians of the summary are over at most so many of the last rounds."""
 
 
 def nowhere(point: str, round: int) -> None:
@@ -57,7 +61,7 @@ class Rounds(ABC):
     at: Callable[[str, int], None] = nowhere
     progress: Any = None
     watch: Watch = field(default_factory=Watch)
-    seconds: dict[str, list[float]] = field(default_factory=dict)
+    seconds: dict[str, deque[float]] = field(default_factory=dict)
     final: dict[str, float] = field(default_factory=dict)
     probed: dict[str, Any] = field(default_factory=dict)
     status: str = "completed"
@@ -167,8 +171,8 @@ class Rounds(ABC):
         self.watch = replace(self.watch, finite=finite and (not due or self.finite()))
         for name, value in values.items():
             if name.endswith("_s"):
-                self.seconds.setdefault(name, []).append(value)
-        self.seconds.setdefault("updates_per_s", []).append(len(outcome.cohort) / values["round_s"])
+                self.took(name, value)
+        self.took("updates_per_s", len(outcome.cohort) / values["round_s"])
 
     @abstractmethod
     def account(self, round: int, outcome: Any) -> dict[str, float]:
@@ -195,7 +199,7 @@ class Rounds(ABC):
         self.final = {"round": round, **values}
         self.watch = self.watch.seeing(self.experiment.scenario.stop, values)
         values = {**values, "evaluate_s": seconds}
-        self.seconds.setdefault("evaluate_s", []).append(seconds)
+        self.took("evaluate_s", seconds)
         self.csv.evaluated(round, values)
         self.emit(Evaluated(run=self.run, round=round, values=values))
 
@@ -210,7 +214,7 @@ class Rounds(ABC):
             self.settle(wait=True)
             began = perf_counter()
             self.checkpoint()
-            self.seconds.setdefault("save_s", []).append(perf_counter() - began)
+            self.took("save_s", perf_counter() - began)
 
     @abstractmethod
     def results(self) -> tuple[dict[str, npt.NDArray[Any]], Parameters]:
@@ -220,6 +224,10 @@ class Rounds(ABC):
         """Raise the error of a failed client, unless the scenario drops it."""
         if failures and self.experiment.scenario.on_client_error == "fail":
             raise refused(round, failures)
+
+    def took(self, name: str, seconds: float) -> None:
+        """Note how long something took, of the last rounds only: a run of a million needs no more memory for it."""
+        self.seconds.setdefault(name, deque(maxlen=NOTED)).append(seconds)
 
     def timed(self, phase: str) -> Stopwatch:
         """Return a stopwatch for a phase of the round under way."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -334,11 +334,11 @@ def machine() -> dict[str, str]:
     return {**versions(), **{name: str(value) for name, value in numerics.pin().items()}}
 
 
-def timing(seconds: Mapping[str, Sequence[float]], startup_s: float) -> dict[str, float]:
+def timing(seconds: Mapping[str, Iterable[float]], startup_s: float) -> dict[str, float]:
     """Return the medians over rounds, the first excluded, of every phase, and client updates a second."""
 
     def median(name: str) -> float:
-        values = seconds.get(name, [])
+        values = list(seconds.get(name, ()))
         return statistics.median(values[1:] or values or [0.0])
 
     phases = ("train_s", "ship_s", "reduce_s", "record_s", "choose_s", "send_s", "collect_s", "step_s", "evaluate_s")
