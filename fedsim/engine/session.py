@@ -223,7 +223,12 @@ class Session:
         def nodes(folder: Path | Remote) -> Digests:
             place = folder.absolute() if isinstance(folder, Path) else folder
             told = grid.each("save", dict.fromkeys(range(grid.num_nodes), (place, round)))
-            return {name: digest for digests in told.values() for name, digest in (digests or {}).items()}
+            return {
+                name: digest
+                for digests in told.values()
+                if isinstance(digests, dict)
+                for name, digest in digests.items()
+            }
 
         checkpoint.write(
             self.checkpoints,

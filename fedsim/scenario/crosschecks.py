@@ -280,6 +280,12 @@ def stock_has_one_client_a_node(data: Any, engine: Any, strategy: Any) -> Found:
         yield ("engine", "nodes"), text
 
 
+def stock_runs_on_our_grids(engine: Any, strategy: Any) -> Found:
+    """Under Flower's own engine the bits of a stock strategy have not been shown to be ours."""
+    if engine.kind == "flower" and strategy.name == "stock":
+        yield ("engine", "kind"), "a stock strategy runs on serial and ray, where its bits repeat; use one of them"
+
+
 def stock_keeps_its_state(strategy: Any, checkpoint: Any) -> Found:
     """Flower's own strategies cannot be saved."""
     if strategy.name == "stock" and checkpoint is not None:
@@ -311,4 +317,5 @@ CHECKS: tuple[Check, ...] = (
     flower_has_no_probe,
     stock_has_one_client_a_node,
     stock_keeps_its_state,
+    stock_runs_on_our_grids,
 )

@@ -66,15 +66,6 @@ def test_a_run_under_flower_goes_on_from_its_checkpoint_with_the_memories(tmp_pa
     assert resumed["params_sha256"] == whole["params_sha256"]
 
 
-@pytest.mark.ray
-@pytest.mark.slow
-def test_a_stock_strategy_runs_under_flowers_own_engine_with_the_same_bits(tmp_path: Path) -> None:
-    scenario = {**WORLD, "faults": None, "strategy": {"name": "stock", "flower": "FedAdam"}}
-    serial = fedsim.run(scenario | {"engine": {"kind": "serial", "nodes": 13}}, out=tmp_path / "serial").summary
-    flower = _run(scenario | {"engine": {"kind": "flower", "nodes": 13}}, tmp_path / "flower")
-    assert flower["params_sha256"] == serial["params_sha256"]
-
-
 @pytest.mark.parametrize(
     ("extra", "said"),
     [
