@@ -25,7 +25,8 @@ from benchmarks.contestants import CONTESTANTS
 from benchmarks.report import circumstances, save, table
 from benchmarks.workloads import WORKLOADS
 
-LIMIT_S = 600
+LIMIT_S = 300
+"""After so long a contestant hangs: Flower's engine waits for ever when its own part of it has failed."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,10 @@ def turn(name: str, workload: str, rounds: int, data: Path) -> Measured:
     command = [sys.executable, "-m", "benchmarks.turn", name, "--workload", workload]
     command += ["--rounds", str(rounds), "--data", str(data), "--launched", repr(time.time())]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}  # for Ray's workers
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False, env=environment)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False, env=environment)
+    except subprocess.TimeoutExpired as late:
+        sys.exit(f"{name} has not finished in {LIMIT_S} s:\n{(late.stderr or b'').decode(errors='replace')[-2000:]}")
     if done.returncode:
         sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
     found = json.loads(done.stdout.strip().splitlines()[-1])

@@ -106,7 +106,9 @@ def flower(workload: Workload, rounds: int, data: Path) -> tuple[list[float], in
         assert all((trained[name] != value).any() for name, value in start.to_torch_state_dict().items())
 
     resources: dict[str, Any] = {"num_cpus": 1, "num_gpus": 0.0}
-    backend: Any = {"client_resources": resources, "init_args": {"num_cpus": 2, "logging_level": "ERROR"}}
+    # without an address Ray would join whatever session runs on this machine
+    init = {"address": "local", "num_cpus": 2, "logging_level": "ERROR"}
+    backend: Any = {"client_resources": resources, "init_args": init}
     run_simulation(server, client, workload.clients, backend_config=backend)
     return ends, peaks[0]
 
