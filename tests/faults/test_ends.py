@@ -127,6 +127,7 @@ def assert_nothing_left(command: Command, session: str) -> None:
     assert users.stdout == b""
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize(
     ("victim", "code"), [("driver", -signal.SIGKILL), ("raylet", 5), ("gcs_server", 5)], ids=lambda value: str(value)
 )
