@@ -1,4 +1,4 @@
-"""Write the pages that only repeat what the program knows: scenario.md, strategies.md and participation.md.
+"""Write the pages that only repeat what the program knows: scenario, strategies, participation and metrics.
 
 python docs/reference.py
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 import strategies
 from fedsim import participation
+from fedsim.metrics.registry import METRICS, Metric
 from fedsim.participation.devices import Devices
 from fedsim.participation.faults import Faults
 from fedsim.scenario.schema import json_schema
@@ -65,6 +66,19 @@ it. `fedsim participation scenario.yaml` shows who comes before anything is trai
 file that can be replayed. A client that was scheduled and then failed is another event, and counted apart.
 """
 
+METRICS_PAGE = """\
+# Metrics
+
+*Written by `python docs/reference.py` from `fedsim.metrics.registry`; do not edit it by hand.*
+
+Every number that a run reports, under this name in the store and in `Run.rounds`, and, unless the last column says
+otherwise, as a column of `rounds.csv` in runs that have it. *Tagged* metrics are reported once for each tag, as
+`name.tag`, and stand in the store only. Two runs of one scenario agree in all of them but those marked *timing*.
+
+| metric | unit | meaning | |
+|---|---|---|---|
+"""
+
 Node = Mapping[str, Any]
 
 
@@ -82,6 +96,7 @@ def pages() -> dict[str, str]:
         "scenario.md": scenario(json_schema()),
         "strategies.md": "\n".join([STRATEGIES, *(_chapter(name, found) for name, found in rules.items())]),
         "participation.md": "\n".join([PARTICIPATION, *(_part(title, found) for title, found in world.items())]),
+        "metrics.md": METRICS_PAGE + "".join(map(_metric, METRICS.values())),
     }
 
 
@@ -183,6 +198,13 @@ def _default(value: Any, node: Node, definitions: Node) -> str:
 def _plain(value: Any) -> str:
     """Write a value as YAML would."""
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _metric(metric: Metric) -> str:
+    """Return a metric as a row of a table."""
+    marks = ["tagged"] * metric.tagged + ["timing"] * (not metric.reproducible)
+    meaning = metric.meaning.replace("|", "\\|")
+    return f"| `{metric.name}` | {metric.unit} | {meaning} | {', '.join(marks)} |\n"
 
 
 def _part(title: str, members: Mapping[str, type]) -> str:
