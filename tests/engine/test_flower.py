@@ -55,7 +55,6 @@ def test_flowers_own_engine_gives_the_bits_of_one_process(name: str, tmp_path: P
         assert flower[key] == serial[key], key
 
 
-@pytest.mark.cluster
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_run_under_flower_goes_on_from_its_checkpoint_with_the_memories(tmp_path: Path) -> None:
