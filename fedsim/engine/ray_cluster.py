@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any, Literal
@@ -12,6 +13,8 @@ from fedsim.engine.versions import PACKAGES
 
 CONNECT_S = 5.0
 """How long a cluster's control service may take to answer at all."""
+PATIENCE_S = 10.0
+"""After this long without a word the driver says what it waits for."""
 CHECK_S = 60.0
 """How long a machine of the cluster may take to say which software it has: it starts a process for that."""
 OURS = ("fedsim", "strategies", "clients")
@@ -52,7 +55,7 @@ def check_versions() -> None:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
-    here = installed(PACKAGES, OURS)
+    here = software()
     task = ray.remote(num_cpus=0, max_retries=0)(_by_value(installed))
     asked = {
         node["NodeManagerAddress"]: task.options(
@@ -79,6 +82,11 @@ def refuse_difference(machine: str, here: Mapping[str, str], there: Mapping[str,
                 f"the cluster's machine {machine} has {name} {there[name]}, this one {version}; "
                 "use the same image, or the same environment, on every machine"
             )
+
+
+def software() -> dict[str, str]:
+    """Return the versions of what this machine computes with."""
+    return installed(PACKAGES, OURS)
 
 
 def installed(packages: tuple[str, ...], ours: tuple[str, ...]) -> dict[str, str]:
@@ -117,9 +125,17 @@ def _by_value(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def count_hosts(
-    asked: int | Literal["auto"], num_nodes: int, gpus_per_host: float, resources: Mapping[str, float]
+    asked: int | Literal["auto"],
+    num_nodes: int,
+    gpus_per_host: float,
+    resources: Mapping[str, float],
+    *,
+    capacity_s: float,
+    notice: Callable[..., None] | None,
 ) -> int:
     """Return how many hosts to start: as asked, or as many as fit: one for each share of a GPU, or for each core.
+
+    A cluster that grows while the run starts is given `capacity_s` seconds to have room for one.
 
     Raises
     ------
@@ -130,12 +146,19 @@ def count_hosts(
     import ray
 
     cluster_resources: Callable[[], dict[str, float]] = ray.cluster_resources
-    total = cluster_resources()
     wanted = {"CPU": 1.0, "GPU": gpus_per_host, **resources}
-    fits = {name: int(total.get(name, 0.0) / amount + 1e-9) for name, amount in wanted.items() if amount > 0}
-    scarce = min(fits, key=lambda name: fits[name])
-    if fits[scarce] == 0:
-        raise CapacityError(
-            f"no host fits: each needs {wanted[scarce]:g} {scarce}, the cluster has {total.get(scarce, 0.0):g}"
-        )
-    return min(fits[scarce], num_nodes)
+    began = said = time.monotonic()
+    while True:
+        total = cluster_resources()
+        fits = {name: int(total.get(name, 0.0) / amount + 1e-9) for name, amount in wanted.items() if amount > 0}
+        scarce = min(fits, key=lambda name: fits[name])
+        if fits[scarce] > 0:
+            return min(fits[scarce], num_nodes)
+        now = time.monotonic()
+        waiting = f"no host fits: each needs {wanted[scarce]:g} {scarce}, the cluster has {total.get(scarce, 0.0):g}"
+        if now - began >= capacity_s:
+            raise CapacityError(f"{waiting} (engine.capacity_timeout_s is {capacity_s:g})")
+        if notice is not None and now - said > PATIENCE_S:
+            said = now
+            notice(f"waiting for a machine to join: {waiting}", kind="waiting")
+        time.sleep(0.5)

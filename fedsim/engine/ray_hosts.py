@@ -18,10 +18,10 @@ from ray.experimental import internal_kv
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedsim.core import CapacityError, ClusterLostError, FedsimError
+from fedsim.engine import ray_cluster
+from fedsim.engine.ray_cluster import PATIENCE_S
 from strategies.flower import wire
 
-PATIENCE_S = 10.0
-"""After this long without a word the driver says what it waits for."""
 PULSE_S = 2.0
 """A host's pulse beats so often, in a thread beside the training."""
 ANSWER_S = 2.0
@@ -56,6 +56,10 @@ class HostActor:
     def ready(self) -> tuple[str, int, str]:
         """Return how this host trains, once it can; its process and its machine."""
         return self.host.trainer.describe(), os.getpid(), ray.get_runtime_context().get_node_id()
+
+    def software(self) -> dict[str, str]:
+        """Return the versions of what this host computes with."""
+        return ray_cluster.software()
 
     def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
         """Call a method of this host's nodes."""
@@ -109,6 +113,7 @@ class Hosts:
         self._checked = time.monotonic()
         self._killed_for_memory = _kills_for_memory()
         self._places: dict[int, tuple[int, str]] = {}
+        self._alike = {ray.get_runtime_context().get_node_id()}
         self.actors = [self._start(host) for host in range(len(nodes_of))]
         self.training = ""
         for host in range(len(nodes_of)):
@@ -210,6 +215,7 @@ class Hosts:
             try:
                 training, process, node = ray.get(reference, timeout=1.0)
                 self._places[host] = (process, node)
+                self._same_software(host, node)
                 return str(training)
             except GetTimeoutError:
                 pass
@@ -231,6 +237,15 @@ class Hosts:
             if now - said > PATIENCE_S:
                 said = now
                 self.notice(waiting, kind="waiting", host=f"host-{host}")
+
+    def _same_software(self, host: int, node: str) -> None:
+        """Refuse a machine that joined the cluster with other software than this one's."""
+        if node in self._alike:
+            return
+        there = ray.get(self.actors[host].software.remote(), timeout=ray_cluster.CHECK_S)
+        machine = next((n["NodeManagerAddress"] for n in _nodes() if n["NodeID"] == node), node)
+        ray_cluster.refuse_difference(machine, ray_cluster.software(), there)
+        self._alike.add(node)
 
     def _end(self, host: int) -> None:
         """Kill a host. Ray forgets a frozen process without ending it, so that it is also killed by its number."""

@@ -75,13 +75,23 @@ def test_automatic_hosts_are_one_for_each_share_of_what_is_scarce(
     cluster: Any, gpus: float, resources: Any, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ray.cluster_resources", lambda: cluster)
-    assert ray_cluster.count_hosts("auto", 8, gpus, resources) == expected
+    assert ray_cluster.count_hosts("auto", 8, gpus, resources, capacity_s=1.0, notice=pytest.fail) == expected
 
 
 def test_a_cluster_without_what_a_host_needs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0})
     with pytest.raises(CapacityError, match=r"no host fits: each needs 1 GPU, the cluster has 0"):
-        ray_cluster.count_hosts("auto", 4, 1.0, {})
+        ray_cluster.count_hosts("auto", 4, 1.0, {}, capacity_s=0.0, notice=pytest.fail)
+
+
+def test_automatic_hosts_wait_for_the_first_machine_that_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    growing = iter([{}, {"CPU": 0.0}, {"CPU": 2.0}])
+    monkeypatch.setattr("ray.cluster_resources", lambda: next(growing))
+    monkeypatch.setattr(ray_cluster, "PATIENCE_S", 0.0)
+    found = ray_cluster.count_hosts("auto", 4, 0.0, {}, capacity_s=60.0, notice=lambda text, **_: told.append(text))
+    assert found == 2
+    assert told == ["waiting for a machine to join: no host fits: each needs 1 CPU, the cluster has 0"] * 2
 
 
 def test_a_machine_with_another_version_is_named_with_both(tmp_path: Path) -> None:
