@@ -17,8 +17,9 @@ from ray.exceptions import ObjectLostError, RayTaskError
 from fedsim.core import ClusterLostError
 from fedsim.engine.grid import HostLostError
 from fedsim.engine.peers import PeerHost
-from fedsim.engine.ray_grid import RayGrid, _Job
+from fedsim.engine.ray_grid import RayGrid
 from fedsim.engine.ray_hosts import HostActor
+from fedsim.engine.ray_letters import Job
 
 
 class _PeerActor(HostActor):
@@ -42,7 +43,7 @@ class RayPeerGrid(RayGrid):
         self._published: list[Any] = []
         super().__init__(*arguments, **options)
 
-    def _send(self, job: _Job) -> None:
+    def _send(self, job: Job) -> None:
         job.reference = self.hosts.call(job.host, "handle_all", job.calls, *self._published)
 
     def gather(self, message_ids: Sequence[str]) -> dict[str, RecordDict]:
@@ -60,7 +61,7 @@ class RayPeerGrid(RayGrid):
         self.host_seconds, self._published = seconds, published
         return {key: contents[key] for key in message_ids}
 
-    def _collect(self, job: _Job) -> Any:
+    def _collect(self, job: Job) -> Any:
         """Wait for a host's answer; one that misses what a lost host had published is itself gone back with it."""
         try:
             return super()._collect(job)

@@ -8,66 +8,42 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import ray
-from flwr.app import ArrayRecord, Message, RecordDict
+from flwr.app import Message, RecordDict
 
 from fedsim.core import CapacityError, ClusterLostError, FedsimError
-from fedsim.core.contracts import Ids
+from fedsim.engine import ray_letters
+from fedsim.engine.board import Board
 from fedsim.engine.grid import HostLostError, NodeGrid
 from fedsim.engine.host import Host, HostPlan
 from fedsim.engine.ray_hosts import HostActor, Hosts, LostError, Notice
+from fedsim.engine.ray_letters import Call, Job, Large, PostedRecord
 from strategies.flower import codec, wire
-from strategies.flower.arrays import ArrayView
 
-INLINE_BYTES = 100_000
-"""Records up to this size travel inside the call; larger ones once per machine through the object store."""
 ATTEMPTS = 3
 """A host's work of one round is lost so often before its clients are tried one by one, and the run gives up."""
 GRACE_S = 10.0
 """What a host may take beyond its clients' own `client.timeout_s`."""
 
-Call = tuple[int, RecordDict, dict[str, int]]
-
 
 class _HostActor(HostActor):
-    """A host inside a Ray actor: takes records out of the call's references and hands the rest on."""
+    """A host inside a Ray actor: puts each message together from what came apart, and takes the replies apart."""
 
     host_type = Host
 
-    def handle_all(self, calls: Sequence[Call], *records: ArrayRecord) -> tuple[list[RecordDict], float]:
-        """Answer a round's messages."""
-        reply: tuple[list[RecordDict], float] = self.host.handle_all([_whole(call, records) for call in calls])
-        return reply
+    def handle_all(
+        self, calls: Sequence[Call], *given: Any
+    ) -> tuple[list[RecordDict], float, list[dict[str, PostedRecord]]]:
+        """Answer a round's messages; also the seconds it took, and where the large records of the replies are."""
+        whole = [ray_letters.unpack(call, given, self.reader) for call in calls]
+        tasks = all(codec.is_task(content) for _, content in whole)  # a stock strategy may keep what it was sent
+        replies, seconds = self.host.handle_all(whole)
+        return replies, seconds, ray_letters.detach(replies, self.board) if tasks and self.beside else []
 
-    def alone(self, call: Call, client: int, *records: ArrayRecord) -> None:
+    def alone(self, call: Call, client: int, *given: Any) -> None:
         """Train one client of a task by itself, to find out whether it brings its host down."""
-        self.host.alone(_whole(call, records)[1], client)
-
-
-def _whole(call: Call, records: Sequence[ArrayRecord]) -> tuple[int, RecordDict]:
-    node, content, shared = call
-    for name, place in shared.items():
-        content[name] = records[place]
-    return node, content
-
-
-@dataclass
-class _Job:
-    """What one host was asked in one round."""
-
-    host: int
-    round: int
-    keys: list[str]
-    calls: list[Call]
-    records: list[Any]
-    reference: Any = None
-
-    def clients(self) -> list[tuple[Call, Ids]]:
-        """Return the calls with the clients that each trains, as far as they are told one by one."""
-        return [(call, codec.clients(call[1])) for call in self.calls if codec.is_task(call[1])]
+        self.host.alone(ray_letters.unpack(call, given, self.reader)[1], client)
 
 
 def deal(costs: Mapping[int, float], hosts: int) -> list[list[int]]:
@@ -121,7 +97,8 @@ class RayGrid(NodeGrid):
         self.nodes_of = [nodes for nodes in deal(costs, min(hosts, len(costs))) if nodes]
         self.predict = None if stateful else predict
         self.host_of = {node: host for host, nodes in enumerate(self.nodes_of) for node in nodes}
-        self._jobs: dict[int, _Job] = {}
+        self._jobs: dict[int, Job] = {}
+        self._board = Board()
         self._lost: set[int] = set()
         self._losses: Counter[tuple[int, int]] = Counter()
         self._struck: dict[int, dict[int, tuple[str, str]]] = {}
@@ -143,11 +120,14 @@ class RayGrid(NodeGrid):
         shares: dict[int, dict[str, Message]] = {}
         for key, message in batch.items():
             shares.setdefault(host_of[self.node_of(message)], {})[key] = message
-        put: dict[int, Any] = {}
+        large: dict[int, Large] = {}
         for host, share in sorted(shares.items()):
             round = int(next(iter(share.values())).metadata.group_id or 0)
-            job = _pack(host, round, {key: (self.node_of(m), m.content) for key, m in share.items()}, put)
-            self._jobs[host] = job
+            contents = {key: (self.node_of(message), message.content) for key, message in share.items()}
+            self._jobs[host] = ray_letters.pack(host, round, contents, large)
+        if large and self.hosts.beside:
+            ray_letters.post(self._board, large.values())
+        for job in self._jobs.values():
             self._mark(job)
             self._send(job)
 
@@ -158,10 +138,13 @@ class RayGrid(NodeGrid):
         dealt = enumerate(deal(costs, len(self.nodes_of)))
         return {node: host for host, nodes in dealt for node in nodes}
 
-    def _send(self, job: _Job) -> None:
-        job.reference = self.hosts.call(job.host, "handle_all", job.calls, *job.records)
+    def _send(self, job: Job) -> None:
+        job.reference = self.hosts.call(job.host, "handle_all", job.calls, *self._given(job))
 
-    def _mark(self, job: _Job) -> None:
+    def _given(self, job: Job) -> list[Any]:
+        return [large.to(job.host in self.hosts.beside) for large in job.large]
+
+    def _mark(self, job: Job) -> None:
         """Tell the nodes of clients that brought their host down in this round, so that they are left out."""
         struck = self._struck.get(job.round)
         if struck:
@@ -174,7 +157,9 @@ class RayGrid(NodeGrid):
         seconds: dict[str, float] = {}
         for host in sorted(self._jobs):
             job = self._jobs[host]
-            replies, taken = self._collect(job)
+            replies, taken, posted = self._collect(job)
+            if posted:
+                ray_letters.attach(replies, posted, self.hosts.reader)
             contents.update(zip(job.keys, replies, strict=True))
             seconds[f"host-{host}"] = taken
         self.served = {f"host-{host}": [call[0] for call in job.calls] for host, job in self._jobs.items()}
@@ -182,7 +167,7 @@ class RayGrid(NodeGrid):
         self.host_seconds = seconds
         return {key: contents[key] for key in message_ids}
 
-    def _collect(self, job: _Job) -> Any:
+    def _collect(self, job: Job) -> Any:
         while True:
             try:
                 return self.hosts.wait(job.reference, job.host, f"train in round {job.round}", self._limit(job))
@@ -194,13 +179,13 @@ class RayGrid(NodeGrid):
                 self._mark(job)
                 self._send(job)
 
-    def _limit(self, job: _Job) -> float | None:
+    def _limit(self, job: Job) -> float | None:
         """Return how long a job may take: hosts end slow clients themselves, lane by lane, then one by one."""
         if self.timeout_s is None or not job.clients():
             return None
         return GRACE_S + 3 * self.timeout_s * sum(len(clients) for _, clients in job.clients())
 
-    def _replace(self, job: _Job, lost: LostError) -> None:
+    def _replace(self, job: Job, lost: LostError) -> None:
         """Put a new host in the place of a lost one; when it is lost again and again, look for a client to blame.
 
         Raises
@@ -225,13 +210,13 @@ class RayGrid(NodeGrid):
             self._losses[job.host, job.round] = 0
             self._struck.setdefault(job.round, {}).update(found)
 
-    def _culprits(self, job: _Job) -> dict[int, tuple[str, str]]:
+    def _culprits(self, job: Job) -> dict[int, tuple[str, str]]:
         """Train a job's clients one by one on the new host, for nothing; return those that bring it down."""
         found: dict[int, tuple[str, str]] = {}
         limit = None if self.timeout_s is None else GRACE_S + self.timeout_s
         for call, clients in job.clients():
             for client in clients.tolist():
-                reference = self.hosts.call(job.host, "alone", call, client, *job.records)
+                reference = self.hosts.call(job.host, "alone", call, client, *self._given(job))
                 try:
                     self.hosts.wait(reference, job.host, f"train client {client} alone", limit)
                 except LostError as lost:
@@ -247,7 +232,7 @@ class RayGrid(NodeGrid):
                     self.hosts.replace(job.host)
         return found
 
-    def _tell(self, text: str, kind: str, job: _Job) -> None:
+    def _tell(self, text: str, kind: str, job: Job) -> None:
         self.notice(text, kind=kind, host=f"host-{job.host}", round=job.round)
 
     def replace_lost(self) -> None:
@@ -301,30 +286,4 @@ class RayGrid(NodeGrid):
     def close(self) -> None:
         """End the hosts."""
         self.hosts.close()
-
-
-def _record_bytes(record: ArrayRecord) -> int:
-    return sum(a.numpy().nbytes if isinstance(a, ArrayView) else len(a.data) for a in record.values())
-
-
-def _pack(host: int, round: int, share: dict[str, tuple[int, RecordDict]], put: dict[int, Any]) -> _Job:
-    """Make one call of a host's messages: large array records go by reference, put once for all hosts of a round."""
-    keys = sorted(share, key=lambda key: share[key][0])
-    calls: list[Call] = []
-    records: list[Any] = []
-    places: dict[int, int] = {}
-    for key in keys:
-        node, content = share[key]
-        light, shared = RecordDict(), {}
-        for name, record in content.items():
-            if not isinstance(record, ArrayRecord) or _record_bytes(record) <= INLINE_BYTES:
-                light[name] = record
-                continue
-            if id(record) not in put:
-                put[id(record)] = ray.put(record)
-            if id(record) not in places:
-                places[id(record)] = len(records)
-                records.append(put[id(record)])
-            shared[name] = places[id(record)]
-        calls.append((node, light, shared))
-    return _Job(host, round, keys, calls, records)
+        self._board.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
 
+import numpy as np
 import ray
 from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError, RayTaskError
 from ray.experimental import internal_kv
@@ -19,6 +20,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedsim.core import CapacityError, ClusterLostError, FedsimError
 from fedsim.engine import ray_cluster
+from fedsim.engine.board import Board, Posted, Reader, available
 from fedsim.engine.ray_cluster import PATIENCE_S
 from strategies.flower import wire
 
@@ -28,6 +30,8 @@ ANSWER_S = 2.0
 """The cluster's control service answers within this time, or the driver goes on without."""
 HUNG_S = 20.0
 """A host whose pulse has not beaten for this long is frozen, and killed."""
+CONTACT_S = 30.0
+"""A host that has just come up answers within this time."""
 CHECK_S = 5.0
 """The driver looks so often whether the cluster's control service still answers; Ray would end the process itself
 after a minute without it."""
@@ -51,11 +55,20 @@ class HostActor:
     def __init__(self, plan: Any, data: Any, nodes: Sequence[int], pulse: str) -> None:
         wire.register()
         threading.Thread(target=_beat, args=(pulse,), daemon=True).start()
+        self.board, self.reader, self.beside = Board(), Reader(), False
         self.host = self.host_type(plan, data, nodes)
 
     def ready(self) -> tuple[str, int, str]:
         """Return how this host trains, once it can; its process and its machine."""
         return self.host.trainer.describe(), os.getpid(), ray.get_runtime_context().get_node_id()
+
+    def meet(self, greeting: Posted, words: bytes) -> bool:
+        """Find out whether the driver's boards can be read from here."""
+        try:
+            self.beside = available() and self.reader.read(greeting).tobytes() == words
+        except (OSError, ValueError):
+            self.beside = False
+        return self.beside
 
     def software(self) -> dict[str, str]:
         """Return the versions of what this host computes with."""
@@ -113,6 +126,9 @@ class Hosts:
         self._checked = time.monotonic()
         self._killed_for_memory = _kills_for_memory()
         self._places: dict[int, tuple[int, str]] = {}
+        self.beside: set[int] = set()
+        self.reader = Reader()
+        self._door = Board()
         self._alike = {ray.get_runtime_context().get_node_id()}
         self.actors = [self._start(host) for host in range(len(nodes_of))]
         self.training = ""
@@ -195,6 +211,7 @@ class Hosts:
         for actor in self.actors:
             ray.kill(actor, no_restart=True)
         self.actors = []
+        self._door.close()
 
     def _key(self, host: int) -> str:
         return f"fedsim-pulse-{self._token}-{host}"
@@ -216,6 +233,7 @@ class Hosts:
                 training, process, node = ray.get(reference, timeout=1.0)
                 self._places[host] = (process, node)
                 self._same_software(host, node)
+                self._meet(host, node)
                 return str(training)
             except GetTimeoutError:
                 pass
@@ -238,6 +256,15 @@ class Hosts:
                 said = now
                 self.notice(waiting, kind="waiting", host=f"host-{host}")
 
+    def _meet(self, host: int, node: str) -> None:
+        """Ask a host on this machine whether it can read what stands on a board here."""
+        if node != ray.get_runtime_context().get_node_id() or not available():
+            return
+        words = uuid4().bytes
+        (greeting,) = self._door.write([np.frombuffer(words, np.uint8)])
+        if ray.get(self.actors[host].meet.remote(greeting, words), timeout=CONTACT_S):
+            self.beside.add(host)
+
     def _same_software(self, host: int, node: str) -> None:
         """Refuse a machine that joined the cluster with other software than this one's."""
         if node in self._alike:
@@ -251,6 +278,8 @@ class Hosts:
         """Kill a host. Ray forgets a frozen process without ending it, so that it is also killed by its number."""
         ray.kill(self.actors[host], no_restart=True)
         process, node = self._places.pop(host, (0, ""))
+        self.beside.discard(host)
+        self.reader.forget(process)
         if not process:
             return
         if node == ray.get_runtime_context().get_node_id():

@@ -12,6 +12,7 @@ import pytest
 
 import fedsim
 from fedsim.api import read
+from fedsim.engine import ray_hosts
 from fedsim.engine.ray_grid import RayGrid, deal
 from fedsim.engine.run import execute
 
@@ -123,8 +124,13 @@ def test_a_round_is_dealt_anew_unless_memories_bind_clients_to_hosts(
 
 
 @pytest.mark.ray
-def test_what_a_round_puts_into_the_object_store_is_freed(cluster: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("boards", [True, False])
+def test_what_a_round_puts_into_the_object_store_is_freed(
+    boards: bool, cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import ray
+
+    monkeypatch.setattr(ray_hosts, "available", lambda: boards)
 
     counts: list[int] = []
 
@@ -133,7 +139,7 @@ def test_what_a_round_puts_into_the_object_store_is_freed(cluster: str, tmp_path
             counts.append(len(ray._private.worker.global_worker.core_worker.get_all_reference_counts()))
 
     source = scenario(tmp_path, "mlp", rounds=12)
-    source |= {"model": {"name": "mlp", "hidden": [1024]}}  # 127 KB: goes through the object store
+    source |= {"model": {"name": "mlp", "hidden": [1024]}}  # 127 KB: travels apart from the messages
     source |= {"engine": {"kind": "ray", "hosts": 2, "address": cluster}}
     execute(read(source, {}), out=tmp_path / "run", at=at)
     assert len(counts) == 12
