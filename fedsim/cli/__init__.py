@@ -17,11 +17,11 @@ from fedsim.core import FedsimError
 from fedsim.engine.stopping import Stopped, listener
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "resume": ("fedsim.cli.resume:resume", "Continue a run after any stop, with the same bits."),
-    "verify": ("fedsim.cli.verify:verify", "Train some rounds of a run again and compare the bits."),
     "new": ("fedsim.cli.new:new", "Write a commented scenario to start from."),
     "validate": ("fedsim.cli.validate:validate", "Check scenarios and print everything that is wrong."),
     "run": ("fedsim.cli.run:run", "Run a scenario and leave its results in a folder."),
+    "resume": ("fedsim.cli.resume:resume", "Continue a run after any stop, with the same bits."),
+    "verify": ("fedsim.cli.verify:verify", "Train some rounds of a run again and compare the bits."),
     "compare": ("fedsim.cli.compare:compare", "Compare strategies on the same absences, paired over seeds."),
     "sweep": ("fedsim.cli.sweep:sweep", "Run every combination of the values under `sweep:`."),
     "plan": ("fedsim.cli.plan:plan", "Show what a run would take: cohorts, memory, time."),

@@ -20,7 +20,11 @@ def resume(
     from fedsim.core import NonFiniteError
     from fedsim.engine.run import resume as continue_run
     from fedsim.metrics.sinks.console import ConsoleSink
+    from fedsim.metrics.summary import read_summary
 
+    before = read_summary(folder)
     done = continue_run(folder, rounds=rounds, strict=strict, sinks=[] if quiet else [ConsoleSink(Console())])
+    if not quiet and done.summary == before:
+        typer.echo(f"{folder}: {done.status} after {done.summary['rounds']} rounds; nothing is left to do")
     if done.status == "diverged":
         raise NonFiniteError(done.summary["reason"])

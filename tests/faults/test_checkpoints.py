@@ -197,10 +197,13 @@ def test_other_software_is_told_of_and_refused_when_asked(dead: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("strategy", ["fedstale", "gossip"])
-def test_resuming_a_finished_run_changes_nothing(strategy: str, tmp_path: Path) -> None:
+def test_resuming_a_finished_run_changes_nothing_and_says_so(
+    strategy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = copied(undisturbed(strategy).folder, tmp_path)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert main(["resume", str(folder)]) == 0
+    assert capsys.readouterr().out == f"{folder}: completed after 12 rounds; nothing is left to do\n"
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
