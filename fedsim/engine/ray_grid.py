@@ -39,7 +39,11 @@ class _HostActor(HostActor):
         whole = [ray_letters.unpack(call, given, self.reader) for call in calls]
         tasks = all(codec.is_task(content) for _, content in whole)  # a stock strategy may keep what it was sent
         replies, seconds = self.host.handle_all(whole)
-        return replies, seconds, ray_letters.detach(replies, self.board) if tasks and self.beside else []
+        return (
+            replies,
+            seconds,
+            ray_letters.detach(replies, self.board) if tasks and self.beside else [{}] * len(replies),
+        )
 
     def alone(self, call: Call, client: int, *given: Any) -> None:
         """Train one client of a task by itself, to find out whether it brings its host down."""
@@ -157,9 +161,7 @@ class RayGrid(NodeGrid):
         seconds: dict[str, float] = {}
         for host in sorted(self._jobs):
             job = self._jobs[host]
-            replies, taken, posted = self._collect(job)
-            if posted:
-                ray_letters.attach(replies, posted, self.hosts.reader)
+            replies, taken = self._collect(job)
             contents.update(zip(job.keys, replies, strict=True))
             seconds[f"host-{host}"] = taken
         self.served = {f"host-{host}": [call[0] for call in job.calls] for host, job in self._jobs.items()}
@@ -170,7 +172,8 @@ class RayGrid(NodeGrid):
     def _collect(self, job: Job) -> Any:
         while True:
             try:
-                return self.hosts.wait(job.reference, job.host, f"train in round {job.round}", self._limit(job))
+                answer = self.hosts.wait(job.reference, job.host, f"train in round {job.round}", self._limit(job))
+                return self._whole(job, answer)
             except LostError as lost:
                 self._replace(job, lost)
                 if self.stateful:
@@ -178,6 +181,20 @@ class RayGrid(NodeGrid):
                     raise HostLostError(f"{lost}, and with it its clients' memories") from lost
                 self._mark(job)
                 self._send(job)
+
+    def _whole(self, job: Job, answer: Any) -> Any:
+        """Put replies together with what their host posted.
+
+        Raises
+        ------
+        LostError : the host ended after it had replied, and its board with it.
+        """
+        replies, taken, posted = answer
+        try:
+            ray_letters.attach(replies, posted, self.hosts.reader)
+        except (OSError, ValueError) as gone:
+            raise LostError("host-lost", f"{self.hosts.name(job.host)} was lost with its reply ({gone})") from gone
+        return replies, taken
 
     def _limit(self, job: Job) -> float | None:
         """Return how long a job may take: hosts end slow clients themselves, lane by lane, then one by one."""

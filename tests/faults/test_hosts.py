@@ -19,6 +19,7 @@ from fedsim.engine import ray_grid, ray_hosts
 from fedsim.engine.host import Host
 from fedsim.engine.ray_grid import RayGrid
 from fedsim.engine.ray_hosts import Hosts
+from fedsim.engine.ray_letters import Job
 from fedsim.engine.ray_session import RaySession, session
 from fedsim.engine.run import Run, execute
 from fedsim.metrics.store import Store
@@ -90,6 +91,36 @@ def test_dead_and_frozen_hosts_are_replaced_and_change_no_bit(
     assert kinds.count("hung") == 1
     assert ("rollback" in kinds) == (strategy != "fedavg")
     assert all(notice["host"] for notice in notices(run) if notice["kind"] in ("host-lost", "hung", "retry"))
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "fedstale"])
+def test_a_host_that_dies_with_its_reply_unread_is_replaced_and_changes_no_bit(
+    strategy: str, ray: RaySession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = {
+        "model": {"name": "mlp", "hidden": [512]}
+    }  # its sums are large, and stay with the host until they are read
+    killed: list[int] = []
+    whole = RayGrid._whole
+
+    def unread(grid: RayGrid, job: Job, answer: Any) -> Any:
+        if job.round == ROUND and not killed:
+            process, _ = grid.hosts._places[job.host]
+            killed.append(process)
+            os.kill(process, signal.SIGKILL)
+            grid.hosts.reader.forget(process)
+            while Path(f"/proc/{process}/fd/0").exists():
+                time.sleep(0.01)
+        return whole(grid, job, answer)
+
+    monkeypatch.setattr(RayGrid, "_whole", unread)
+    undisturbed = fedsim.run(scene(strategy, **model), out=tmp_path / "undisturbed")
+    run = execute(
+        read(scene(strategy, **model, engine={"kind": "ray", "hosts": 2}), {}), out=tmp_path / "a" / "run", ray=ray
+    )
+    assert killed
+    assert_as_undisturbed(run, undisturbed)
+    assert "was lost with its reply" in next(notice["text"] for notice in notices(run) if notice["host"])
 
 
 def poisoned(deed: str) -> type[ray_grid._HostActor]:
