@@ -36,10 +36,9 @@ def build(config: Model, input_shape: tuple[int, ...], num_classes: int) -> nn.M
         raise CapacityError(
             f"model: the parameters take {needed:,} bytes, this machine has {present:,} bytes of memory"
         )
-    module = module.to_empty(device="cpu")
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.zero_()
+    # not `to_empty`: on meta tensors it imports sympy, half a second in every process
+    zeros = {name: torch.zeros(value.shape, dtype=value.dtype) for name, value in module.named_parameters()}
+    module.load_state_dict(zeros, assign=True)
     return module
 
 
