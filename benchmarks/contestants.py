@@ -99,6 +99,8 @@ def flower(workload: Workload, rounds: int, data: Path) -> tuple[list[float], in
 
     @server.main()
     def main(grid: Grid, context: Context) -> None:
+        while len(list(grid.get_node_ids())) < workload.clients:  # the strategy takes its share of those it finds
+            time.sleep(0.05)
         share = workload.cohort / workload.clients
         strategy = Timed(fraction_train=share, fraction_evaluate=0.0, min_available_nodes=workload.clients)
         start = ArrayRecord(_module(workload).state_dict())

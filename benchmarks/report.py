@@ -12,6 +12,8 @@ from pathlib import Path
 from clients.numerics import pin
 
 RESULTS = Path(__file__).with_name("results.md")
+README = Path(__file__).parents[1] / "README.md"
+SHOWN = ("W1", "W2", "W3")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -44,3 +46,24 @@ def save(section: str, text: str) -> None:
     found = re.compile(rf"^## {re.escape(section)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
     changed = found.sub(lambda _: block + "\n", whole) if found.search(whole) else f"{whole.rstrip()}\n\n{block}"
     RESULTS.write_text(changed.rstrip() + "\n")
+    if README.exists():
+        README.write_text(_SPEED.sub(lambda _: speed(RESULTS.read_text()), README.read_text()))
+
+
+_SPEED = re.compile(r"(?<=<!-- speed -->\n).*?(?=\n\n)", re.DOTALL)
+
+
+def speed(results: str) -> str:
+    """Return the table that the README shows: client updates a second, and how many times those of others."""
+    cells: dict[str, list[str]] = {}
+    for workload in SHOWN:
+        section = re.search(rf"^## {workload}, .*?(?=^## |\Z)", results, re.MULTILINE | re.DOTALL)
+        for line in section[0].splitlines() if section else ():
+            found = [cell.strip() for cell in line.strip("|").split("|")]
+            if len(found) == 7 and found[1][:1].isdigit():
+                name, _, rate, flower, plain, *_ = found
+                times = "" if "fedsim" not in name else f" ({flower}, {plain})"
+                cells.setdefault(name, []).append(rate + times)
+    return table(
+        ["client updates/s (times Flower's, times the plain loop's)", *SHOWN], [[n, *c] for n, c in cells.items()]
+    )

@@ -90,3 +90,9 @@ def test_the_readme_names_every_strategy_and_every_process() -> None:
 
     text = (ROOT / "README.md").read_text()
     assert [name for name in (*strategies.catalogue(), *participation.catalogue()) if f"`{name}`" not in text] == []
+
+
+def test_the_readme_shows_the_measured_speeds() -> None:
+    from benchmarks.report import RESULTS, speed
+
+    assert f"<!-- speed -->\n{speed(RESULTS.read_text())}\n\n" in (ROOT / "README.md").read_text()
