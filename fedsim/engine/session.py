@@ -121,7 +121,7 @@ class Session:
             status, error = "diverged" if isinstance(failure, NonFiniteError) else "failed", failure
         finally:
             with self.signals.shielded():
-                summary = self._summary(status)
+                summary = self._summary(status, str(error) if error else None)
                 self._leave(summary, status)
         if error is not None:
             raise error
@@ -289,11 +289,11 @@ class Session:
             store=self.store,
         )
 
-    def _summary(self, status: str) -> dict[str, Any]:
+    def _summary(self, status: str, why: str | None) -> dict[str, Any]:
         loop = self.loop
         return {
             "status": status,
-            "reason": loop.reason if loop else None,
+            "reason": (loop.reason if loop else None) or why,
             "run": self.run_id,
             "name": self.scenario.name,
             "strategy": self.scenario.strategy.name,

@@ -143,6 +143,8 @@ class _Pump:
             return
         try:
             call()
+        except SystemExit:  # what rich raises when who read the terminal's lines has gone, as `| head` does
+            self._broken = True
         except Exception as error:  # a sink must never stop a run
             self._broken = True
             log.warning("%s failed and is left out from here on: %s", type(self._sink).__name__, error)

@@ -172,3 +172,20 @@ def test_the_quickstart_learns_on_two_hosts_within_a_minute_and_says_nothing_els
 def test_the_ceiling_of_the_quickstart_is_its_own_model_on_all_data(tmp_path: Path) -> None:
     assert main(["run", "scenarios/centralised.yaml", "--out", str(tmp_path / "c"), "-q"]) == 0
     assert json.loads((tmp_path / "c" / "summary.json").read_text())["final"]["test_accuracy"] > 0.97
+
+
+def test_a_reader_that_goes_away_does_not_hold_up_a_run(scenario: Scenario) -> None:
+    text = TOY.replace("rounds: 3", "rounds: 30") + "checkpoint: {every: 1}\n"
+    command = [sys.executable, "-m", "fedsim", "run", str(scenario(text)), "--out", "piped"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(timeout=60) == 0
+    assert json.loads(Path("piped/summary.json").read_text())["rounds"] == 30
+
+
+def test_a_summary_says_why_a_run_failed(scenario: Scenario, capsys: pytest.CaptureFixture[str]) -> None:
+    nowhere = ["--set", "engine.kind=ray", "--set", "engine.address=127.0.0.1:1"]
+    assert main(["run", str(scenario()), "--out", "x", *nowhere]) == 5
+    assert "no Ray cluster at 127.0.0.1:1" in json.loads(Path("x/summary.json").read_text())["reason"]
+    assert "no Ray cluster at 127.0.0.1:1" in capsys.readouterr().err

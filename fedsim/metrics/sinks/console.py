@@ -168,6 +168,8 @@ def result(start: RunStarted | None, end: RunEnded, num_notices: int = 0) -> lis
         table["round time, median"] = f"{timing['round_s_median'] * 1000:.3g} ms"
     if "client_updates_per_s" in timing:
         table["client updates per second"] = f"{timing['client_updates_per_s']:,.0f}"
+    if training := end.summary.get("engine", {}).get("training"):
+        table["training"] = str(training)
     if num_notices:
         table["notices about clients"] = str(num_notices)
     if start and start.folder:
