@@ -176,7 +176,8 @@ def check(place: Path | Remote, run: str | None, scenario_hash: str) -> Saved:
         raw = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         if raw.get("format") != FORMAT:
             raise refuse(f"format {raw.get('format')!r}, this version reads format {FORMAT}")
-        manifest = Manifest(**{**raw, "files": {name: tuple(entry) for name, entry in raw["files"].items()}})
+        files = {name: (str(digest), int(size)) for name, (digest, size) in raw["files"].items()}
+        manifest = Manifest(**{**raw, "round": int(raw["round"]), "files": files})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise refuse(f"its manifest cannot be read ({type(error).__name__})") from error
     if run is not None and manifest.run != run:

@@ -10,7 +10,7 @@ from typing import Any
 
 from fedsim.core import ScenarioError
 from fedsim.core.files import atomic_write
-from fedsim.engine.folder import NOTE, SCENARIO
+from fedsim.engine.folder import NOTE, ROUNDS, SCENARIO
 from fedsim.scenario import Scenario, from_dict, load, scenario_hash, to_mapping
 
 
@@ -30,6 +30,13 @@ class Past:
                 f"--rounds {rounds}: rounds can be added, not taken away; the run has {self.scenario.rounds}"
             )
         return replace(self.scenario, rounds=rounds)
+
+    def lost(self, folder: Path) -> bool:
+        """Return whether its rows tell of more rounds than it would have trained without saving."""
+        every = self.scenario.checkpoint and self.scenario.checkpoint.every
+        rows = folder / ROUNDS
+        last = rows.read_text(encoding="utf-8").rstrip().rpartition("\n")[2].partition(",")[0] if rows.is_file() else ""
+        return bool(every and last.isdigit() and int(last) > every)
 
     def unrepeatable(self, longer: Scenario) -> int | None:
         """Return a round that may not be gone on from: it was evaluated only because it was to be the last one."""

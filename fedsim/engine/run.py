@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedsim.core import ScenarioError
+from fedsim.core import NoCheckpointError, ScenarioError
 from fedsim.core.files import remove_temporaries
 from fedsim.engine.checkpoint import newest
 from fedsim.engine.experiment import build
@@ -138,6 +138,8 @@ def resume(
             remove_temporaries(session.checkpoints)
         before = past.unrepeatable(scenario)
         session.saved = newest(session.checkpoints, past.run, past.hash, session.warn, before)
+        if session.saved is None and before is None and past.lost(folder.path):
+            raise NoCheckpointError(f"{folder.path}: its checkpoints are gone; `fedsim run --overwrite` starts anew")
         for line in session.elsewhere():
             if strict:
                 raise ScenarioError(f"{folder.path}: {line}; the bits may differ, and --strict was said")

@@ -79,6 +79,8 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "another run": ("manifest.json", edit("run", "0123456789abcdef"), "belongs to run 0123456789abcdef"),
     "another scenario": ("manifest.json", edit("scenario_hash", "0" * 64), "belongs to another scenario"),
     "an older format": ("manifest.json", edit("format", 0), "format 0, this version reads format 1"),
+    "no number for a round": ("manifest.json", edit("round", "x"), "manifest cannot be read"),
+    "no digests in the manifest": ("manifest.json", edit("files", {"state.npz": 3}), "manifest cannot be read"),
     "no state in the manifest": ("manifest.json", edit("files", {}), "does not describe it"),
     **{
         f"a flipped bit at {place}": ("state.npz", flip(place), "sha256 of state.npz") for place in (0.0, 0.3, 0.7, 1.0)
@@ -127,6 +129,17 @@ def test_without_a_good_checkpoint_nothing_is_done(
     assert {path for path in before if after.get(path) != before[path]} == set()
 
 
+def test_a_run_whose_checkpoints_are_all_gone_does_not_silently_start_anew(
+    dead: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copied(dead, tmp_path)
+    shutil.rmtree(folder / "checkpoints")
+    rows = (folder / "rounds.csv").read_bytes()
+    assert main(["resume", str(folder), "--quiet"]) == 7
+    assert "its checkpoints are gone" in capsys.readouterr().err
+    assert (folder / "rounds.csv").read_bytes() == rows
+
+
 @pytest.mark.parametrize("strategy", ["fedstale", "gossip"])
 @pytest.mark.parametrize("kind", ["memory://{}/kept", "local://{}/kept", "file://{}/kept", "{}/kept"])
 def test_checkpoints_may_be_kept_anywhere(kind: str, strategy: str, tmp_path: Path) -> None:
@@ -159,7 +172,7 @@ def test_a_damaged_checkpoint_at_a_url_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_url_of_an_unknown_kind_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    with pytest.raises(ScenarioError, match=r"checkpoint\.path: ghost://a: Protocol not known: ghost"):
+    with pytest.raises(ScenarioError, match=r"checkpoint\.path: ghost:// is no kind of place"):
         fedsim.run(scene("fedavg", checkpoint={"every": 3, "path": "ghost://a"}), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
