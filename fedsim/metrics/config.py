@@ -33,6 +33,13 @@ class MetricsConfig:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for an address that is none, and for a token without a service."""
+        if self.store is not None:
+            from fedsim.metrics.address import parse
+
+            try:
+                parse(self.store)
+            except ScenarioError as error:
+                yield "store", str(error).removeprefix("metrics.store").removeprefix(": ").strip()
         if self.service is not None:
             from fedsim.metrics.sinks.remote import split
 
