@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from flwr.app import Message, RecordDict
@@ -50,6 +51,15 @@ class _HostActor(HostActor):
         self.host.alone(ray_letters.unpack(call, given, self.reader)[1], client)
 
 
+@dataclass(frozen=True)
+class Room:
+    """Nodes, how many hosts run them and no others, and what each of these takes of a cluster's own resources."""
+
+    nodes: Sequence[int]
+    hosts: int
+    resources: Mapping[str, float]
+
+
 def deal(costs: Mapping[int, float], hosts: int) -> list[list[int]]:
     """Deal nodes to hosts, largest predicted cost first, each to the host with the least so far.
 
@@ -71,6 +81,7 @@ class RayGrid(NodeGrid):
     Parameters
     ----------
     costs : predicted work of each node, to deal the nodes to hosts.
+    classes : nodes with hosts of their own; the others share `hosts` hosts, each of which takes `resources`.
     stateful : hosts hold client memories: a node stays where it is, and a lost host cannot simply be asked again.
     predict : predicted work of a message to a node; without memories the work is dealt anew in every round.
     """
@@ -87,6 +98,7 @@ class RayGrid(NodeGrid):
         cpus_per_host: float = 1.0,
         gpus_per_host: float = 0.0,
         resources: Mapping[str, float] | None = None,
+        classes: Sequence[Room] = (),
         capacity_s: float = 300.0,
         stateful: bool = False,
         predict: Callable[[int, RecordDict], float] | None = None,
@@ -98,7 +110,11 @@ class RayGrid(NodeGrid):
             self.notice = notice  # type: ignore[method-assign]
         self.timeout_s = plan.work.timeout_s
         self.stateful = stateful
-        self.nodes_of = [nodes for nodes in deal(costs, min(hosts, len(costs))) if nodes]
+        others = sorted(costs.keys() - {node for room in classes for node in room.nodes})
+        self._rooms = [Room(others, hosts, resources or {}), *classes] if others else [*classes]
+        dealt = [deal({n: costs[n] for n in room.nodes}, min(room.hosts, len(room.nodes))) for room in self._rooms]
+        self._room_of = [room for room, nodes_of in zip(self._rooms, dealt, strict=True) for _ in nodes_of]
+        self.nodes_of = [nodes for nodes_of in dealt for nodes in nodes_of]
         self.predict = None if stateful else predict
         self.host_of = {node: host for host, nodes in enumerate(self.nodes_of) for node in nodes}
         self._jobs: dict[int, Job] = {}
@@ -110,10 +126,10 @@ class RayGrid(NodeGrid):
             self.actor_type,
             plan,
             data,
-            self.nodes_of if self.predict is None else [list(range(len(costs)))] * len(self.nodes_of),
+            self.nodes_of if self.predict is None else [sorted(room.nodes) for room in self._room_of],
             cpus=cpus_per_host,
             gpus=gpus_per_host,
-            resources=resources or {},
+            resources=[room.resources for room in self._room_of],
             capacity_s=capacity_s,
             notice=lambda text, **about: self.notice(text, **about),
         )
@@ -139,8 +155,12 @@ class RayGrid(NodeGrid):
         """Deal a round's nodes to the hosts by the work that their messages bring."""
         assert self.predict is not None
         costs = {self.node_of(message): self.predict(self.node_of(message), message.content) for message in messages}
-        dealt = enumerate(deal(costs, len(self.nodes_of)))
-        return {node: host for host, nodes in dealt for node in nodes}
+        host_of: dict[int, int] = {}
+        for room in self._rooms:
+            hosts = [host for host, its in enumerate(self._room_of) if its is room]
+            dealt = deal({node: costs[node] for node in room.nodes if node in costs}, len(hosts))
+            host_of |= {node: host for host, nodes in zip(hosts, dealt, strict=True) for node in nodes}
+        return host_of
 
     def _send(self, job: Job) -> None:
         job.reference = self.hosts.call(job.host, "handle_all", job.calls, *self._given(job))

@@ -97,7 +97,8 @@ class Hosts:
 
     Parameters
     ----------
-    actor : a `HostActor`. nodes_of : the nodes of each host. cpus, gpus, resources : what each host takes.
+    actor : a `HostActor`. nodes_of : the nodes of each host. cpus, gpus : what each host takes.
+    resources : what each host takes besides, host by host.
     capacity_s : how long a host may wait for a place. notice : told what is being waited for.
     """
 
@@ -110,18 +111,16 @@ class Hosts:
         *,
         cpus: float,
         gpus: float,
-        resources: Mapping[str, float],
+        resources: Sequence[Mapping[str, float]],
         capacity_s: float,
         notice: Notice,
     ) -> None:
         self.plan, self.nodes_of, self.capacity_s, self.notice = plan, nodes_of, capacity_s, notice
-        taken = {"CPU": cpus, "GPU": gpus, **resources}
-        self.needs = ", ".join(f"{amount:g} {name}" for name, amount in taken.items() if amount)
+        self.resources = resources
+        self._share = {"CPU": cpus, "GPU": gpus}
         self.limit_s: float | None = None
         self._data = ray.put(data)
-        self._type = ray.remote(
-            num_cpus=cpus, num_gpus=gpus, resources=dict(resources), max_restarts=0, scheduling_strategy="SPREAD"
-        )(actor)
+        self._type = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0, scheduling_strategy="SPREAD")(actor)
         self._token = uuid4().hex
         self._checked = time.monotonic()
         self._killed_for_memory = _kills_for_memory()
@@ -217,7 +216,12 @@ class Hosts:
         return f"fedsim-pulse-{self._token}-{host}"
 
     def _start(self, host: int) -> Any:
-        return self._type.remote(self.plan, self._data, self.nodes_of[host], self._key(host))
+        kind = self._type.options(resources=dict(self.resources[host]))
+        return kind.remote(self.plan, self._data, self.nodes_of[host], self._key(host))
+
+    def _needs(self, host: int) -> str:
+        taken = {**self._share, **self.resources[host]}
+        return ", ".join(f"{amount:g} {name}" for name, amount in taken.items() if amount)
 
     def _await_ready(self, host: int) -> str:
         """Wait for a host to come up.
@@ -246,9 +250,8 @@ class Hosts:
                 raise kind(f"{self.name(host)} cannot start: {lost}") from error
             self.check_cluster()
             now = time.monotonic()
-            waiting = (
-                f"waiting for {self.name(host)} to start for {now - began:.0f} s: it needs {self.needs}, {_free()}"
-            )
+            waited = f"waiting for {self.name(host)} to start for {now - began:.0f} s"
+            waiting = f"{waited}: it needs {self._needs(host)}, {_free()}"
             if now - began > self.capacity_s:
                 advice = "fewer `engine.hosts` or `engine.gpus_per_host` would fit"
                 raise CapacityError(f"{waiting}; {advice} (engine.capacity_timeout_s is {self.capacity_s:g})")

@@ -33,6 +33,21 @@ class Serial:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HostClass:
+    """Hosts on one kind of machine, and the nodes, that is the clients, that belong there."""
+
+    nodes: Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)]
+    """Node numbers from 0; client c is on node c modulo the number of nodes."""
+    resources: Annotated[Mapping[str, Annotated[float, Gt(0)]], MinLen(1)]
+    """What each of these hosts takes of what its machines were started with, e.g. {phones: 1}."""
+    hosts: Count = 1
+    """How many hosts share the work of these nodes."""
+
+
+OWN_NAMES = "are names of your own; a host takes one CPU, and GPUs by gpus_per_host"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ray:
     """Long-lived host processes on this machine or on a Ray cluster."""
 
@@ -45,6 +60,8 @@ class Ray:
     """GPUs for each host; fractions share one."""
     resources: Mapping[str, Annotated[float, Gt(0)]] = field(default_factory=dict)
     """What else each host takes of the resources that a cluster's machines were started with, e.g. {big: 1}."""
+    classes: tuple[HostClass, ...] = ()
+    """Nodes that belong on machines of some kind, each kind with hosts of its own; `hosts` are for all other nodes."""
     capacity_timeout_s: Annotated[float, Gt(0)] = 300.0
     """How long a host may wait for a free place on the cluster before the run gives up."""
     address: str = "local"
@@ -57,7 +74,8 @@ class Ray:
         if self.gpus_per_host > 1 and self.gpus_per_host != int(self.gpus_per_host):
             yield "gpus_per_host", f"above 1 it must be whole, got {self.gpus_per_host}"
         if {"CPU", "GPU", "memory"} & set(self.resources):
-            yield "resources", "are names of your own; a host takes one CPU, and GPUs by gpus_per_host"
+            yield "resources", OWN_NAMES
+        yield from self._class_problems()
         if self.address.startswith("ray://"):
             yield (
                 "address",
@@ -66,6 +84,21 @@ class Ray:
             )
         elif self.address not in ("local", "auto") and not _is_host_and_port(self.address):
             yield "address", f"must be local, auto or host:port, got {self.address!r}"
+
+    def _class_problems(self) -> Iterator[tuple[str, str]]:
+        taken: dict[int, int] = {}
+        for k, kind in enumerate(self.classes):
+            if {"CPU", "GPU", "memory"} & set(kind.resources):
+                yield f"classes.{k}.resources", OWN_NAMES
+            if kind.hosts > len(kind.nodes):
+                text = f"a host runs at least one node: at most {len(kind.nodes)}, got {kind.hosts}"
+                yield f"classes.{k}.hosts", text
+            for node in kind.nodes:
+                if node in taken:
+                    yield f"classes.{k}.nodes", f"node {node} belongs to class {taken[node]} already"
+                if node >= (self.nodes or DEFAULT_NODES):
+                    yield f"classes.{k}.nodes", f"there is no node {node}: nodes is {self.nodes or DEFAULT_NODES}"
+                taken.setdefault(node, k)
 
 
 def _is_host_and_port(text: str) -> bool:
@@ -93,8 +126,17 @@ class Checkpoint:
     """Save after every so many rounds."""
     keep: Count = 2
     """How many of the last checkpoints stay."""
-    path: str | None = None
+    path: Annotated[str, MinLen(1)] | None = None
     """Where to: a folder that every host can reach, or an fsspec URL (s3://...); the default is in the run's folder."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for a URL of a kind that nobody knows."""
+        if self.path is not None and "://" in self.path:
+            from fsspec import available_protocols
+
+            kind = self.path.partition("://")[0]
+            if kind not in available_protocols():
+                yield "path", f"{kind}:// is no kind of place that fsspec knows"
 
 
 @dataclass(frozen=True, kw_only=True)

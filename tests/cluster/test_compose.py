@@ -76,6 +76,7 @@ def test_services_wait_for_what_they_need_and_some_are_there_only_by_profile(ser
     assert profiles == {"ray-worker-gpu": ["gpu"], "prometheus": ["prometheus"]}
     assert sorted(set(services) - set(profiles)) == ["metrics", "postgres", "ray-head", "ray-worker"]
     assert services["ray-worker"]["depends_on"] == {"ray-head": {"condition": "service_healthy"}}
+    assert all("healthcheck" in service for service in services.values())
     assert services["metrics"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
 
 

@@ -16,7 +16,8 @@ _CLUSTER = """
 import sys
 from ray.cluster_utils import Cluster
 cluster = Cluster(initialize_head=True, head_node_args={
-    "num_cpus": 4, "include_dashboard": False, "temp_dir": sys.argv[1], "object_store_memory": 200_000_000})
+    "num_cpus": 4, "include_dashboard": False, "temp_dir": sys.argv[1], "object_store_memory": 200_000_000,
+    "resources": {"phones": 2, "trucks": 1}})
 print("address", cluster.address, flush=True)
 sys.stdin.read()
 cluster.shutdown()

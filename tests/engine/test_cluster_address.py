@@ -110,3 +110,41 @@ def test_other_sources_of_the_same_version_are_told_apart(tmp_path: Path, monkey
     after = ray_cluster.installed(("no-such-package",), ("twin",))
     assert before["no-such-package"] == "missing"
     assert {name for name in before if before[name] != after[name]} == {"the sources of fedsim with digest"}
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("strategy", ["fedavg", "fedstale"])
+def test_classes_of_clients_have_hosts_of_their_own_and_change_no_bit(
+    strategy: str, cluster: str, tmp_path: Path
+) -> None:
+    phones = {"nodes": [0, 1], "resources": {"phones": 1}, "hosts": 2}
+    trucks = {"nodes": [3], "resources": {"trucks": 1}}
+    engine = {"kind": "ray", "address": cluster, "nodes": 4, "classes": [phones, trucks]}
+    data = {"dataset": "quadratic", "centers": [[0.0], [2.0], [6.0], [9.0]]}
+    world = WORLD | {"strategy": {"name": strategy}, "data": data}
+    there = fedsim.run(world, out=tmp_path / "classes", engine=engine).summary
+    here = fedsim.run(world, out=tmp_path / "serial", engine={"kind": "serial", "nodes": 4}).summary
+    assert there["params_sha256"] == here["params_sha256"]
+    assert list(there["engine"]["hosts"].values()) == [[2], [0], [1], [3]]
+
+
+@pytest.mark.ray
+def test_a_class_for_which_no_machine_is_there_is_named(cluster: str, tmp_path: Path) -> None:
+    ships = {"nodes": [1], "resources": {"ships": 1}}
+    engine = {"kind": "ray", "address": cluster, "nodes": 2, "classes": [ships], "capacity_timeout_s": 2}
+    with pytest.raises(CapacityError, match=r"host-1 \(node 1\).*it needs 1 CPU, 1 ships"):
+        fedsim.run(WORLD, out=tmp_path / "run", engine=engine)
+
+
+def test_classes_that_do_not_fit_are_all_refused(tmp_path: Path) -> None:
+    one = {"nodes": [0, 1, 9], "resources": {"big": 1}, "hosts": 4}
+    engine = {"kind": "ray", "nodes": 4, "classes": [one, {"nodes": [1], "resources": {"CPU": 1}}]}
+    with pytest.raises(ScenarioError) as told:
+        fedsim.run(WORLD, out=tmp_path / "run", engine=engine)
+    for line in (
+        "engine.classes.0.hosts: a host runs at least one node: at most 3, got 4",
+        "engine.classes.0.nodes: there is no node 9: nodes is 4",
+        "engine.classes.1.resources: are names of your own",
+        "engine.classes.1.nodes: node 1 belongs to class 0 already",
+    ):
+        assert line in str(told.value)
