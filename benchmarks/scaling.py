@@ -1,6 +1,6 @@
 """What one round costs the driver as nodes and parameters grow: messages, bytes and seconds.
 
-python benchmarks/scaling.py
+    python -m benchmarks.scaling
 
 The nodes are there in name only: their replies are made beforehand, so that what is timed is the driver's own work,
 writing the messages of a round and adding up what comes back. That is what must fit beside the training of all hosts.
