@@ -62,3 +62,5 @@ def _print(found: Profile) -> None:
     console.print(f"\ntraining: {found.training}", markup=False)
     for phase in shown:
         console.print(f"{phase:>10}  {MEANING[phase]}", markup=False)
+    if "evaluate" not in shown and "driver" in found.actors:
+        console.print(f"{'evaluate':>10}  went on beside the rounds, in a thread, and is in none of these", markup=False)
