@@ -63,4 +63,4 @@ def _print(found: Profile) -> None:
     for phase in shown:
         console.print(f"{phase:>10}  {MEANING[phase]}", markup=False)
     if "evaluate" not in shown and "driver" in found.actors:
-        console.print(f"{'evaluate':>10}  went on beside the rounds, in a thread, and is in none of these", markup=False)
+        console.print(f"{'evaluate':>10}  went on beside the rounds, in a thread: in none of these", markup=False)
