@@ -26,7 +26,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from clients import numerics
 from fedsim.core import ClusterLostError, ScenarioError
-from fedsim.engine.grid import FIRST_NODE_ID, NodeGrid
+from fedsim.engine.grid import FIRST_NODE_ID, MessageGrid
 from fedsim.engine.ray_session import session
 
 Call = tuple[int, str, str, RecordDict]
@@ -95,7 +95,7 @@ class AppHost:
         return reply.error if reply.has_error() else reply.content
 
 
-class AppGrid(NodeGrid):
+class AppGrid(MessageGrid):
     """Nodes that run a ClientApp: in this process (`hosts` 0), or on Ray actors."""
 
     def __init__(self, app: App, num_nodes: int, hosts: int, seed: int) -> None:
@@ -140,10 +140,6 @@ class AppGrid(NodeGrid):
                 continue
             except RayError as error:
                 raise ClusterLostError(f"a host of the app was lost: {' '.join(str(error).split())[:300]}") from error
-
-    def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
-        """Nodes of another app have no methods of ours."""
-        raise NotImplementedError(method)
 
     def describe(self) -> dict[str, Any]:
         """Return the place."""

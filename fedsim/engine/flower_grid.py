@@ -20,7 +20,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from fedsim.core import ClusterLostError
 from fedsim.engine.flower_node import NODE, TIMING, WHERE
-from fedsim.engine.grid import HostLostError, NodeGrid
+from fedsim.engine.grid import HostLostError, NodeGrid, Notice
 from strategies.flower import records
 
 PAUSE_S, LOOK_S, PATIENCE_S = 0.02, 1.0, 10.0
@@ -58,18 +58,16 @@ class FlowerGrid(NodeGrid):
         *,
         stateful: bool,
         check: Callable[[], None] = lambda: None,
-        notice: Callable[..., None] | None = None,
+        notice: Notice | None = None,
         training: str = "",
     ) -> None:
         identity = TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id
-        super().__init__(num_nodes)
+        super().__init__(num_nodes, notice)
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = identity  # Flower's own, for its own grid
         self.link = link
         self.stateful = stateful
         self.training = training
         self.check = check
-        if notice is not None:
-            self.notice = notice  # type: ignore[method-assign]
         self._asked: dict[str, _Asked] = {}
         self._waiting: deque[_Asked] = deque()
         self._parts = num_nodes

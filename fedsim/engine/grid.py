@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,7 +23,11 @@ class HostLostError(ClusterLostError):
     """A host is gone with the memories of its clients: its work cannot simply be sent again."""
 
 
-class NodeGrid(Grid):
+Notice = Callable[..., None]
+"""Told (text, kind, host, round) that something takes long, or that a host was lost."""
+
+
+class MessageGrid(Grid):
     """A Flower `Grid` over `num_nodes` nodes that are always connected."""
 
     _run_id: ClassVar[int] = 1
@@ -100,6 +104,25 @@ class NodeGrid(Grid):
         """Return the finished contents of the replies to some messages."""
 
     @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Return what the summary says about where the work was done."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release everything."""
+
+
+class NodeGrid(MessageGrid):
+    """The grid of a run: its nodes also do what is no message, such as saving their clients' memories.
+
+    `notice` is told what is being waited for, and of hosts that are lost.
+    """
+
+    def __init__(self, num_nodes: int, notice: Notice | None = None) -> None:
+        super().__init__(num_nodes)
+        self.notice: Notice = notice or unheard
+
+    @abstractmethod
     def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
         """Call a method of the nodes that `arguments` names; return the results by node, ascending."""
 
@@ -114,16 +137,9 @@ class NodeGrid(Grid):
     def replace_lost(self) -> None:
         """Start new hosts in place of lost ones, empty; and forget what was under way."""
 
-    def notice(self, text: str, kind: str = "waiting", host: str | None = None, round: int | None = None) -> None:
-        """Tell that something takes long, or that a host was lost."""
-
     def hurry(self, limit_s: float) -> None:
         """Wait no longer than this for any host from here on."""
 
-    @abstractmethod
-    def describe(self) -> dict[str, Any]:
-        """Return what the summary says about where the work was done."""
 
-    @abstractmethod
-    def close(self) -> None:
-        """Release everything."""
+def unheard(text: str, kind: str = "waiting", host: str | None = None, round: int | None = None) -> None:
+    """Tell nobody."""

@@ -16,9 +16,9 @@ from flwr.app import Message, RecordDict
 from fedsim.core import CapacityError, ClusterLostError, FedsimError
 from fedsim.engine import ray_letters
 from fedsim.engine.board import Board
-from fedsim.engine.grid import HostLostError, NodeGrid
+from fedsim.engine.grid import HostLostError, NodeGrid, Notice
 from fedsim.engine.host import Host, HostPlan
-from fedsim.engine.ray_hosts import HostActor, Hosts, LostError, Notice
+from fedsim.engine.ray_hosts import HostActor, Hosts, LostError
 from fedsim.engine.ray_letters import Call, Job, Large, PostedRecord
 from strategies.flower import codec, wire
 
@@ -104,10 +104,8 @@ class RayGrid(NodeGrid):
         predict: Callable[[int, RecordDict], float] | None = None,
         notice: Notice | None = None,
     ) -> None:
-        super().__init__(len(costs))
+        super().__init__(len(costs), notice)
         wire.register()
-        if notice is not None:
-            self.notice = notice  # type: ignore[method-assign]
         self.timeout_s = plan.work.timeout_s
         self.stateful = stateful
         others = sorted(costs.keys() - {node for room in classes for node in room.nodes})
@@ -131,7 +129,7 @@ class RayGrid(NodeGrid):
             gpus=gpus_per_host,
             resources=[room.resources for room in self._room_of],
             capacity_s=capacity_s,
-            notice=lambda text, **about: self.notice(text, **about),
+            notice=self.notice,
         )
 
     def submit(self, batch: dict[str, Message]) -> None:

@@ -21,6 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from fedsim.core import CapacityError, ClusterLostError, FedsimError
 from fedsim.engine import ray_cluster
 from fedsim.engine.board import Board, Posted, Reader, available
+from fedsim.engine.grid import Notice
 from fedsim.engine.ray_cluster import PATIENCE_S
 from strategies.flower import wire
 
@@ -35,8 +36,6 @@ CONTACT_S = 30.0
 CHECK_S = 5.0
 """The driver looks so often whether the cluster's control service still answers; Ray would end the process itself
 after a minute without it."""
-
-Notice = Callable[..., None]
 
 
 class LostError(Exception):
