@@ -19,6 +19,7 @@ from clients.evaluation import Evaluator
 from clients.merge import Merged, Moments, Row, Tensors, merge, moments
 from clients.training import Trainer
 from fedsim.core.contracts import Ids, Vector
+from fedsim.core.state import save_arrays
 from strategies.mixing import Rows
 
 Models = npt.NDArray[np.float32]
@@ -265,7 +266,7 @@ class PeerNode:
             arrays["waiting"] = np.array([(*key, item.uses) for key, item in sorted(self.inbox.items())], np.int64)
             for name in ("model", "means", "variances"):
                 arrays[f"waiting.{name}"] = np.stack([getattr(item, name) for _, item in sorted(self.inbox.items())])
-        np.savez(folder / f"node-{self.index}.npz", **arrays)  # type: ignore[arg-type]
+        save_arrays(folder / f"node-{self.index}.npz", arrays)
 
     def restore(self, folder: Path | None, round: int) -> None:
         """Go back to what `save` wrote; without a folder, to the time before round 1."""

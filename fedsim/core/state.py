@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -58,10 +59,15 @@ def _restore(template: Any, arrays: Mapping[str, npt.NDArray[Any]], prefix: str)
         return template
     if children is not None:
         parts = {k: _restore(v, arrays, f"{prefix}.{k}" if prefix else k) for k, v in children}
-        if is_dataclass(template):
-            return replace(template, **parts)  # type: ignore[type-var]
+        if is_dataclass(template) and not isinstance(template, type):
+            return replace(template, **parts)
         return parts if isinstance(template, Mapping) else tuple(parts.values())
     stored = arrays[prefix]
     if isinstance(template, np.ndarray):
         return np.array(stored, dtype=template.dtype)
     return type(template)(stored.item())
+
+
+def save_arrays(file: Path | IO[bytes], arrays: Mapping[str, Any]) -> None:
+    """Write named arrays as .npz."""
+    np.savez(file, **arrays)

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from fedsim.core import NoCheckpointError
 from fedsim.core.files import atomic_folder
-from fedsim.core.state import flatten, restore
+from fedsim.core.state import flatten, restore, save_arrays
 from fedsim.engine.remote import Digests, Remote, digests_of
 
 FORMAT = 1
@@ -108,7 +108,7 @@ def write(
     base.mkdir(parents=True, exist_ok=True)
     at("checkpoint.open")
     with atomic_folder(final) as folder:
-        np.savez(folder / STATE, **flatten(state))  # type: ignore[arg-type]
+        save_arrays(folder / STATE, flatten(state))
         at("checkpoint.nodes")
         write_nodes(folder)
         manifest = Manifest(FORMAT, run, round, scenario_hash, versions, digests_of(folder))
@@ -138,7 +138,7 @@ def _write_remote(
     final.remove(MANIFEST)
     with TemporaryDirectory(prefix="fedsim-") as name:
         folder = Path(name)
-        np.savez(folder / STATE, **flatten(state))  # type: ignore[arg-type]
+        save_arrays(folder / STATE, flatten(state))
         at("checkpoint.nodes")
         files = final.upload(folder) | write_nodes(final)
         at("checkpoint.manifest")

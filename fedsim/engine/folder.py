@@ -17,6 +17,7 @@ import numpy.typing as npt
 from fedsim.core import LockedError, ScenarioError
 from fedsim.core.contracts import Parameters
 from fedsim.core.files import atomic_write, told_plainly
+from fedsim.core.state import save_arrays
 
 SCENARIO, ROUNDS, PARAMS, SUMMARY = "scenario.yaml", "rounds.csv", "params.npz", "summary.json"
 LOCK, NOTE = ".lock", ".run.json"
@@ -51,7 +52,7 @@ class RunFolder:
     def write_params(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Write params.npz: the final parameters by name."""
         buffer = io.BytesIO()
-        np.savez(buffer, **{name: np.ascontiguousarray(value) for name, value in arrays.items()})  # type: ignore[arg-type]
+        save_arrays(buffer, {name: np.ascontiguousarray(value) for name, value in arrays.items()})
         atomic_write(self.file(PARAMS), buffer.getvalue())
 
 

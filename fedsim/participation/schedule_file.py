@@ -26,6 +26,7 @@ from fedsim.core.files import TEMPORARY, sync_folder, told_plainly
 from fedsim.participation.schedule_hash import ScheduleHash, packed_row
 
 _BLOCK_BYTES = 4 * 2**20
+# zipfile raises NotImplementedError for a compression that it does not know
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError)
 
 

@@ -1,6 +1,7 @@
 """fedsim report: from runs to a file."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir(parents=True)
     with Store("runs/fedsim.db") as store:
         for seed in (1, 2):
-            about = {"name": "toy", "strategy": "fedavg", "num_clients": 1, "rounds": 1, "folder": str(folder)}
-            store.write([RunStarted(run=f"a{seed}", seed=seed, **about)])  # type: ignore[arg-type]
+            about: dict[str, Any] = {
+                "name": "toy",
+                "strategy": "fedavg",
+                "num_clients": 1,
+                "rounds": 1,
+                "folder": str(folder),
+            }
+            store.write([RunStarted(run=f"a{seed}", seed=seed, **about)])
             store.write([Evaluated(run=f"a{seed}", round=r, values={"test_loss": 1.0 / (r + seed)}) for r in (0, 1)])
     return tmp_path
 
