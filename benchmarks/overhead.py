@@ -51,11 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"{rows[-1]}\n")
     header = ["", "round", "slower host trains", "beside it", *(name.removesuffix("_s") for name in PHASES)]
     long = measure("W1", 2, LONG)["beside"]
+    first, last = long.iloc[:PART].median(), long.iloc[-PART:].median()
     text = f"Milliseconds a round on two Ray hosts, medians.\n\n{table(header, rows)}\n\n"
-    text += (
-        f"Over {LONG:,} rounds of W1 on 2 nodes: {long.iloc[:PART].median():.2f} ms beside the training in the first "
-    )
-    text += f"{PART} rounds, {long.iloc[-PART:].median():.2f} ms in the last.\n\n{before}."
+    text += f"Beside the training of W1 on 2 nodes: {first:.2f} ms in the first {PART} rounds of {LONG:,}, "
+    text += f"{last:.2f} ms in the last {PART}.\n\n{before}."
     sys.stdout.write(text + "\n")
     if given.save:
         save("Beside training", text)

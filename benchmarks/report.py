@@ -40,7 +40,7 @@ def circumstances() -> str:
 
 
 def save(section: str, text: str) -> None:
-    """Put a text under a section's heading, in place of what was there."""
+    """Put a text under a section's heading, in place of what was there; and the speeds into the README."""
     whole = RESULTS.read_text() if RESULTS.exists() else "# Results\n"
     block = f"## {section}\n\n{text.strip()}\n"
     found = re.compile(rf"^## {re.escape(section)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)

@@ -24,7 +24,7 @@ def parse(store: str | Path) -> URL:
     """
     allowed = "give a file (runs/fedsim.db), sqlite:///FILE or postgresql://USER@HOST/DATABASE"
     if not str(store).strip():
-        raise ScenarioError(f"metrics.store is empty; {allowed}")
+        raise ScenarioError(f"metrics.store: is empty; {allowed}")
     if isinstance(store, Path) or "://" not in store:
         return URL.create("sqlite", database=str(Path(store).expanduser().absolute()))
     try:

@@ -39,7 +39,7 @@ class MetricsConfig:
             try:
                 parse(self.store)
             except ScenarioError as error:
-                yield "store", str(error).removeprefix("metrics.store").removeprefix(": ").strip()
+                yield "store", str(error).removeprefix("metrics.store: ")
         if self.service is not None:
             from fedsim.metrics.sinks.remote import split
 

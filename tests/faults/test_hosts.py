@@ -97,9 +97,8 @@ def test_dead_and_frozen_hosts_are_replaced_and_change_no_bit(
 def test_a_host_that_dies_with_its_reply_unread_is_replaced_and_changes_no_bit(
     strategy: str, ray: RaySession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = {
-        "model": {"name": "mlp", "hidden": [512]}
-    }  # its sums are large, and stay with the host until they are read
+    # its sums are large, and stay with the host until they are read
+    model = {"model": {"name": "mlp", "hidden": [512]}}
     killed: list[int] = []
     whole = RayGrid._whole
 
