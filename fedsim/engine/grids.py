@@ -56,11 +56,11 @@ def open_grid(
 
     asked = experiment.scenario.hosts_for(experiment.population.num_clients)
     plan = experiment.host_plan("cuda" if engine.gpus_per_host > 0 else "cpu", memory_folder)
-    cores = 1 if asked == "auto" else min(asked, experiment.num_nodes) + sum(kind.hosts for kind in engine.classes)
+    cores = 1 if asked == "auto" else min(asked, experiment.num_nodes)
     with nullcontext(ray) if ray is not None else session(engine.address, cores, log=folder / "ray.log"):
         from fedsim.engine.gossip_ray import RayPeerGrid
         from fedsim.engine.ray_cluster import count_hosts
-        from fedsim.engine.ray_grid import RayGrid, Room
+        from fedsim.engine.ray_grid import RayGrid
 
         grid = (RayGrid if plan.peers is None else RayPeerGrid)(
             plan,
@@ -68,15 +68,16 @@ def open_grid(
             experiment.node_costs(),
             count_hosts(
                 asked,
-                experiment.num_nodes,
+                experiment.num_nodes - sum(len(kind.nodes) for kind in engine.classes),
                 engine.gpus_per_host,
                 engine.resources,
+                classes=engine.classes,
                 capacity_s=engine.capacity_timeout_s,
                 notice=notice,
             ),
             gpus_per_host=engine.gpus_per_host,
             resources=engine.resources,
-            classes=[Room(kind.nodes, kind.hosts, kind.resources) for kind in engine.classes],
+            classes=engine.classes,
             capacity_s=engine.capacity_timeout_s,
             notice=notice,
             stateful=experiment.remembers or plan.peers is not None,

@@ -179,7 +179,7 @@ def needs(experiment: Experiment, cohorts: Cohorts) -> Iterator[Need]:
         yield Need("client memories", need.total, need.tier, note)
     if isinstance(scenario.engine, Ray) and scenario.engine.address == "local":
         hosts = scenario.hosts_for(population.num_clients)
-        count = (hosts if isinstance(hosts, int) else nodes) + sum(kind.hosts for kind in scenario.engine.classes)
+        count = hosts if isinstance(hosts, int) else nodes
         base = max(0, peak_rss_bytes() - data)
         yield Need("host processes", count * base, "ram", f"{count} x {megabytes(base)}, as this process")
         yield Need("data, once for all hosts", data, "object store", "shared without a copy")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
 from typing import Any, Literal
 
 from fedsim.core import CapacityError, ClusterLostError
 from fedsim.engine.versions import PACKAGES
+from fedsim.scenario import HostClass
 
 CONNECT_S = 5.0
 """How long a cluster's control service may take to answer at all."""
@@ -130,12 +131,14 @@ def count_hosts(
     gpus_per_host: float,
     resources: Mapping[str, float],
     *,
+    classes: Sequence[HostClass] = (),
     capacity_s: float,
     notice: Callable[..., None] | None,
 ) -> int:
-    """Return how many hosts to start: as asked, or as many as fit: one for each share of a GPU, or for each core.
+    """Return how many hosts to start for `num_nodes` nodes: as asked, or one for each share of a GPU, or each core.
 
-    A cluster that grows while the run starts is given `capacity_s` seconds to have room for one.
+    What the hosts of `classes`, which run other nodes, take is spoken for. A cluster that grows while the run starts is
+    given `capacity_s` seconds to have room for one.
 
     Raises
     ------
@@ -143,19 +146,24 @@ def count_hosts(
     """
     if asked != "auto":
         return min(asked, num_nodes)
+    if num_nodes == 0:
+        return 0
     import ray
 
     cluster_resources: Callable[[], dict[str, float]] = ray.cluster_resources
-    wanted = {"CPU": 1.0, "GPU": gpus_per_host, **resources}
+    each = {"CPU": 1.0, "GPU": gpus_per_host}
+    wanted = {**each, **resources}
+    spoken_for = {n: sum(kind.hosts * {**each, **kind.resources}.get(n, 0.0) for kind in classes) for n in wanted}
     began = said = time.monotonic()
     while True:
         total = cluster_resources()
-        fits = {name: int(total.get(name, 0.0) / amount + 1e-9) for name, amount in wanted.items() if amount > 0}
+        free = {name: max(0.0, total.get(name, 0.0) - taken) for name, taken in spoken_for.items()}
+        fits = {name: int(free[name] / amount + 1e-9) for name, amount in wanted.items() if amount > 0}
         scarce = min(fits, key=lambda name: fits[name])
         if fits[scarce] > 0:
             return min(fits[scarce], num_nodes)
         now = time.monotonic()
-        waiting = f"no host fits: each needs {wanted[scarce]:g} {scarce}, the cluster has {total.get(scarce, 0.0):g}"
+        waiting = f"no host fits: each needs {wanted[scarce]:g} {scarce}, the cluster has {free[scarce]:g}"
         if now - began >= capacity_s:
             raise CapacityError(f"{waiting} (engine.capacity_timeout_s is {capacity_s:g})")
         if notice is not None and now - said > PATIENCE_S:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from flwr.app import Message, RecordDict
@@ -20,6 +19,7 @@ from fedsim.engine.grid import HostLostError, NodeGrid, Notice
 from fedsim.engine.host import Host, HostPlan
 from fedsim.engine.ray_hosts import HostActor, Hosts, LostError
 from fedsim.engine.ray_letters import Call, Job, Large, PostedRecord
+from fedsim.scenario import HostClass
 from strategies.flower import codec, wire
 
 ATTEMPTS = 3
@@ -49,15 +49,6 @@ class _HostActor(HostActor):
     def alone(self, call: Call, client: int, *given: Any) -> None:
         """Train one client of a task by itself, to find out whether it brings its host down."""
         self.host.alone(ray_letters.unpack(call, given, self.reader)[1], client)
-
-
-@dataclass(frozen=True)
-class Room:
-    """Nodes, how many hosts run them and no others, and what each of these takes of a cluster's own resources."""
-
-    nodes: Sequence[int]
-    hosts: int
-    resources: Mapping[str, float]
 
 
 def deal(costs: Mapping[int, float], hosts: int) -> list[list[int]]:
@@ -98,7 +89,7 @@ class RayGrid(NodeGrid):
         cpus_per_host: float = 1.0,
         gpus_per_host: float = 0.0,
         resources: Mapping[str, float] | None = None,
-        classes: Sequence[Room] = (),
+        classes: Sequence[HostClass] = (),
         capacity_s: float = 300.0,
         stateful: bool = False,
         predict: Callable[[int, RecordDict], float] | None = None,
@@ -108,10 +99,11 @@ class RayGrid(NodeGrid):
         wire.register()
         self.timeout_s = plan.work.timeout_s
         self.stateful = stateful
-        others = sorted(costs.keys() - {node for room in classes for node in room.nodes})
-        self._rooms = [Room(others, hosts, resources or {}), *classes] if others else [*classes]
-        dealt = [deal({n: costs[n] for n in room.nodes}, min(room.hosts, len(room.nodes))) for room in self._rooms]
-        self._room_of = [room for room, nodes_of in zip(self._rooms, dealt, strict=True) for _ in nodes_of]
+        others = tuple(sorted(costs.keys() - {node for kind in classes for node in kind.nodes}))
+        shared = HostClass(nodes=others, hosts=min(hosts, len(others)), resources=resources or {})
+        self._classes = [shared, *classes]
+        dealt = [deal({node: costs[node] for node in kind.nodes}, kind.hosts) for kind in self._classes]
+        self._class_of = [kind for kind in self._classes for _ in range(kind.hosts)]
         self.nodes_of = [nodes for nodes_of in dealt for nodes in nodes_of]
         self.predict = None if stateful else predict
         self.host_of = {node: host for host, nodes in enumerate(self.nodes_of) for node in nodes}
@@ -124,10 +116,10 @@ class RayGrid(NodeGrid):
             self.actor_type,
             plan,
             data,
-            self.nodes_of if self.predict is None else [sorted(room.nodes) for room in self._room_of],
+            self.nodes_of if self.predict is None else [sorted(kind.nodes) for kind in self._class_of],
             cpus=cpus_per_host,
             gpus=gpus_per_host,
-            resources=[room.resources for room in self._room_of],
+            resources=[kind.resources for kind in self._class_of],
             capacity_s=capacity_s,
             notice=self.notice,
         )
@@ -154,10 +146,11 @@ class RayGrid(NodeGrid):
         assert self.predict is not None
         costs = {self.node_of(message): self.predict(self.node_of(message), message.content) for message in messages}
         host_of: dict[int, int] = {}
-        for room in self._rooms:
-            hosts = [host for host, its in enumerate(self._room_of) if its is room]
-            dealt = deal({node: costs[node] for node in room.nodes if node in costs}, len(hosts))
-            host_of |= {node: host for host, nodes in zip(hosts, dealt, strict=True) for node in nodes}
+        first = 0
+        for kind in self._classes:
+            dealt = enumerate(deal({node: costs[node] for node in kind.nodes if node in costs}, kind.hosts), first)
+            host_of |= {node: host for host, nodes in dealt for node in nodes}
+            first += kind.hosts
         return host_of
 
     def _send(self, job: Job) -> None:

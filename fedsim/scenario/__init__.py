@@ -4,7 +4,7 @@ from fedsim.scenario.loading import expand, from_dict, load, override
 from fedsim.scenario.placing import placed
 from fedsim.scenario.scenario import Scenario
 from fedsim.scenario.schema import json_schema, schema_text
-from fedsim.scenario.sections import Checkpoint, Evaluate, Flower, Memory, Probe, Ray, Serial, Stop
+from fedsim.scenario.sections import Checkpoint, Evaluate, Flower, HostClass, Memory, Probe, Ray, Serial, Stop
 from fedsim.scenario.sources import Sourced, sources
 from fedsim.scenario.text import dump, scenario_hash, slug, to_mapping
 
@@ -12,6 +12,7 @@ __all__ = [
     "Checkpoint",
     "Evaluate",
     "Flower",
+    "HostClass",
     "Memory",
     "Probe",
     "Ray",

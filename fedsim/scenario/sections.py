@@ -86,6 +86,8 @@ class Ray:
             yield "address", f"must be local, auto or host:port, got {self.address!r}"
 
     def _class_problems(self) -> Iterator[tuple[str, str]]:
+        if self.classes and self.address == "local":
+            yield "classes", "are kinds of machines of a cluster: give its address"
         taken: dict[int, int] = {}
         for k, kind in enumerate(self.classes):
             if {"CPU", "GPU", "memory"} & set(kind.resources):

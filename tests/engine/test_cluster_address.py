@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import fedsim
 from fedsim.core import CapacityError, ClusterLostError, ScenarioError
 from fedsim.engine import ray_cluster
+from fedsim.scenario import HostClass
 
 WORLD: dict[str, Any] = {
     "name": "address",
@@ -78,6 +80,15 @@ def test_automatic_hosts_are_one_for_each_share_of_what_is_scarce(
     assert ray_cluster.count_hosts("auto", 8, gpus, resources, capacity_s=1.0, notice=pytest.fail) == expected
 
 
+def test_what_classes_of_hosts_take_is_not_given_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 6.0, "phones": 4.0})
+    phones = HostClass(nodes=(0, 1, 2), hosts=2, resources={"phones": 1.0})
+    count = partial(ray_cluster.count_hosts, "auto", classes=[phones], capacity_s=0.0, notice=pytest.fail)
+    assert count(8, 0.0, {}) == 4
+    assert count(8, 0.0, {"phones": 1.0}) == 2
+    assert count(0, 0.0, {}) == 0
+
+
 def test_a_cluster_without_what_a_host_needs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0})
     with pytest.raises(CapacityError, match=r"no host fits: each needs 1 GPU, the cluster has 0"):
@@ -142,6 +153,7 @@ def test_classes_that_do_not_fit_are_all_refused(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError) as told:
         fedsim.run(WORLD, out=tmp_path / "run", engine=engine)
     for line in (
+        "engine.classes: are kinds of machines of a cluster",
         "engine.classes.0.hosts: a host runs at least one node: at most 3, got 4",
         "engine.classes.0.nodes: there is no node 9: nodes is 4",
         "engine.classes.1.resources: are names of your own",
