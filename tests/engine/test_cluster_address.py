@@ -141,9 +141,9 @@ def test_classes_of_clients_have_hosts_of_their_own_and_change_no_bit(
 
 @pytest.mark.ray
 def test_a_class_for_which_no_machine_is_there_is_named(cluster: str, tmp_path: Path) -> None:
-    ships = {"nodes": [1], "resources": {"ships": 1}}
+    ships = {"nodes": [0, 1], "resources": {"ships": 1}}
     engine = {"kind": "ray", "address": cluster, "nodes": 2, "classes": [ships], "capacity_timeout_s": 2}
-    with pytest.raises(CapacityError, match=r"host-1 \(node 1\).*it needs 1 CPU, 1 ships"):
+    with pytest.raises(CapacityError, match=r"host-0 \(nodes 0, 1\).*it needs 1 CPU, 1 ships"):
         fedsim.run(WORLD, out=tmp_path / "run", engine=engine)
 
 
