@@ -118,7 +118,7 @@ def flower(workload: Workload, rounds: int, data: Path) -> tuple[list[float], in
 def _module(workload: Workload) -> Any:
     import torch
 
-    from fedsim.models.building import build
+    from fedsim.models.modules.building import build
 
     torch.manual_seed(0)
     module = build(workload.model, workload.shape, 10)

@@ -22,7 +22,7 @@ from benchmarks.report import circumstances, save, table
 from benchmarks.workloads import WORKLOADS, Workload
 from clients.training import Trainer
 from fedsim.core import LocalWork
-from fedsim.models import ResNet18
+from fedsim.models.resnet18_gn import ResNet18
 
 CASES = WORKLOADS | {
     "ResNet-18": Workload(ResNet18(), (3, 32, 32), 40, 10, 100, LocalWork(batch_size=20, lr=0.05), ("auto", 1))

@@ -15,9 +15,9 @@ from statistics import median
 import numpy as np
 
 from fedsim.metrics import METRICS, Event, RoundDone, RunStarted, columns
+from fedsim.metrics.database import Database
 from fedsim.metrics.recorder import Recorder
 from fedsim.metrics.rounds_csv import RoundsCsv
-from fedsim.metrics.sinks.database import Database
 from fedsim.metrics.store import Store
 
 ROUND_S = 0.010

@@ -14,14 +14,14 @@ from time import perf_counter
 
 from fedsim.core import World
 from fedsim.participation import schedule_hash
-from fedsim.participation.bernoulli import Bernoulli
 from fedsim.participation.config import Participation
-from fedsim.participation.cyclic import Cyclic
-from fedsim.participation.markov import Markov
-from fedsim.participation.schedule import Schedule
+from fedsim.participation.processes.bernoulli import Bernoulli
+from fedsim.participation.processes.cyclic import Cyclic
+from fedsim.participation.processes.markov import Markov
+from fedsim.participation.processes.schedule import Schedule
+from fedsim.participation.processes.uniform import Uniform
 from fedsim.participation.schedule_file import write_schedule
 from fedsim.participation.statistics import summarise
-from fedsim.participation.uniform import Uniform
 
 WORKS = ("nothing", "statistics", "hash", "write and replay", "markov", "markov, last round alone", "uniform", "cyclic")
 

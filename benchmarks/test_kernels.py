@@ -17,9 +17,9 @@ from clients.training import Trainer
 from fedsim.core import Layout, Reply, World
 from fedsim.metrics import RoundDone, RunStarted
 from fedsim.metrics.store import Store
-from fedsim.participation.bernoulli import Bernoulli
-from fedsim.participation.markov import Markov
-from fedsim.participation.uniform import Uniform
+from fedsim.participation.processes.bernoulli import Bernoulli
+from fedsim.participation.processes.markov import Markov
+from fedsim.participation.processes.uniform import Uniform
 from strategies.flower.adapter import reduce
 
 Benchmark = Any

@@ -15,7 +15,10 @@ import numpy as np
 
 from fedsim.core import ClientData, Examples, LocalWork
 from fedsim.data import Partitioned
-from fedsim.models import Cnn, Linear, Mlp, Model
+from fedsim.models import Model
+from fedsim.models.cnn import Cnn
+from fedsim.models.linear import Linear
+from fedsim.models.mlp import Mlp
 
 CLASSES = 10
 

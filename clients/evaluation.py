@@ -12,7 +12,7 @@ from fedsim.core import ClientData, ScenarioError
 from fedsim.core.contracts import Parameters, Vector
 from fedsim.data import QuadraticData
 from fedsim.models import Model
-from fedsim.models.building import build, layout
+from fedsim.models.modules.building import build, layout
 
 _BATCH = 512
 """Examples evaluated at a time; a constant, as it can move the last bit of the loss."""

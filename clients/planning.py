@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fedsim.core import LocalWork
-from fedsim.models import Linear, Mlp, Model, Point
+from fedsim.models import Model
 
 LANE_BYTES = {"cpu": 8 << 20, "cuda": 8 << 30}
 """What a lane of `auto` may occupy where `client.lane_bytes` is not given: about a core's cache, a part of a GPU."""
@@ -31,24 +31,23 @@ class Plan:
 def plan(config: Model, work: LocalWork, module: nn.Module, input_shape: tuple[int, ...], device: str) -> Plan:
     """Choose kernel and lane.
 
-    `lane: 1` is the plain loop (`sequential`). A longer lane trains stacks of linear layers (linear, mlp) by batched
-    products (`stack`) and everything else by torch.func (`vmap`). `auto` takes as many clients as fit into
-    `lane_bytes`, counting for each twice its parameters and what the backward pass keeps of one batch; but
+    `lane: 1` is the plain loop (`sequential`). A longer lane trains by the kernel that the model names: stacks of
+    linear layers by batched products (`stack`), everything else by torch.func (`vmap`). `auto` takes as many clients as
+    fit into `lane_bytes`, counting for each twice its parameters and what the backward pass keeps of one batch; but
     convolutions on a CPU train one by one, as they gain nothing from company. Quadratics always train together.
     """
     kind = torch.device(device).type
     room = work.lane_bytes or LANE_BYTES[kind]
     size = sum(parameter.numel() for parameter in module.parameters())
-    linear = isinstance(config, Linear | Mlp)
-    if isinstance(config, Point):
+    if config.trained_by == "quadratic":
         fitting = fit(room, 2 * 8 * size)
         return Plan("quadratic", fitting if work.lane == "auto" else work.lane, "closed form")
     if work.lane == 1:
         return Plan("sequential", 1, "client.lane is 1")
-    name = "stack" if linear else "vmap"
+    name = config.trained_by
     if work.lane != "auto":
         return Plan(name, work.lane, f"client.lane is {work.lane}")
-    if kind == "cpu" and not linear:
+    if kind == "cpu" and config.convolves:
         return Plan("sequential", 1, "convolutions on a CPU gain nothing from a longer lane")
     each = 2 * 4 * size + work.batch_size * kept_bytes(module, input_shape)
     return Plan(name, fit(room, each), f"{each} bytes a client, {room} bytes a lane on {kind}")

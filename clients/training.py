@@ -20,9 +20,8 @@ from clients.planning import Plan, fit, plan
 from fedsim.core import CapacityError, ClientData, Layout, LocalWork, ScenarioError
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.data import QuadraticData
-from fedsim.models import Model, Point
-from fedsim.models.building import build, layout
-from fedsim.models.starting import initial
+from fedsim.models import Model
+from fedsim.models.modules.building import build, layout
 
 _GROUP_BYTES = 1 << 22
 """Deltas that the plain loop hands over at a time."""
@@ -39,7 +38,7 @@ class Trainer:
     """
 
     def __init__(self, config: Model, work: LocalWork, data: ClientData, seed: int, device: str = "cpu") -> None:
-        if isinstance(config, Point) != isinstance(data, QuadraticData):
+        if (config.trained_by == "quadratic") != isinstance(data, QuadraticData):
             raise ScenarioError("model.name: `point` and `dataset: quadratic` belong together")
         self.fingerprint = pin(device)
         self._config, self._work, self._data, self._seed = config, work, data, seed
@@ -67,7 +66,7 @@ class Trainer:
 
     def initial(self, *numbers: int) -> Parameters:
         """Return the parameters of round 0, (d,); gossip with independent starts gives the node as a number."""
-        return initial(self._config, self.layout, self._seed, *numbers)
+        return self._config.start(self.layout, self._seed, *numbers)
 
     def cost(self, clients: Ids) -> npt.NDArray[np.int64]:
         """Return the predicted cost of each client's round (C,): the examples it goes through."""

@@ -17,11 +17,12 @@ def _catalogues() -> dict[str, tuple[str, Callable[[], Mapping[str, type]]]]:
     """Return the catalogues by their words, each with where in a scenario its names stand."""
     import strategies
     from fedsim import data, models, participation
+    from fedsim.data import partitions
 
     return {
         "strategies": ("strategy: {name: ...}", strategies.catalogue),
         "datasets": ("data: {dataset: ...}", data.catalogue),
-        "partitions": ("data: {partition: {kind: ...}}", data.partitions),
+        "partitions": ("data: {partition: {kind: ...}}", partitions.catalogue),
         "models": ("model: {name: ...}", models.catalogue),
         "processes": ("participation: {kind: ...}", participation.catalogue),
         "laws": ("probabilities: {law: ...}", participation.laws),

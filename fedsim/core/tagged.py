@@ -6,6 +6,7 @@ pydantic's schema protocol (plain dictionaries), so that a config module need no
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, get_args
 
@@ -30,3 +31,17 @@ class Tagged:
         """Return a tagged-union core schema, so that errors speak of the chosen member alone."""
         choices = {tag: handler.generate_schema(cls) for tag, cls in self.members(source).items()}
         return {"type": "tagged-union", "discriminator": self.key, "choices": choices}
+
+
+@dataclass(frozen=True)
+class OneOf(Tagged):
+    """Marks a place where any member of a catalogue may stand, told apart by the value of `key`.
+
+    The members are looked up when asked: a catalogue may grow, and a member may hold members.
+    """
+
+    catalogue: Callable[[], Mapping[str, type]]
+
+    def members(self, union: Any) -> dict[str, type]:
+        """Return the configs of the catalogue by their tags."""
+        return dict(self.catalogue())

@@ -1,32 +1,19 @@
 """Datasets, and how their examples are dealt to clients. One file per dataset, named by its word in a scenario."""
 
-from fedsim.core.tagged import Tagged
-from fedsim.data.cifar import Cifar
-from fedsim.data.digits import Digits
-from fedsim.data.hub import Hub
-from fedsim.data.idx import Idx
-from fedsim.data.npz import Npz
-from fedsim.data.partition import partitions
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from fedsim.core.catalogue import discover
 from fedsim.data.partitioned import Partitioned
-from fedsim.data.quadratic import Quadratic, QuadraticData
-from fedsim.data.synthetic import Synthetic, SyntheticData
+from fedsim.data.quadratic import QuadraticData
+from fedsim.data.synthetic import SyntheticData
 
-__all__ = [
-    "Cifar",
-    "Digits",
-    "Hub",
-    "Idx",
-    "Npz",
-    "Partitioned",
-    "Quadratic",
-    "QuadraticData",
-    "Synthetic",
-    "SyntheticData",
-    "catalogue",
-    "partitions",
-]
+__all__ = ["Partitioned", "QuadraticData", "SyntheticData", "catalogue"]
 
 
-def catalogue() -> dict[str, type]:
+@cache
+def catalogue() -> dict[str, type[Any]]:
     """Return the config class of each dataset by its word in `data: {dataset: ...}`."""
-    return Tagged("dataset").members(Digits | Synthetic | Quadratic | Idx | Cifar | Npz | Hub)
+    return discover(__name__, __path__, "dataset")

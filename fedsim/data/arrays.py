@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fedsim.core import ScenarioError
-from fedsim.data.partition import AnyPartition, Natural
 from fedsim.data.partitioned import Features, Partitioned, hold_out, hold_out_within, pool
+from fedsim.data.partitions.config import Dealing, Partition
+from fedsim.data.partitions.natural import Natural
 
 Array = npt.NDArray[Any]
 
@@ -20,7 +21,7 @@ def deal(
     source: str,
     *,
     clients: int | None,
-    partition: AnyPartition,
+    partition: Partition,
     test_fraction: float,
     divisor: float,
     seed: int,
@@ -60,6 +61,7 @@ def deal(
             train = hold_out_within(owners, test_fraction, seed)
             owners = owners[train]
     else:
+        assert isinstance(partition, Dealing)
         assert clients is not None, "the config's problems() asks for it"
         if test is None:
             train = hold_out(y, test_fraction, seed)

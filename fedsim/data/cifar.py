@@ -13,8 +13,9 @@ from annotated_types import Ge
 
 from fedsim.core import ScenarioError
 from fedsim.data.files import find_all, missing, place_of, read
-from fedsim.data.partition import IID, Ints, Partition
 from fedsim.data.partitioned import Partitioned, pool
+from fedsim.data.partitions import IID, AnyDealing
+from fedsim.data.partitions.dealing import Ints
 
 _PIXELS = 3 * 32 * 32
 _OFFICIAL = {10: "cifar-10-batches-bin", 100: "cifar-100-binary"}
@@ -39,7 +40,7 @@ class Cifar:
     """Which of the two: 10 or 100 labels."""
     clients: Annotated[int, Ge(1)]
     """How many clients share the training images."""
-    partition: Partition = IID
+    partition: AnyDealing = IID
     """How the training images are dealt to them."""
 
     @property

@@ -13,8 +13,8 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fedsim.core import ScenarioError
-from fedsim.data.partition import IID, Partition, least_examples
 from fedsim.data.partitioned import Partitioned, hold_out, pool
+from fedsim.data.partitions import IID, AnyDealing
 
 _IMAGES = 1797
 
@@ -29,7 +29,7 @@ class Digits:
     dataset: Literal["digits"] = "digits"
     clients: Annotated[int, Ge(1)]
     """How many clients share the images."""
-    partition: Partition = IID
+    partition: AnyDealing = IID
     """How the images are dealt to them."""
     test_fraction: Annotated[float, Gt(0), Lt(1)] = 0.2
     """Held out for the global evaluation before the rest is dealt; stratified by label."""
@@ -42,7 +42,7 @@ class Digits:
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) when there are more clients than images for them."""
         train = _IMAGES - int(_IMAGES * self.test_fraction)
-        needed = self.clients * least_examples(self.partition)
+        needed = self.clients * self.partition.least
         if needed > train:
             yield "clients", f"{self.clients} clients need {needed} training images, and there are {train}"
 

@@ -13,8 +13,9 @@ from annotated_types import Ge
 
 from fedsim.core import ScenarioError
 from fedsim.data.files import find_all, missing, place_of, read
-from fedsim.data.partition import IID, Ints, Partition
 from fedsim.data.partitioned import Partitioned, pool
+from fedsim.data.partitions import IID, AnyDealing
+from fedsim.data.partitions.dealing import Ints
 
 _IMAGES, _LABELS = 0x803, 0x801  # unsigned bytes in three dimensions, in one
 _ENDS = ("", ".gz")
@@ -33,7 +34,7 @@ class Idx:
     """The folder with the four files, relative to the scenario file."""
     clients: Annotated[int, Ge(1)]
     """How many clients share the training images."""
-    partition: Partition = IID
+    partition: AnyDealing = IID
     """How the training images are dealt to them."""
     train: str = "train"
     """What the training files' names begin with, e.g. emnist-digits-train."""

@@ -15,8 +15,9 @@ from annotated_types import Ge, Gt, Lt
 from fedsim.core import ScenarioError
 from fedsim.data.arrays import Array, deal
 from fedsim.data.files import place_of
-from fedsim.data.partition import IID, AnyPartition, Natural
 from fedsim.data.partitioned import Partitioned
+from fedsim.data.partitions import IID, AnyPartition
+from fedsim.data.partitions.natural import Natural
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fedsim.core import Examples, ScenarioError
 from fedsim.core.rng import stream
-from fedsim.data.partition import Ints, group
+from fedsim.data.partitions.dealing import Ints, group
 
 Features = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 

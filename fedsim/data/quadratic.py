@@ -12,7 +12,8 @@ import numpy.typing as npt
 from annotated_types import Ge, Gt
 
 from fedsim.core import Examples
-from fedsim.data.partition import Ints, Partition
+from fedsim.data.partitions import AnyDealing
+from fedsim.data.partitions.dealing import Ints
 
 LARGEST = 1e19
 """Centers beyond this have squares that float32 cannot hold."""
@@ -90,7 +91,7 @@ class Quadratic:
     """Standard deviation of the noise in each coordinate of every gradient."""
     clients: Annotated[int, Ge(1)] | None = None
     """May be left out: it is the number of centers."""
-    partition: Partition | None = None
+    partition: AnyDealing | None = None
     """Accepted, without effect."""
 
     @property

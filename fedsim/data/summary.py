@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedsim.core import ClientData
-from fedsim.data.partition import Ints
+from fedsim.data.partitions.dealing import Ints
 from fedsim.data.synthetic import SyntheticData
 
 Floats = npt.NDArray[np.float64]

@@ -14,8 +14,8 @@ from annotated_types import Ge
 
 from fedsim.core import Examples
 from fedsim.core.rng import bits, digest, uniforms
-from fedsim.data.partition import Ints
 from fedsim.data.partitioned import Partitioned, pool
+from fedsim.data.partitions.dealing import Ints
 
 Floats = npt.NDArray[np.float64]
 

@@ -333,8 +333,8 @@ def _frames(entries: Sequence[Entry], metrics: Sequence[str] | None) -> pd.DataF
     """Return the tidy rows of many runs, with a column `label` first; every store is read once."""
     import pandas as pd
 
+    from fedsim.metrics.database import SPOOL
     from fedsim.metrics.frames import COLUMNS, load, load_run
-    from fedsim.metrics.sinks.database import SPOOL
 
     by_store: dict[str, list[Entry]] = {}
     for entry in entries:

@@ -32,10 +32,10 @@ from fedsim.engine.stopping import Signals, Stopped
 from fedsim.engine.versions import versions
 from fedsim.engine.watch import Watch
 from fedsim.metrics import Notice, RunEnded, RunStarted, columns
+from fedsim.metrics.database import SPOOL, Database
 from fedsim.metrics.recorder import Recorder
 from fedsim.metrics.rounds_csv import RoundsCsv
 from fedsim.metrics.sinks.base import Sink
-from fedsim.metrics.sinks.database import SPOOL, Database
 from fedsim.metrics.summary import peak_rss_bytes, write_summary
 from fedsim.participation import hash_so_far
 from fedsim.scenario import Scenario, dump, scenario_hash

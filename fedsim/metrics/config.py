@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+from fedsim.core.catalogue import discover
 from fedsim.core.errors import ScenarioError
-from fedsim.core.tagged import Tagged
-from fedsim.metrics.sinks.tensorboard import TensorBoard
+from fedsim.core.tagged import OneOf
+from fedsim.metrics import sinks
 
 if TYPE_CHECKING:
     from fedsim.metrics.sinks.base import Sink
 
-AnySink = Annotated[TensorBoard, Tagged("kind")]
+
+@cache
+def catalogue() -> dict[str, type[Any]]:
+    """Return the sinks that a scenario can name, by their word in `metrics: {sinks: [{kind: ...}]}`."""
+    return discover(sinks.__name__, sinks.__path__, "kind")
+
+
+AnySink = Annotated[Any, OneOf("kind", catalogue)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +71,3 @@ class MetricsConfig:
             token = remote.secret(self.token_env)
             opened.append(remote.Remote(self.service, run_folder / remote.SPOOL, token=token))
         return opened
-
-
-def catalogue() -> dict[str, type]:
-    """Return the sinks that a scenario can name."""
-    return {"tensorboard": TensorBoard}

@@ -48,7 +48,7 @@ def load(
 
 def load_run(folder: str | Path) -> pd.DataFrame:
     """Return one run's metrics as `load` does: from its store, or from rounds.csv when the store lacks the run."""
-    from fedsim.metrics.sinks.database import SPOOL
+    from fedsim.metrics.database import SPOOL
     from fedsim.metrics.summary import read_summary
 
     about = read_summary(folder)

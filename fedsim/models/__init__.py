@@ -1,24 +1,23 @@
-"""Models: what is trained. Configs here; `building` makes torch modules of them, `starting` their first parameters.
+"""Models: what is trained, one file each; `modules` makes torch modules of them, `starting` draws their parameters.
 
 Importing this room loads no torch.
 """
 
-from fedsim.models.configs import Cnn, LeNet, Linear, Mlp, Model, Point, ResNet18, smallest_side
+from __future__ import annotations
 
-__all__ = ["Cnn", "LeNet", "Linear", "Mlp", "Model", "Point", "ResNet18", "catalogue", "smallest_side"]
+from functools import cache
+
+from fedsim.core.catalogue import discover
+from fedsim.models.config import Model
+
+__all__ = ["Model", "catalogue"]
 
 
-def catalogue() -> dict[str, type]:
+@cache
+def catalogue() -> dict[str, type[Model]]:
     """Return the models by the word that chooses them in `model: {name: ...}`.
 
     >>> sorted(catalogue())
     ['cnn', 'lenet', 'linear', 'mlp', 'point', 'resnet18-gn']
     """
-    return {
-        "linear": Linear,
-        "mlp": Mlp,
-        "lenet": LeNet,
-        "cnn": Cnn,
-        "resnet18-gn": ResNet18,
-        "point": Point,
-    }
+    return discover(__name__, __path__, "name")

@@ -1,25 +1,47 @@
-"""Fully connected layers; with none hidden it is logistic regression."""
+"""Fully connected layers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from torch import Tensor, nn
+from fedsim.models.config import Network, Width
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
-class MlpModule(nn.Module):
-    """Linear layers with ReLU between them, on the flattened example: (B, *input_shape) -> logits (B, C)."""
+@dataclass(frozen=True, kw_only=True)
+class Mlp(Network):
+    """Fully connected layers with ReLU between them, on the flattened example."""
 
-    def __init__(self, input_shape: tuple[int, ...], hidden: Sequence[int], num_classes: int) -> None:
-        super().__init__()
-        widths = [prod(input_shape), *hidden, num_classes]
-        self.layers = nn.ModuleList(nn.Linear(inside, outside) for inside, outside in pairwise(widths))
+    name: Literal["mlp"] = "mlp"
+    hidden: tuple[Width, ...] = (64,)
+    """Units of each hidden layer, first to last."""
+    trained_by: ClassVar[Literal["stack"]] = "stack"
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits."""
-        h = x.flatten(1)
-        for depth, layer in enumerate(self.layers):
-            h = layer(h.relu() if depth else h)
-        return h
+    def module(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        """Return the layers: (B, *input_shape) -> logits (B, C)."""
+        return layered(input_shape, self.hidden, num_classes)
+
+
+def layered(input_shape: tuple[int, ...], hidden: Sequence[int], num_classes: int) -> nn.Module:
+    """Return linear layers with ReLU between them, on the flattened example: (B, *input_shape) -> logits (B, C)."""
+    from torch import nn
+
+    class Layered(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            widths = [prod(input_shape), *hidden, num_classes]
+            self.layers = nn.ModuleList(nn.Linear(inside, outside) for inside, outside in pairwise(widths))
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = x.flatten(1)
+            for depth, layer in enumerate(self.layers):
+                h = layer(h.relu() if depth else h)
+            return h
+
+    return Layered()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 
 from fedsim.core import Process, ScenarioError, World
 from fedsim.core.rng import digest
-from fedsim.core.tagged import Tagged
+from fedsim.core.tagged import OneOf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,21 +43,13 @@ class Participation(ABC):
             raise ScenarioError("\n".join(f"participation.{key}: {message}" for key, message in found))
 
 
-@dataclass(frozen=True)
-class AnyProcess(Tagged):
-    """Marks a place in a config where any process may stand, e.g. `Annotated[Participation, AnyProcess("kind")]`.
+def _processes() -> Mapping[str, type]:
+    from fedsim.participation.processes import catalogue  # later: a process's config is a `Participation`
 
-    The members are looked up when asked, because a group may hold groups.
-    """
-
-    def members(self, union: Any) -> dict[str, type]:
-        """Return all processes by their kind."""
-        from fedsim.participation import catalogue
-
-        return dict(catalogue())
+    return catalogue()
 
 
-AnyParticipation = Annotated[Participation, AnyProcess("kind")]
+AnyParticipation = Annotated[Participation, OneOf("kind", _processes)]
 """The type of the section `participation:`: any process, chosen by its kind."""
 
 

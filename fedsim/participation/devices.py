@@ -15,9 +15,9 @@ from fedsim.core import Process, ScenarioError, World
 from fedsim.core.contracts import Vector
 from fedsim.participation.clock import Clock
 from fedsim.participation.config import Participation
+from fedsim.participation.processes.uniform import Uniform
 from fedsim.participation.speeds import Speeds, resolve_speeds, speed_problems
 from fedsim.participation.table import read_table, unknown_clients
-from fedsim.participation.uniform import Uniform
 
 _SPEEDS = ("steps_per_s", "up_bytes_per_s", "down_bytes_per_s")
 

@@ -14,16 +14,16 @@ import numpy as np
 from fedsim.core import ScenarioError, World
 from fedsim.core.contracts import Ids, Vector
 from fedsim.core.rng import digest
-from fedsim.participation.all_of import AllOf
-from fedsim.participation.bernoulli import Bernoulli
 from fedsim.participation.config import Participation
-from fedsim.participation.cyclic import Cyclic
-from fedsim.participation.full import Full
-from fedsim.participation.groups import Groups
 from fedsim.participation.laws import resolve
-from fedsim.participation.markov import Markov
-from fedsim.participation.schedule import Schedule
-from fedsim.participation.trace import Trace
+from fedsim.participation.processes.all_of import AllOf
+from fedsim.participation.processes.bernoulli import Bernoulli
+from fedsim.participation.processes.cyclic import Cyclic
+from fedsim.participation.processes.full import Full
+from fedsim.participation.processes.groups import Groups
+from fedsim.participation.processes.markov import Markov
+from fedsim.participation.processes.schedule import Schedule
+from fedsim.participation.processes.trace import Trace
 
 REFUSED = (Schedule, Trace)
 """Processes that are one fixed history: there is no other cohort to draw."""

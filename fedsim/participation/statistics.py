@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from fedsim.core import Process
 from fedsim.core.contracts import Vector
-from fedsim.participation.bernoulli import BernoulliProcess
-from fedsim.participation.full import FullProcess
-from fedsim.participation.markov import MarkovProcess
-from fedsim.participation.uniform import UniformProcess
+from fedsim.participation.processes.bernoulli import BernoulliProcess
+from fedsim.participation.processes.full import FullProcess
+from fedsim.participation.processes.markov import MarkovProcess
+from fedsim.participation.processes.uniform import UniformProcess
 
 Counts = npt.NDArray[np.int64]
 BANDS, COLUMNS = 240, 480

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from fedsim.core import Rule, ScenarioError, World
 from fedsim.metrics import METRICS
-from fedsim.models import smallest_side
 from fedsim.participation import Participation
 from fedsim.scenario.sections import DEFAULT_NODES
 from fedsim.scenario.words import did_you_mean
@@ -199,7 +198,7 @@ IMAGE_SIDES = {"digits": 8, "cifar": 32}
 
 def model_takes_the_examples(data: Any, model: Any) -> Found:
     """A convolutional model needs images, large enough; what only a file knows is checked when it is read."""
-    smallest = smallest_side(model)
+    smallest = model.smallest_side
     if smallest is None:
         return
     side = IMAGE_SIDES.get(data.dataset)

@@ -11,11 +11,12 @@ from annotated_types import Ge, Le, MaxLen, MinLen
 import strategies
 from fedsim import data, models
 from fedsim.core import LocalWork
+from fedsim.core.tagged import OneOf
 from fedsim.metrics import MetricsConfig
 from fedsim.participation import AnyParticipation
 from fedsim.participation.devices import Devices
 from fedsim.participation.faults import Faults
-from fedsim.participation.full import Full
+from fedsim.participation.processes.full import Full
 from fedsim.scenario.nodes import Keys
 from fedsim.scenario.sections import (
     DEFAULT_HOSTS,
@@ -29,7 +30,6 @@ from fedsim.scenario.sections import (
     Serial,
     Stop,
 )
-from fedsim.scenario.shape import OneOf
 from strategies.fedavg import FedAvg
 
 AnyStrategy = Annotated[Any, OneOf("name", strategies.catalogue)]

@@ -18,17 +18,6 @@ from fedsim.core.tagged import Tagged
 
 
 @dataclass(frozen=True)
-class OneOf(Tagged):
-    """A union whose members a room lists in its `catalogue()`, told apart by the value of `key`."""
-
-    catalogue: Callable[[], Mapping[str, type]]
-
-    def members(self, union: Any) -> dict[str, type]:
-        """Return the room's configs by their tags."""
-        return dict(self.catalogue())
-
-
-@dataclass(frozen=True)
 class Shape:
     """What a place allows; several of the parts may be given.
 

@@ -6,6 +6,7 @@ import strategies
 from fedsim import data, models, participation
 from fedsim.cli import main
 from fedsim.cli.listing import _table
+from fedsim.data import partitions
 
 
 def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
@@ -20,7 +21,7 @@ def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
         ("datasets", data.catalogue()),
         ("models", models.catalogue()),
         ("processes", participation.catalogue()),
-        ("partitions", data.partitions()),
+        ("partitions", partitions.catalogue()),
         ("laws", participation.laws()),
     ],
 )

@@ -11,8 +11,9 @@ import torch
 from clients.evaluation import Evaluator
 from fedsim.core import Examples, Layout, ScenarioError
 from fedsim.data import QuadraticData
-from fedsim.models import Cnn, Linear, Point
-from fedsim.models.starting import initial
+from fedsim.models.cnn import Cnn
+from fedsim.models.linear import Linear
+from fedsim.models.point import Point
 from tests.clients.fakes import ragged
 
 UNIFORM = np.full(7, 1 / 7)
@@ -22,7 +23,7 @@ def test_loss_and_accuracy_are_those_of_the_definition() -> None:
     stream = np.random.default_rng(1)
     test = Examples(stream.standard_normal((1500, 6)).astype(np.float32), stream.integers(0, 4, 1500))
     layout = Layout(("layers.0.weight", "layers.0.bias"), ((4, 6), (4,)))
-    params = initial(Linear(init="torch"), layout, 1)
+    params = Linear(init="torch").start(layout, 1)
     views = {name: value.astype(np.float64) for name, value in layout.views(params).items()}
     logits = test.x.astype(np.float64) @ views["layers.0.weight"].T + views["layers.0.bias"]
     losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(1500), test.y]

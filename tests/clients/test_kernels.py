@@ -18,8 +18,14 @@ from clients.kernels.source import Gathered, Pooled
 from clients.kernels.vmap import VmapStepper
 from clients.training import Trainer
 from fedsim.core import CapacityError, LocalWork, ScenarioError
-from fedsim.models import Cnn, LeNet, Linear, Mlp, Model, Point, ResNet18
-from fedsim.models.building import build
+from fedsim.models import Model
+from fedsim.models.cnn import Cnn
+from fedsim.models.lenet import LeNet
+from fedsim.models.linear import Linear
+from fedsim.models.mlp import Mlp
+from fedsim.models.modules.building import build
+from fedsim.models.point import Point
+from fedsim.models.resnet18_gn import ResNet18
 from tests.clients.fakes import COUNTS, collect, ragged, train
 
 EVERYTHING: dict[str, Any] = {"momentum": 0.5, "weight_decay": 0.1, "proximal_mu": 0.3, "lr_decay": 0.9}

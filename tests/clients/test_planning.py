@@ -10,8 +10,13 @@ import pytest
 from clients.planning import LONGEST, Plan, fit, kept_bytes, plan
 from clients.training import Trainer
 from fedsim.core import LocalWork
-from fedsim.models import Cnn, Linear, Mlp, Model, Point, ResNet18
-from fedsim.models.building import build
+from fedsim.models import Model
+from fedsim.models.cnn import Cnn
+from fedsim.models.linear import Linear
+from fedsim.models.mlp import Mlp
+from fedsim.models.modules.building import build
+from fedsim.models.point import Point
+from fedsim.models.resnet18_gn import ResNet18
 from tests.clients.fakes import COUNTS, collect, ragged
 
 WORK = LocalWork(batch_size=20)

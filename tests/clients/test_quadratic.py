@@ -12,7 +12,7 @@ from clients.kernels import LaneResult
 from clients.training import Trainer
 from fedsim.core import LocalWork
 from fedsim.data import QuadraticData
-from fedsim.models import Point
+from fedsim.models.point import Point
 from tests.clients.fakes import collect
 
 CENTERS = np.array([[0.0], [2.0], [6.0]])

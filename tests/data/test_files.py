@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from fedsim.core import ScenarioError
-from fedsim.data import Cifar, Idx
-from fedsim.data.idx import read_idx
+from fedsim.data.cifar import Cifar
+from fedsim.data.idx import Idx, read_idx
 
 
 def test_idx_images_are_scaled_to_one_with_a_channel(idx_folder: Path) -> None:

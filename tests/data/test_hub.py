@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from fedsim.core import ScenarioError
-from fedsim.data import Hub
-from fedsim.data.partition import Natural
+from fedsim.data.hub import Hub
+from fedsim.data.partitions.natural import Natural
 
 
 class Image:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from fedsim.core import ScenarioError
-from fedsim.data import Npz
-from fedsim.data.partition import Natural
+from fedsim.data.npz import Npz
+from fedsim.data.partitions.natural import Natural
 
 X = np.arange(40, dtype=np.float64).reshape(20, 2)
 Y = np.arange(20) % 4

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from fedsim.core import ScenarioError
 from fedsim.data import partitions
-from fedsim.data.partition import Dirichlet, Iid, Natural, Partition, Quantity, Shards, group
+from fedsim.data.partitions.config import Dealing
+from fedsim.data.partitions.dealing import group
+from fedsim.data.partitions.dirichlet import Dirichlet
+from fedsim.data.partitions.iid import Iid
+from fedsim.data.partitions.natural import Natural
+from fedsim.data.partitions.quantity import Quantity
+from fedsim.data.partitions.shards import Shards
 
 LABELS = np.random.default_rng(3).integers(0, 10, 5000)
 POOLED = [
@@ -29,7 +35,7 @@ any_partition = st.one_of(
 
 
 def test_the_catalogue_names_every_kind() -> None:
-    assert list(partitions()) == ["iid", "dirichlet", "shards", "quantity", "natural"]
+    assert list(partitions.catalogue()) == ["dirichlet", "iid", "natural", "quantity", "shards"]
 
 
 @given(
@@ -39,7 +45,7 @@ def test_the_catalogue_names_every_kind() -> None:
     seed=st.integers(0, 2**63),
 )
 def test_each_example_has_one_owner_and_each_client_its_least(
-    partition: Partition, labels: list[int], clients: int, seed: int
+    partition: Dealing, labels: list[int], clients: int, seed: int
 ) -> None:
     least = getattr(partition, "min_examples", getattr(partition, "per_client", 1))
     if len(labels) < clients * least:
@@ -55,14 +61,14 @@ def test_each_example_has_one_owner_and_each_client_its_least(
 
 
 @pytest.mark.parametrize("partition", POOLED, ids=lambda p: p.kind)
-def test_the_same_seed_deals_the_same_and_another_seed_another(partition: Partition) -> None:
+def test_the_same_seed_deals_the_same_and_another_seed_another(partition: Dealing) -> None:
     first = partition.owners(LABELS, 50, seed=1)
     np.testing.assert_array_equal(first, partition.owners(LABELS, 50, seed=1))
     assert (first != partition.owners(LABELS, 50, seed=2)).mean() > 0.5
 
 
 @pytest.mark.parametrize("partition", POOLED, ids=lambda p: p.kind)
-def test_the_labels_given_stay_untouched(partition: Partition) -> None:
+def test_the_labels_given_stay_untouched(partition: Dealing) -> None:
     labels = LABELS.copy()
     labels.setflags(write=False)
     partition.owners(labels, 50, seed=1)

@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsim.core import ScenarioError
-from fedsim.data import Digits, catalogue
-from fedsim.data.partition import Dirichlet, Shards
+from fedsim.data import catalogue
+from fedsim.data.digits import Digits
 from fedsim.data.partitioned import hold_out, hold_out_within, pool
+from fedsim.data.partitions.dirichlet import Dirichlet
+from fedsim.data.partitions.shards import Shards
 
 
 def test_the_catalogue_names_every_dataset() -> None:
@@ -103,7 +105,8 @@ def test_digits_without_scikit_learn_say_what_is_missing(monkeypatch: pytest.Mon
 
 
 def test_digits_load_without_importing_scikit_learn() -> None:
-    code = "import sys; from fedsim.data import Digits; Digits(clients=3).load(1); sys.exit('sklearn' in sys.modules)"
+    made = "from fedsim.data.digits import Digits; Digits(clients=3).load(1)"
+    code = f"import sys; {made}; sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert importlib.util.find_spec("sklearn") is not None
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedsim.data import Quadratic
-from fedsim.data.partition import Iid
+from fedsim.data.partitions.iid import Iid
+from fedsim.data.quadratic import Quadratic
 
 
 def test_centers_and_curvature_arrive_as_written() -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedsim.data import Digits, Synthetic
-from fedsim.data.partition import Dirichlet
+from fedsim.data.digits import Digits
+from fedsim.data.partitions.dirichlet import Dirichlet
 from fedsim.data.picture import _apart, draw
 from fedsim.data.summary import Summary, summarise
+from fedsim.data.synthetic import Synthetic
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

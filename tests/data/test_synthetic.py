@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsim.data import Partitioned, Synthetic, SyntheticData
-from fedsim.data.synthetic import Lognormal, _laws, _quantiles, _sizes, _test_split, materialise
+from fedsim.data import Partitioned, SyntheticData
+from fedsim.data.synthetic import Lognormal, Synthetic, _laws, _quantiles, _sizes, _test_split, materialise
 
 
 def on_demand(law: Synthetic, seed: int = 1) -> SyntheticData:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fedsim.metrics import Event, Notice, RolledBack, RoundDone, RunEnded
 from fedsim.metrics.codec import from_json, to_json
-from fedsim.metrics.sinks.database import deliver
+from fedsim.metrics.database import deliver
 from fedsim.metrics.spool import CHUNK, Spool
 from fedsim.metrics.store import Store
 from tests.metrics.conftest import done, started

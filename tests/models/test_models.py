@@ -10,9 +10,15 @@ import torch
 from torch import nn
 
 from fedsim.core import ScenarioError
-from fedsim.models import Cnn, LeNet, Linear, Mlp, Model, Point, ResNet18, catalogue
-from fedsim.models.building import build, layout
-from fedsim.models.pooling import halve
+from fedsim.models import Model, catalogue
+from fedsim.models.cnn import Cnn
+from fedsim.models.lenet import LeNet
+from fedsim.models.linear import Linear
+from fedsim.models.mlp import Mlp
+from fedsim.models.modules.building import build, layout
+from fedsim.models.modules.pooling import halve
+from fedsim.models.point import Point
+from fedsim.models.resnet18_gn import ResNet18
 
 MCMAHAN = Cnn(channels=(32, 64), kernel=5, dense=(512,))
 

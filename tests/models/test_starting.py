@@ -10,16 +10,20 @@ import torch
 from torch import nn
 
 from fedsim.core import Layout, ScenarioError
-from fedsim.models import Cnn, Linear, Mlp, Model, Point, ResNet18
-from fedsim.models.building import build, layout
-from fedsim.models.starting import initial
+from fedsim.models import Model
+from fedsim.models.cnn import Cnn
+from fedsim.models.linear import Linear
+from fedsim.models.mlp import Mlp
+from fedsim.models.modules.building import build, layout
+from fedsim.models.point import Point
+from fedsim.models.resnet18_gn import ResNet18
 
 LARGE = Mlp(hidden=(300, 100))
 
 
 def tensors(config: Model, shape: tuple[int, ...] = (400,), seed: int = 1) -> dict[str, np.ndarray]:
     made = layout(build(config, shape, 10))
-    return made.views(initial(config, made, seed))
+    return made.views(config.start(made, seed))
 
 
 def test_glorot_weights_are_uniform_with_the_variance_of_the_paper_and_biases_zero() -> None:
@@ -62,22 +66,22 @@ def test_normalisation_starts_as_the_identity() -> None:
 
 def test_starting_parameters_are_a_function_of_seed_and_node() -> None:
     made = layout(build(Linear(), (9,), 4))
-    first = initial(Linear(), made, 1, 5)
+    first = Linear().start(made, 1, 5)
     torch.manual_seed(99)
     np.random.default_rng().random()
-    assert np.array_equal(first, initial(Linear(), made, 1, 5))
+    assert np.array_equal(first, Linear().start(made, 1, 5))
     assert first.dtype == np.float32
-    for other in (initial(Linear(), made, 2, 5), initial(Linear(), made, 1, 6), initial(Linear(), made, 1)):
+    for other in (Linear().start(made, 2, 5), Linear().start(made, 1, 6), Linear().start(made, 1)):
         assert not np.array_equal(first, other)
 
 
 def test_a_point_starts_where_it_is_told() -> None:
     made = Layout(("point",), ((2,),))
-    assert initial(Point(init=(4.0, -0.5)), made, 1).tolist() == [4.0, -0.5]
-    assert initial(Point(init=((1.0, 2.0), (3.0, 4.0))), made, 1, 1).tolist() == [3.0, 4.0]
+    assert Point(init=(4.0, -0.5)).start(made, 1).tolist() == [4.0, -0.5]
+    assert Point(init=((1.0, 2.0), (3.0, 4.0))).start(made, 1, 1).tolist() == [3.0, 4.0]
 
 
 @pytest.mark.parametrize(("numbers", "message"), [((), "for gossip"), ((2,), "node 2 has no starting point")])
 def test_one_start_per_node_needs_a_node_that_is_listed(numbers: tuple[int, ...], message: str) -> None:
     with pytest.raises(ScenarioError, match=message):
-        initial(Point(init=((1.0,), (3.0,))), Layout(("point",), ((1,),)), 1, *numbers)
+        Point(init=((1.0,), (3.0,))).start(Layout(("point",), ((1,),)), 1, *numbers)

@@ -5,15 +5,15 @@ import numpy.typing as npt
 import pytest
 
 from fedsim.core import Process, World
-from fedsim.participation.all_of import AllOf
-from fedsim.participation.bernoulli import Bernoulli
 from fedsim.participation.config import Participation
-from fedsim.participation.cyclic import Cyclic
-from fedsim.participation.full import Full
-from fedsim.participation.groups import Group, Groups
-from fedsim.participation.markov import Markov
-from fedsim.participation.outage import Outage
-from fedsim.participation.uniform import Uniform
+from fedsim.participation.processes.all_of import AllOf
+from fedsim.participation.processes.bernoulli import Bernoulli
+from fedsim.participation.processes.cyclic import Cyclic
+from fedsim.participation.processes.full import Full
+from fedsim.participation.processes.groups import Group, Groups
+from fedsim.participation.processes.markov import Markov
+from fedsim.participation.processes.outage import Outage
+from fedsim.participation.processes.uniform import Uniform
 
 Matrix = npt.NDArray[np.bool_]
 N, R = 2000, 300

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from fedsim.core import ScenarioError, World
-from fedsim.participation.bernoulli import Bernoulli
 from fedsim.participation.clock import Clock
 from fedsim.participation.devices import Devices, environment
-from fedsim.participation.full import Full
+from fedsim.participation.processes.bernoulli import Bernoulli
+from fedsim.participation.processes.full import Full
+from fedsim.participation.processes.uniform import Uniform
 from fedsim.participation.speeds import LogNormal, TwoSpeeds, UniformSpeeds
-from fedsim.participation.uniform import Uniform
 
 WORLD = World(1, 4)
 LADDER = Devices(steps_per_s=(1.0, 2.0, 4.0, 8.0), up_bytes_per_s=10.0, down_bytes_per_s=20.0)

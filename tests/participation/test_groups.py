@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from fedsim.core import ScenarioError, World
-from fedsim.participation.all_of import AllOf
-from fedsim.participation.bernoulli import Bernoulli
-from fedsim.participation.full import Full
-from fedsim.participation.groups import Group, Groups
 from fedsim.participation.laws import LabelDirichlet
-from fedsim.participation.schedule import Schedule
-from fedsim.participation.uniform import Uniform
+from fedsim.participation.processes.all_of import AllOf
+from fedsim.participation.processes.bernoulli import Bernoulli
+from fedsim.participation.processes.full import Full
+from fedsim.participation.processes.groups import Group, Groups
+from fedsim.participation.processes.schedule import Schedule
+from fedsim.participation.processes.uniform import Uniform
 
 
 def test_half_always_and_half_seldom_as_in_the_runs_of_fedstale() -> None:

@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 from fedsim.core import World
 from fedsim.participation import catalogue, schedule_hash
-from fedsim.participation.all_of import AllOf
-from fedsim.participation.bernoulli import Bernoulli
 from fedsim.participation.config import Participation
-from fedsim.participation.cyclic import Cyclic
-from fedsim.participation.full import Full
-from fedsim.participation.groups import Group, Groups
 from fedsim.participation.laws import Beta, TwoLevel, UniformLaw
-from fedsim.participation.markov import Markov
-from fedsim.participation.outage import Outage
-from fedsim.participation.schedule import Schedule
-from fedsim.participation.uniform import Uniform
+from fedsim.participation.processes.all_of import AllOf
+from fedsim.participation.processes.bernoulli import Bernoulli
+from fedsim.participation.processes.cyclic import Cyclic
+from fedsim.participation.processes.full import Full
+from fedsim.participation.processes.groups import Group, Groups
+from fedsim.participation.processes.markov import Markov
+from fedsim.participation.processes.outage import Outage
+from fedsim.participation.processes.schedule import Schedule
+from fedsim.participation.processes.uniform import Uniform
 from fedsim.scenario import from_dict
 
 N = 24
@@ -181,5 +181,5 @@ def test_the_schedule_does_not_depend_on_strategy_engine_evaluation_or_local_wor
 def test_catalogue_words_are_kinds_and_file_names() -> None:
     for word, cls in catalogue().items():
         assert cls.__dataclass_fields__["kind"].default == word
-        assert cls.__module__ == f"fedsim.participation.{word}"
+        assert cls.__module__ == f"fedsim.participation.processes.{word}"
         assert cls.__doc__

@@ -5,8 +5,8 @@ import pytest
 
 from fedsim.core import ScenarioError, World
 from fedsim.core.rng import stream
-from fedsim.participation.bernoulli import Bernoulli
 from fedsim.participation.laws import Beta, LabelDirichlet, Law, TwoLevel, UniformLaw, laws, resolve
+from fedsim.participation.processes.bernoulli import Bernoulli
 
 COUNTS = np.array([[8, 2, 0], [0, 0, 5], [0, 0, 0], [3, 3, 3]])
 

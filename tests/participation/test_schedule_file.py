@@ -12,8 +12,8 @@ import pytest
 
 from fedsim.core import DiskError, ScenarioError, World
 from fedsim.participation import ScheduleHash, hash_so_far, schedule_hash
-from fedsim.participation.bernoulli import Bernoulli
-from fedsim.participation.schedule import Schedule
+from fedsim.participation.processes.bernoulli import Bernoulli
+from fedsim.participation.processes.schedule import Schedule
 from fedsim.participation.schedule_file import read_schedule, write_schedule
 
 PROCESS = Bernoulli(probabilities=0.3).process(World(1, 21))

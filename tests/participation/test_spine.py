@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from fedsim.core import ScenarioError, World
-from fedsim.participation.bernoulli import Bernoulli
-from fedsim.participation.full import Full
-from fedsim.participation.schedule import Schedule
-from fedsim.participation.uniform import Uniform
+from fedsim.participation.processes.bernoulli import Bernoulli
+from fedsim.participation.processes.full import Full
+from fedsim.participation.processes.schedule import Schedule
+from fedsim.participation.processes.uniform import Uniform
 
 
 def test_full_participation_is_everybody_in_every_round() -> None:

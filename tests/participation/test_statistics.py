@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsim.core import World
-from fedsim.participation.bernoulli import Bernoulli
-from fedsim.participation.cyclic import Cyclic
-from fedsim.participation.full import Full
-from fedsim.participation.markov import Markov
+from fedsim.participation.processes.bernoulli import Bernoulli
+from fedsim.participation.processes.cyclic import Cyclic
+from fedsim.participation.processes.full import Full
+from fedsim.participation.processes.markov import Markov
+from fedsim.participation.processes.schedule import Schedule
+from fedsim.participation.processes.uniform import Uniform
 from fedsim.participation.report import facts, gap_bins, rows
-from fedsim.participation.schedule import Schedule
 from fedsim.participation.statistics import Summary, correlations, label_shares, summarise
-from fedsim.participation.uniform import Uniform
 
 #         round 1  2      3   4     5
 COHORTS = ((0,), (0, 1), (), (0, 2), (2,))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedsim.core import ScenarioError, World
-from fedsim.participation.trace import Trace
+from fedsim.participation.processes.trace import Trace
 
 HEADER = "client,start_s,end_s\n"
 

@@ -8,12 +8,7 @@ import torch
 from torch import nn
 
 from fedsim.core import CapacityError, Layout, ScenarioError
-from fedsim.models.cnn import CnnModule
-from fedsim.models.configs import Cnn, LeNet, Linear, Mlp, Model, Point, ResNet18
-from fedsim.models.lenet import LeNetModule
-from fedsim.models.mlp import MlpModule
-from fedsim.models.point import PointModule
-from fedsim.models.resnet import ResNetModule
+from fedsim.models.config import Model
 
 
 def build(config: Model, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
@@ -28,7 +23,7 @@ def build(config: Model, input_shape: tuple[int, ...], num_classes: int) -> nn.M
     """
     try:
         with torch.device("meta"):
-            module = _construct(config, input_shape, num_classes)
+            module = config.module(input_shape, num_classes)
     except RuntimeError as error:  # more entries than a tensor can count
         raise CapacityError(f"model: {config.name} is too large: {error}") from error
     needed = 4 * layout(module).size
@@ -57,28 +52,3 @@ def layout(module: nn.Module) -> Layout:
         )
     named = list(module.named_parameters())
     return Layout(tuple(name for name, _ in named), tuple(tuple(value.shape) for _, value in named))
-
-
-def _construct(config: Model, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    match config:
-        case Linear():
-            return MlpModule(input_shape, [], num_classes)
-        case Mlp():
-            return MlpModule(input_shape, config.hidden, num_classes)
-        case LeNet():
-            return LeNetModule(input_shape, num_classes)
-        case Cnn():
-            return CnnModule(input_shape, config.channels, config.kernel, config.dense, num_classes)
-        case ResNet18():
-            return ResNetModule(input_shape, config.groups, num_classes)
-        case Point():
-            _check_point(config, input_shape)
-            return PointModule(len(config.starts[0]))
-
-
-def _check_point(config: Point, input_shape: tuple[int, ...]) -> None:
-    if input_shape != (len(config.starts[0]),):
-        raise ScenarioError(
-            f"model.init: the point has {len(config.starts[0])} coordinates, the data asks for {input_shape}; "
-            "the model `point` is for `dataset: quadratic`, with as many numbers as a center has"
-        )

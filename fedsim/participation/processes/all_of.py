@@ -12,7 +12,7 @@ from annotated_types import MinLen
 
 from fedsim.core import Process, World
 from fedsim.core.contracts import Ids, Vector
-from fedsim.participation.config import AnyProcess, Participation, part_of, prefixed
+from fedsim.participation.config import AnyParticipation, Participation, part_of, prefixed
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class AllOf(Participation):
     """
 
     kind: Literal["all_of"] = "all_of"
-    processes: Annotated[tuple[Annotated[Participation, AnyProcess("kind")], ...], MinLen(1)]
+    processes: Annotated[tuple[AnyParticipation, ...], MinLen(1)]
     """The processes, each over all clients."""
 
     def process(self, world: World) -> AllOfProcess:

@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 
 from fedsim.core import Process, World
 from fedsim.core.contracts import Ids, Vector
-from fedsim.participation.config import AnyProcess, Participation, part_of, prefixed
+from fedsim.participation.config import AnyParticipation, Participation, part_of, prefixed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Group:
     process numbers them from 0: a list of probabilities, or a schedule, speaks of the group's own clients.
     """
 
-    process: Annotated[Participation, AnyProcess("kind")]
+    process: AnyParticipation
     """The process of the group's clients."""
     share: Annotated[float, Gt(0), Le(1)] | None = None
     """Share of all clients; give share or size, or neither in one group, which then has the rest."""
@@ -88,7 +88,7 @@ class Groups(Participation):
     def starts(self, num_clients: int) -> tuple[int, ...]:
         """Return the first id of each group, and N.
 
-        >>> from fedsim.participation.full import Full
+        >>> from fedsim.participation.processes.full import Full
         >>> Groups(groups=(Group(share=0.25, process=Full()), Group(process=Full()))).starts(10)
         (0, 2, 10)
         """

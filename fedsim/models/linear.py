@@ -1,0 +1,24 @@
+"""Logistic regression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from fedsim.models.config import Network
+from fedsim.models.mlp import layered
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear(Network):
+    """Multinomial logistic regression on the flattened example."""
+
+    name: Literal["linear"] = "linear"
+    trained_by: ClassVar[Literal["stack"]] = "stack"
+
+    def module(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        """Return one linear layer: (B, *input_shape) -> logits (B, C)."""
+        return layered(input_shape, [], num_classes)

@@ -1,0 +1,1 @@
+"""What needs torch: from a config to a module, and what modules share."""
