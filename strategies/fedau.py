@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge
 
-from fedsim.core.contracts import Cohort, Combination, LinearSum, Parameters, Population, Rule, Sums, Vector
+from fedsim.core.contracts import Cohort, LinearSum, Parameters, Population, Rule, Sums, Vector
 from strategies import intervals
 from strategies.intervals import Intervals
 from strategies.inverse import uniform_only
@@ -61,7 +61,3 @@ class FedAU(Rule):
         """Use w, then advance every client's interval."""
         after = intervals.advance(state, cohort.clients, self.cutoff)
         return after, sums["update"] if len(cohort) else None
-
-    def combination(self, state: Intervals, cohort: Cohort) -> Combination:
-        """Return w_i/N fresh, no memories."""
-        return Combination(state.weight[cohort.clients] / len(state.weight))

@@ -5,7 +5,6 @@ Nothing here imports a framework: numpy and the standard library only.
 
 from fedsim.core.contracts import (
     Cohort,
-    Combination,
     LinearSum,
     PeerRule,
     Population,
@@ -38,7 +37,6 @@ __all__ = [
     "ClientError",
     "ClusterLostError",
     "Cohort",
-    "Combination",
     "DiskError",
     "Examples",
     "Failure",

@@ -77,20 +77,6 @@ class LinearSum:
         return LinearSum(self.fresh[places], None if self.stale is None else self.stale[places], self.stored)
 
 
-@dataclass(frozen=True)
-class Combination:
-    """A round's update written out: v = sum_{i in S} fresh_i delta_i + sum_{i=1..N} stale_i h_i, with the OLD memories.
-
-    Attributes
-    ----------
-    fresh : (|S|,) coefficients of the deltas of the cohort.
-    stale : (N,) coefficients of the memories of all clients, or None when the rule has none.
-    """
-
-    fresh: Vector
-    stale: Vector | None = None
-
-
 @dataclass(frozen=True, kw_only=True)
 class Strategy:
     """What stands under `strategy:` in a scenario: a rule of a server, or of peers that have none.
@@ -127,6 +113,13 @@ class Rule(Strategy, ABC):
     `remembers = True`.
     """
 
+    linear: ClassVar[bool] = True
+    """True when the update is a combination of this round's deltas and the memories, with coefficients that do not
+    depend on them, and the state holds no vector of length d but their running mean. Effective weights are told of
+    linear rules only; the update of others is probed by drawing alone, without closed form."""
+    forms: ClassVar[tuple[str, ...]] = ()
+    """Options that make strategies of their own: a probe shows the rule once for each of their words or numbers."""
+
     server_lr: Annotated[float, Ge(0)] = 1.0
     """The server adds server_lr * update to the parameters."""
     server_optimizer: ServerOptimizer | None = None
@@ -148,12 +141,9 @@ class Rule(Strategy, ABC):
         update means that the model does not move at all (not even by server momentum).
         """
 
-    @abstractmethod
-    def combination(self, state: Any, cohort: Cohort) -> Combination:
-        """Return this round's update as coefficients of deltas and memories, before any server transform.
-
-        It says the same as `ask` and `step` together; measuring tools (effective weights, the variance probe) read it.
-        """
+    def memory_mean(self, state: Any) -> Vector | None:
+        """Return the running mean H = sum_i a_i h_i (d,) as the state holds it, None when it holds none."""
+        return None
 
 
 class Process(Protocol):

@@ -12,6 +12,7 @@ from flwr.app import RecordDict
 from clients import numerics
 from clients.evaluation import Evaluator
 from clients.gossip import PeerPlan
+from clients.sketch import EXACT
 from clients.training import Trainer
 from fedsim.core import ClientData, Population, Process, Rule, ScenarioError, World
 from fedsim.core.contracts import Vector
@@ -188,5 +189,10 @@ def _build(scenario: Scenario, data: ClientData | None) -> Experiment:
             )
         redraws(scenario.participation, world)
     experiment = Experiment(scenario, data, process, population, clock)
-    experiment.trainer  # noqa: B018 - a model that does not fit the data is refused here, not in round 1
+    size = experiment.trainer.layout.size  # a model that does not fit the data is refused here, not in round 1
+    if scenario.probe is not None and not rule.linear and size > EXACT:
+        raise ScenarioError(
+            f"probe: {scenario.strategy.name} is not linear in what clients send, so that its update cannot be formed "
+            f"from short projections; a model of at most {EXACT} parameters is probed without them, this one has {size}"
+        )
     return experiment

@@ -17,6 +17,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 
 from fedsim.core import ClusterLostError, Cohort, Population, Reply, Rule, Task
+from fedsim.core.coefficients import Coefficients, coefficients
 from fedsim.core.contracts import Ids, Parameters, Sums, Vector
 from strategies.flower import arrays, codec
 from strategies.flower.coordinator import Coordinator, Outcome, ServerState
@@ -63,11 +64,6 @@ class RuleStrategy(Coordinator):
         self.variance = variance
         self.remember = rule.remembers if remember is None else remember
         self._round: _Round | None = None
-
-    @property
-    def num_sums(self) -> int:
-        """Sums that travelled in the last round."""
-        return 0 if self._round is None else len(self._round.plan.sent)
 
     def begin(self, params: Parameters) -> ServerState:
         """Return the state before round 1, and keep it."""
@@ -130,9 +126,12 @@ class RuleStrategy(Coordinator):
             cohort_sum=sums[proportional[0]] * proportional[1] if proportional else None,
             replies=tuple(received),
             failures=tuple(failure for reply in received for failure in reply.failures),
-            used=self.rule.combination(current.state.rule, cohort),
+            used=self._used(current.state.rule, cohort),
         )
         return arrays.record(params=self.state.params), MetricRecord({"cohort_size": len(cohort)})
+
+    def _used(self, before: Any, cohort: Cohort) -> Coefficients | None:
+        return coefficients(self.rule, before, cohort, self.population.weights) if self.rule.linear else None
 
     def _move(self, state: ServerState, rule_state: Any, update: Vector | None) -> ServerState:
         """Params' = params + server_lr * update, in float64, cast once; None moves nothing, momentum included."""

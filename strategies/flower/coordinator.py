@@ -11,7 +11,8 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from fedsim.core import Cohort, Combination, Failure, Reply
+from fedsim.core import Cohort, Failure, Reply
+from fedsim.core.coefficients import Coefficients
 from fedsim.core.contracts import Parameters, Vector
 
 
@@ -28,7 +29,7 @@ class ServerState:
 class Outcome:
     """What one round came to, for those who measure: nothing here feeds back into the run.
 
-    `used` is the update as coefficients of deltas and memories, where the strategy can say it.
+    `used` is the update as coefficients of deltas and memories, where the strategy is linear in them.
     """
 
     invited: Cohort
@@ -38,7 +39,7 @@ class Outcome:
     cohort_sum: Vector | None
     replies: tuple[Reply, ...]
     failures: tuple[Failure, ...] = ()
-    used: Combination | None = None
+    used: Coefficients | None = None
 
 
 class Coordinator(Strategy):
