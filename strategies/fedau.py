@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge
 
-from fedsim.core.contracts import Cohort, LinearSum, Parameters, Population, Rule, Sums, Vector
+from fedsim.core.contracts import Cohort, Diagnostics, LinearSum, Parameters, Population, Rule, Sums, Vector
 from strategies import intervals
 from strategies.intervals import Intervals
 from strategies.inverse import uniform_only
@@ -61,3 +61,7 @@ class FedAU(Rule):
         """Use w, then advance every client's interval."""
         after = intervals.advance(state, cohort.clients, self.cutoff)
         return after, sums["update"] if len(cohort) else None
+
+    def diagnostics(self, state: Intervals, cohort: Cohort) -> Diagnostics:
+        """Tell w and the cutoffs."""
+        return intervals.diagnostics(state, cohort, self.cutoff)

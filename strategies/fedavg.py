@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from fedsim.core.contracts import Cohort, LinearSum, Parameters, Population, Rule, Sums, Vector
+from fedsim.core.contracts import Cohort, Diagnostics, LinearSum, Parameters, Population, Rule, Sums, Vector
 from strategies import inverse
 from strategies.inverse import Inverse, Probabilities
 
@@ -70,3 +70,7 @@ class FedAvg(Rule):
         if self.normalise == "participants":
             return after, sums["update"] / state.population.weights[cohort.clients].sum()
         return after, sums["update"]
+
+    def diagnostics(self, state: Inverse, cohort: Cohort) -> Diagnostics:
+        """Tell the estimate of 1/p_i, where there is one."""
+        return state.diagnostics(cohort)

@@ -24,7 +24,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from annotated_types import Ge, Le
 
-from fedsim.core.contracts import Cohort, LinearSum, Parameters, Population, Rule, Sums, Vector
+from fedsim.core.contracts import Cohort, Diagnostics, LinearSum, Parameters, Population, Rule, Sums, Vector
 from strategies import inverse
 from strategies.inverse import Inverse, Probabilities
 
@@ -91,3 +91,7 @@ class FedStale(Rule):
     def memory_mean(self, state: StaleState) -> Vector:
         """Return H."""
         return state.mean
+
+    def diagnostics(self, state: StaleState, cohort: Cohort) -> Diagnostics:
+        """Tell the estimate of 1/p_i, where there is one."""
+        return state.inverse.diagnostics(cohort)

@@ -22,7 +22,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from fedsim.core.contracts import Cohort, LinearSum, Parameters, Population, Rule, Sums, Vector
+from fedsim.core.contracts import Cohort, Diagnostics, LinearSum, Parameters, Population, Rule, Sums, Vector
 from strategies.fedstale import FedStale, StaleState
 from strategies.inverse import Inverse, Probabilities, uniform_only
 
@@ -91,3 +91,7 @@ class FedVARP(Rule):
     def memory_mean(self, state: StaleState) -> Vector:
         """Return H."""
         return state.mean
+
+    def diagnostics(self, state: StaleState, cohort: Cohort) -> Diagnostics:
+        """Tell the estimate of 1/p_i, where there is one."""
+        return state.inverse.diagnostics(cohort)

@@ -5,6 +5,7 @@ Nothing here imports a framework: numpy and the standard library only.
 
 from fedsim.core.contracts import (
     Cohort,
+    Diagnostics,
     LinearSum,
     PeerRule,
     Population,
@@ -37,6 +38,7 @@ __all__ = [
     "ClientError",
     "ClusterLostError",
     "Cohort",
+    "Diagnostics",
     "DiskError",
     "Examples",
     "Failure",

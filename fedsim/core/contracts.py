@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -77,6 +77,24 @@ class LinearSum:
         return LinearSum(self.fresh[places], None if self.stale is None else self.stale[places], self.stored)
 
 
+@dataclass(frozen=True)
+class Diagnostics:
+    """What a strategy tells of itself in a round, for those who measure: nothing of it feeds back into the run.
+
+    Attributes
+    ----------
+    values : metrics of the round, by their registered names.
+    vectors : (N,) a number per client. `weight`, an estimate of 1/p_i as the round used it, is compared with the p_i
+        where these are known; `cutoff`, whose estimate was capped in this round, is counted. Others are told as is.
+    """
+
+    values: Mapping[str, float] = field(default_factory=dict)
+    vectors: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+
+SILENT = Diagnostics()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Strategy:
     """What stands under `strategy:` in a scenario: a rule of a server, or of peers that have none.
@@ -97,6 +115,17 @@ class Strategy:
     def needs_probabilities(self) -> bool:
         """Return whether the population's p_i must be known before round 1."""
         return False
+
+    def diagnostics(self, state: Any, cohort: Cohort) -> Diagnostics:
+        """Return what there is to tell of a round, given the state before it and who took part; the same names always.
+
+        `memory_mean` and this are all that the engine knows of what is inside a state.
+        """
+        return SILENT
+
+    def memory_mean(self, state: Any) -> Vector | None:
+        """Return the running mean H = sum_i a_i h_i (d,) as the state holds it, None when it holds none."""
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,10 +169,6 @@ class Rule(Strategy, ABC):
         `cohort` is the *realised* one: who replied. An empty cohort brings zero sums of length d. None instead of an
         update means that the model does not move at all (not even by server momentum).
         """
-
-    def memory_mean(self, state: Any) -> Vector | None:
-        """Return the running mean H = sum_i a_i h_i (d,) as the state holds it, None when it holds none."""
-        return None
 
 
 class Process(Protocol):

@@ -14,7 +14,7 @@ from clients.evaluation import Evaluator
 from clients.gossip import PeerPlan
 from clients.sketch import EXACT
 from clients.training import Trainer
-from fedsim.core import ClientData, Population, Process, Rule, ScenarioError, World
+from fedsim.core import ClientData, Cohort, Diagnostics, Population, Process, Rule, ScenarioError, World
 from fedsim.core.contracts import Vector
 from fedsim.engine.environment import Environment, local_steps
 from fedsim.engine.host import HostPlan
@@ -46,6 +46,12 @@ class Experiment:
         """The strategy's mathematics."""
         rule: Rule = self.scenario.strategy
         return rule
+
+    def told(self) -> tuple[Any, Diagnostics]:
+        """Return the strategy's first state, with vectors of no length, and what it has to tell of a round."""
+        strategy = self.scenario.strategy
+        state = strategy.start(np.zeros(0, np.float32), self.population) if isinstance(strategy, Rule) else None
+        return state, strategy.diagnostics(state, Cohort(0, np.zeros(0, np.int64)))
 
     @property
     def remembers(self) -> bool:

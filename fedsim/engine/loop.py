@@ -13,7 +13,7 @@ import numpy.typing as npt
 from flwr.app import ConfigRecord, Message
 
 from fedsim.core.contracts import Parameters
-from fedsim.engine.ledger import Ledger
+from fedsim.engine.ledger import ADDED_UP, Ledger
 from fedsim.engine.measure import round_values
 from fedsim.engine.probe import Prober
 from fedsim.engine.rounds import Rounds
@@ -48,7 +48,8 @@ class Loop(Rounds):
     def first(self) -> Progress:
         """Return where a run stands before round 1."""
         server = self.strategy.begin(self.experiment.trainer.initial())
-        ledger = Ledger.start(self.experiment.population.num_clients, server.rule)
+        _, told = self.experiment.told()
+        ledger = Ledger.start(self.experiment.population.num_clients, told)
         return Progress(0, server, ledger, self.prober.start() if self.prober else {})
 
     def go_on_from(self, progress: Progress) -> None:
@@ -70,8 +71,10 @@ class Loop(Rounds):
     def audit(self, round: int) -> dict[str, float]:
         """Sum all memories anew, when that is due, and return how far the running mean has drifted."""
         every = self.experiment.scenario.memory.audit
-        mean = getattr(self.progress.server.rule, "mean", None)
-        if every is None or mean is None or round % every:
+        if every is None or round % every:
+            return {}
+        mean = self.experiment.scenario.strategy.memory_mean(self.progress.server.rule)
+        if mean is None:
             return {}
         return {"memory_drift": float(np.linalg.norm(mean - self.grid.audit(self.experiment.population.weights)))}
 
@@ -95,17 +98,18 @@ class Loop(Rounds):
         server = self.strategy.state
         assert server is not None
         rule, population = self.experiment.scenario.strategy, self.experiment.population
-        ledger = self.progress.ledger.after(rule, outcome, self.environment)
+        ledger = self.progress.ledger.after(outcome, self.environment)
         shadows = self.prober.after(self.progress.shadows, outcome.cohort) if self.prober else {}
         self.progress = Progress(round, server, ledger, shadows)
         values = round_values(outcome, ledger, self.environment, rule, population, server.params)
         hosts = list(self.grid.host_seconds.values()) if outcome.replies else []
         return {**values, **self.phases(hosts), **self.audit(round)}
 
-    def vectors(self, round: int) -> dict[str, npt.NDArray[Any]]:
-        """Return the ledger's vectors."""
+    def vectors(self, round: int, outcome: Outcome) -> dict[str, npt.NDArray[Any]]:
+        """Return the ledger's vectors, and those of the rule's own that the ledger does not add up."""
         ledger: Ledger = self.progress.ledger
-        return dict(ledger.vectors(self.experiment.rule, self.experiment.population, round))
+        told = {name: vector for name, vector in outcome.told.vectors.items() if name not in ADDED_UP}
+        return told | ledger.vectors(self.experiment.rule, self.experiment.population, round)
 
     def finite(self) -> bool:
         """Return whether the global model is finite."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from math import sqrt
-from typing import Any
 
 import numpy as np
 
-from fedsim.core import Population, Strategy
-from fedsim.core.contracts import Ids, Parameters
+from fedsim.core import Diagnostics, Population, Strategy
+from fedsim.core.contracts import Parameters
 from fedsim.engine.environment import Environment
-from fedsim.engine.ledger import Ledger, cut_off, intervals_of, traffic
+from fedsim.engine.ledger import WEIGHT, Ledger, traffic
 from fedsim.metrics.statistics import square_norm, total, update_variance
 from strategies.flower.coordinator import Outcome
 
@@ -55,21 +54,15 @@ def round_values(
         ages = ledger.ages(outcome.cohort.round)
         values["memory_age_mean"] = float(ages.mean()) if len(ages) else 0.0
         values["memory_age_max"] = float(ages.max(initial=0))
-    values |= interval_values(outcome.before, outcome.cohort.clients, rule, population)
-    return values
+    return values | dict(outcome.told.values) | weight_values(outcome.told, population)
 
 
-def interval_values(state: Any, clients: Ids, rule: Strategy, population: Population) -> dict[str, float]:
-    """Return how FedAU's (or an estimated) w_i compares with 1/p_i, when the p_i are known; cutoffs of this round."""
-    found = intervals_of(state)
-    if found is None:
+def weight_values(told: Diagnostics, population: Population) -> dict[str, float]:
+    """Return how a strategy's estimate compares with 1/p_i, where both are known."""
+    if WEIGHT not in told.vectors or population.probabilities is None:
         return {}
-    values = {}
-    cutoff = getattr(rule, "cutoff", None)
-    if cutoff is not None:
-        values["num_cutoffs"] = float(np.count_nonzero(cut_off(found, clients, cutoff)))
-    if population.probabilities is not None:
-        relative = found.weight * population.probabilities
-        values["weight_bias"] = float(relative.mean() - 1.0)
-        values["weight_variance"] = float(((relative - relative.mean()) ** 2).mean())
-    return values
+    relative = told.vectors[WEIGHT] * population.probabilities
+    return {
+        "weight_bias": float(relative.mean() - 1.0),
+        "weight_variance": float(((relative - relative.mean()) ** 2).mean()),
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fedsim.data import QuadraticData
 from fedsim.engine.experiment import Experiment
+from fedsim.engine.ledger import WEIGHT
 
 ALWAYS = (
     "cohort_size", "empty_round", "num_invited", "num_crashed", "num_lost", "train_loss", "test_loss",
@@ -31,15 +32,14 @@ def reported(experiment: Experiment) -> tuple[str, ...]:
         timed = () if experiment.clock is None else ("num_late", "num_surplus", "virtual_s")
         return (*PEERS, *judged, *timed)
     names = [*ALWAYS]
+    rule, state, told = experiment.rule, *experiment.told()
     names.append("distance" if isinstance(experiment.data, QuadraticData) else "test_accuracy")
-    if experiment.rule.remembers:
+    if rule.remembers:
         names += ["memory_age_mean", "memory_age_max"]
-        names += ["memory_drift"] if experiment.scenario.memory.audit else []
-    rule = experiment.rule
-    if getattr(rule, "cutoff", None) is not None:
-        names.append("num_cutoffs")
-    estimates = hasattr(rule, "cutoff") or getattr(rule, "probabilities", None) == "estimated"
-    if estimates and experiment.population.probabilities is not None:
+    if experiment.scenario.memory.audit and rule.memory_mean(state) is not None:
+        names.append("memory_drift")
+    names += told.values
+    if WEIGHT in told.vectors and experiment.population.probabilities is not None:
         names += ["weight_bias", "weight_variance"]
     if experiment.clock is not None:
         names += ["num_late", "num_surplus", "virtual_s"]

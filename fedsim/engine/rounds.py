@@ -161,7 +161,7 @@ class Rounds(ABC):
         self.csv.add(round, values, awaits_evaluation=due)
         vectors = {"participants": outcome.cohort.clients}
         if due:
-            vectors |= self.vectors(round)
+            vectors |= self.vectors(round, outcome)
         self.emit(RoundDone(run=self.run, round=round, values=values, vectors=vectors))
         for failure in outcome.failures:
             self.emit(notice(self.run, round, failure))
@@ -178,7 +178,7 @@ class Rounds(ABC):
     def account(self, round: int, outcome: Any) -> dict[str, float]:
         """Move on the progress and return the round's metrics."""
 
-    def vectors(self, round: int) -> dict[str, npt.NDArray[Any]]:
+    def vectors(self, round: int, outcome: Any) -> dict[str, npt.NDArray[Any]]:
         """Return what is told per client in rounds that are evaluated."""
         return {}
 

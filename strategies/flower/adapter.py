@@ -127,6 +127,7 @@ class RuleStrategy(Coordinator):
             replies=tuple(received),
             failures=tuple(failure for reply in received for failure in reply.failures),
             used=self._used(current.state.rule, cohort),
+            told=self.rule.diagnostics(current.state.rule, cohort),
         )
         return arrays.record(params=self.state.params), MetricRecord({"cohort_size": len(cohort)})
 

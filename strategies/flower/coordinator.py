@@ -11,9 +11,9 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from fedsim.core import Cohort, Failure, Reply
+from fedsim.core import Cohort, Diagnostics, Failure, Reply
 from fedsim.core.coefficients import Coefficients
-from fedsim.core.contracts import Parameters, Vector
+from fedsim.core.contracts import SILENT, Parameters, Vector
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class ServerState:
 class Outcome:
     """What one round came to, for those who measure: nothing here feeds back into the run.
 
-    `used` is the update as coefficients of deltas and memories, where the strategy is linear in them.
+    `used` is the update as coefficients of deltas and memories, where the strategy is linear in them;
+    `told` is what it says of itself.
     """
 
     invited: Cohort
@@ -40,6 +41,7 @@ class Outcome:
     replies: tuple[Reply, ...]
     failures: tuple[Failure, ...] = ()
     used: Coefficients | None = None
+    told: Diagnostics = SILENT
 
 
 class Coordinator(Strategy):
