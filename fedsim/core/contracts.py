@@ -93,6 +93,8 @@ class Diagnostics:
 
 
 SILENT = Diagnostics()
+WEIGHT, CUTOFF = ADDED_UP = ("weight", "cutoff")
+"""Vectors of diagnostics that are added up over a run."""
 
 
 @dataclass(frozen=True, kw_only=True)

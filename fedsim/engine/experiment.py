@@ -15,10 +15,12 @@ from clients.gossip import PeerPlan
 from clients.sketch import EXACT
 from clients.training import Trainer
 from fedsim.core import ClientData, Cohort, Diagnostics, Population, Process, Rule, ScenarioError, World
-from fedsim.core.contracts import Vector
+from fedsim.core.contracts import WEIGHT, Vector
+from fedsim.data import QuadraticData
 from fedsim.engine.environment import Environment, local_steps
 from fedsim.engine.host import HostPlan
 from fedsim.engine.probe import Prober
+from fedsim.metrics import Fact
 from fedsim.participation.clock import Clock
 from fedsim.participation.devices import environment
 from fedsim.participation.redraw import redraws
@@ -52,6 +54,24 @@ class Experiment:
         strategy = self.scenario.strategy
         state = strategy.start(np.zeros(0, np.float32), self.population) if isinstance(strategy, Rule) else None
         return state, strategy.diagnostics(state, Cohort(0, np.zeros(0, np.int64)))
+
+    def facts(self) -> tuple[frozenset[Fact], tuple[str, ...]]:
+        """Return what holds of this run, on which it depends which metrics it reports, and those its strategy tells."""
+        scenario, (state, told) = self.scenario, self.told()
+        mean = scenario.strategy.memory_mean(state)
+        held: dict[Fact, bool] = {
+            "server": self.peer_plan is None,
+            "peers": self.peer_plan is not None,
+            "labels": not isinstance(self.data, QuadraticData),
+            "optimum": isinstance(self.data, QuadraticData),
+            "memories": scenario.strategy.remembers,
+            "audit": scenario.memory.audit is not None and mean is not None,
+            "estimates": WEIGHT in told.vectors and self.population.probabilities is not None,
+            "clock": self.clock is not None,
+            "probe": scenario.probe is not None,
+            "checkpoints": scenario.checkpoint is not None,
+        }
+        return frozenset(fact for fact, holds in held.items() if holds), tuple(told.values)
 
     @property
     def remembers(self) -> bool:

@@ -9,13 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fedsim.core import Diagnostics, Population, Strategy
-from fedsim.core.contracts import Ids, Vector
+from fedsim.core.contracts import CUTOFF, WEIGHT, Ids, Vector
 from fedsim.engine.environment import Environment
 from strategies.flower.coordinator import Outcome
 
 Arrays = dict[str, npt.NDArray[Any]]
-WEIGHT, CUTOFF = ADDED_UP = ("weight", "cutoff")
-"""Vectors of a strategy's diagnostics that are added up over the run."""
 
 
 @dataclass(frozen=True)

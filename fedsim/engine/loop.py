@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import ConfigRecord, Message
 
-from fedsim.core.contracts import Parameters
-from fedsim.engine.ledger import ADDED_UP, Ledger
+from fedsim.core.contracts import ADDED_UP, Parameters
+from fedsim.engine.ledger import Ledger
 from fedsim.engine.measure import round_values
 from fedsim.engine.probe import Prober
 from fedsim.engine.rounds import Rounds

@@ -7,9 +7,9 @@ from math import sqrt
 import numpy as np
 
 from fedsim.core import Diagnostics, Population, Strategy
-from fedsim.core.contracts import Parameters
+from fedsim.core.contracts import WEIGHT, Parameters
 from fedsim.engine.environment import Environment
-from fedsim.engine.ledger import WEIGHT, Ledger, traffic
+from fedsim.engine.ledger import Ledger, traffic
 from fedsim.metrics.statistics import square_norm, total, update_variance
 from strategies.flower.coordinator import Outcome
 
