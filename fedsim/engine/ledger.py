@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fedsim.core import Diagnostics, Population, Strategy
 from fedsim.core.contracts import CUTOFF, WEIGHT, Ids, Vector
-from fedsim.engine.environment import Environment
+from fedsim.engine.environment import Attendance
 from strategies.flower.coordinator import Outcome
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -62,7 +62,7 @@ class Ledger:
         zeros, counts = np.zeros(num_clients), np.zeros(num_clients, np.int64)
         return Ledger(counts, zeros, weights=WeightLedger(0, zeros, zeros, counts) if WEIGHT in told.vectors else None)
 
-    def after(self, outcome: Outcome, environment: Environment) -> Ledger:
+    def after(self, outcome: Outcome, there: Attendance) -> Ledger:
         """Return the ledger after one more round."""
         cohort = outcome.cohort
         effective = self.effective.copy()
@@ -78,8 +78,8 @@ class Ledger:
         return Ledger(
             last_seen,
             effective,
-            self.virtual_s + (environment.arrivals.seconds if environment.arrivals else 0.0),
-            self.traffic_bytes + sum(traffic(outcome, environment).values()),
+            self.virtual_s + (there.arrivals.seconds if there.arrivals else 0.0),
+            self.traffic_bytes + sum(traffic(outcome, there).values()),
             weights,
         )
 
@@ -104,9 +104,9 @@ class Ledger:
         return found | (self.weights.vectors(population.probabilities) if self.weights is not None else {})
 
 
-def traffic(outcome: Outcome, environment: Environment) -> dict[str, float]:
+def traffic(outcome: Outcome, there: Attendance) -> dict[str, float]:
     """Return what server and clients would exchange: the model to everyone invited, a delta from all who delivered."""
     return {
-        "bytes_down": float(len(environment.scheduled) * environment.model_bytes),
-        "bytes_up": float(len(outcome.cohort) * environment.model_bytes),
+        "bytes_down": float(len(there.scheduled) * there.model_bytes),
+        "bytes_up": float(len(outcome.cohort) * there.model_bytes),
     }

@@ -8,7 +8,7 @@ import numpy as np
 
 from fedsim.core import Diagnostics, Population, Strategy
 from fedsim.core.contracts import WEIGHT, Parameters
-from fedsim.engine.environment import Environment
+from fedsim.engine.environment import Attendance
 from fedsim.engine.ledger import Ledger, traffic
 from fedsim.metrics.statistics import square_norm, total, update_variance
 from strategies.flower.coordinator import Outcome
@@ -19,7 +19,7 @@ CRASHES = ("raised", "non-finite", "shape", "timeout", "crash", "host")
 def round_values(
     outcome: Outcome,
     ledger: Ledger,
-    environment: Environment,
+    there: Attendance,
     rule: Strategy,
     population: Population,
     params: Parameters,
@@ -31,7 +31,7 @@ def round_values(
     values = {
         "cohort_size": float(len(outcome.cohort)),
         "empty_round": float(len(outcome.cohort) == 0),
-        "num_invited": float(len(environment.scheduled)),
+        "num_invited": float(len(there.scheduled)),
         "num_crashed": float(crashed),
         "num_lost": float(len(outcome.failures) - crashed),
         "params_norm": sqrt(square_norm(params.astype(np.float64))),
@@ -43,12 +43,12 @@ def round_values(
         values["train_loss"] = counted["loss"] / clients
         if outcome.cohort_sum is not None:
             values["update_variance"] = update_variance(clients, counted["delta_square"], outcome.cohort_sum / clients)
-    values |= traffic(outcome, environment)
+    values |= traffic(outcome, there)
     values["messages"] = 2.0 * len(outcome.replies)
     values["wire_bytes"] = float(sum(reply.nbytes for reply in outcome.replies) + len(outcome.replies) * params.nbytes)
-    if environment.arrivals is not None:
-        values["num_late"] = float(len(environment.arrivals.late))
-        values["num_surplus"] = float(len(environment.arrivals.surplus))
+    if there.arrivals is not None:
+        values["num_late"] = float(len(there.arrivals.late))
+        values["num_surplus"] = float(len(there.arrivals.surplus))
         values["virtual_s"] = ledger.virtual_s
     if rule.remembers:
         ages = ledger.ages(outcome.cohort.round)

@@ -107,6 +107,12 @@ class RuleStrategy(Coordinator):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Step."""
+        outcome = self.conclude(server_round, replies)
+        assert self.state is not None, "a round ends in a state"
+        return arrays.record(params=self.state.params), MetricRecord({"cohort_size": len(outcome.cohort)})
+
+    def conclude(self, server_round: int, replies: Iterable[Message]) -> Outcome:
         """Step: add the nodes' sums in ascending order, let the rule speak, move the parameters."""
         current = self._round
         assert current is not None
@@ -118,7 +124,7 @@ class RuleStrategy(Coordinator):
         rule_state, update = self.rule.step(current.state.rule, cohort, current.plan.asked(sums))
         self.state = self._move(current.state, rule_state, update)
         proportional = current.plan.cohort
-        self.outcome = Outcome(
+        return Outcome(
             invited=current.invited,
             cohort=cohort,
             before=current.state.rule,
@@ -129,7 +135,6 @@ class RuleStrategy(Coordinator):
             used=self._used(current.state.rule, cohort),
             told=self.rule.diagnostics(current.state.rule, cohort),
         )
-        return arrays.record(params=self.state.params), MetricRecord({"cohort_size": len(cohort)})
 
     def _used(self, before: Any, cohort: Cohort) -> Coefficients | None:
         return coefficients(self.rule, before, cohort, self.population.weights) if self.rule.linear else None

@@ -52,11 +52,14 @@ class Coordinator(Strategy):
 
     resumable: bool = True
     state: ServerState | None = None
-    outcome: Outcome | None = None
 
     @abstractmethod
     def begin(self, params: Parameters) -> ServerState:
         """Return the state before round 1, and keep it."""
+
+    @abstractmethod
+    def conclude(self, server_round: int, replies: Iterable[Message]) -> Outcome:
+        """Take in the replies of a round and move on: `aggregate_train` for those who measure."""
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid

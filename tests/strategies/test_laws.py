@@ -20,7 +20,7 @@ from strategies.fedavg import FedAvg
 from strategies.fedstale import FedStale
 from strategies.fedvarp import FedVARP
 
-from .scripted import advance, play, population
+from .scripted import advance, play, play_on, population
 
 N, D = 5, 7
 P = (1.0, 0.3, 0.5, 0.9, 0.2)
@@ -101,9 +101,7 @@ def test_a_linear_rule_moves_by_its_coefficients_of_deltas_and_memories(rule: Ru
     memories = np.zeros((N, D))
     for number, clients in enumerate(COHORTS, start=2):
         strategy.choose = lambda round, clients=clients: np.array(clients, np.int64)
-        advance(strategy, grid, range(number, number + 1))
-        outcome = strategy.outcome
-        assert outcome is not None
+        outcome = play_on(strategy, grid, number)
         used = coefficients(plain, outcome.before, outcome.cohort, crowd.weights)
         deltas = np.array([noise(number, c) for c in clients], np.float32).reshape(-1, D)
         expected = used.fresh @ deltas
