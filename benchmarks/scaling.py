@@ -80,10 +80,9 @@ def measure(nodes: int, size: int) -> tuple[float, float, float]:
         asked = time.perf_counter()
         replies = list(grid.send_and_receive(sent))
         answered = time.perf_counter()
-        strategy.aggregate_train(round, replies)
+        outcome = strategy.conclude(round, replies)
         seconds.append(time.perf_counter() - answered + asked - began)
-        assert strategy.outcome is not None
-        traffic = sum(reply.nbytes for reply in strategy.outcome.replies) + len(replies) * 4 * size
+        traffic = sum(reply.nbytes for reply in outcome.replies) + len(replies) * 4 * size
     return 2.0 * nodes, float(traffic), float(np.median(seconds))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -21,8 +22,17 @@ Faults = Callable[[int, Ids], Mapping[Any, npt.NDArray[np.bool_]]]
 """Injected events of a round: kind -> who is struck; crash and message_loss deliver nothing, nan a poisoned delta."""
 
 
+@dataclass(frozen=True)
+class Delivered:
+    """What a round of training came to beside its lanes: who failed, sums over those who did not, and the time."""
+
+    failures: tuple[Failure, ...]
+    statistics: dict[str, float]
+    train_s: float
+
+
 class Delivery:
-    """One round of training for some clients. Read `failures`, `statistics` and `train_s` when `lanes` has ended.
+    """One round of training for some clients.
 
     A client that raises, takes longer than `timeout_s` or delivers something not finite is named among the failures
     and comes in no lane; those `struck` are there from the start and are not trained.
@@ -43,20 +53,25 @@ class Delivery:
         self.trainer, self.faults = trainer, faults
         self.params, self.clients, self.round, self.velocity = params, clients, round, velocity
         self.timeout_s = timeout_s
-        self.failures: list[Failure] = [*struck]
-        self.statistics: dict[str, float] = defaultdict(float)
-        self.train_s = 0.0
+        self._failures: list[Failure] = [*struck]
+        self._statistics: dict[str, float] = defaultdict(float)
+        self._train_s = 0.0
 
-    def lanes(self) -> Iterator[LaneResult]:
-        """Yield what came through, clients ascending."""
-        alive, poisoned = self._strike(np.setdiff1d(self.clients, [failure.client for failure in self.failures]))
+    def run(self, take: Callable[[LaneResult], None]) -> Delivered:
+        """Train; hand on every lane that comes through as it comes, clients ascending."""
+        for lane in self._lanes():
+            take(lane)
+        return Delivered(tuple(self._failures), dict(self._statistics), self._train_s)
+
+    def _lanes(self) -> Iterator[LaneResult]:
+        alive, poisoned = self._strike(np.setdiff1d(self.clients, [failure.client for failure in self._failures]))
         trained = self._trained(alive)
         while True:
             began = perf_counter()
             lane = next(trained, None)
-            self.train_s += perf_counter() - began
+            self._train_s += perf_counter() - began
             if lane is None:
-                self.failures.sort(key=lambda failure: failure.client)
+                self._failures.sort(key=lambda failure: failure.client)
                 return
             good = self._gate(lane, poisoned)
             if len(good.clients):
@@ -70,7 +85,7 @@ class Delivery:
         alive = np.ones(len(clients), bool)
         for kind in ("crash", "message_loss"):
             lost = struck[kind] & alive
-            self.failures.extend(Failure(int(c), kind, f"injected {kind}") for c in clients[lost])
+            self._failures.extend(Failure(int(c), kind, f"injected {kind}") for c in clients[lost])
             alive &= ~lost
         return clients[alive], clients[alive & struck["nan"]]
 
@@ -96,7 +111,7 @@ class Delivery:
             except Exception as error:
                 rest = group[done:]
                 if len(rest) == 1:
-                    self.failures.append(_failure(int(rest[0]), error))
+                    self._failures.append(_failure(int(rest[0]), error))
                     continue
                 sound = [client for client in rest if self._trains(client)]
                 again = np.array(sound, np.int64)
@@ -115,7 +130,7 @@ class Delivery:
         except CapacityError:
             raise
         except Exception as error:
-            self.failures.append(_failure(client, error))
+            self._failures.append(_failure(client, error))
             return False
         return True
 
@@ -133,7 +148,7 @@ class Delivery:
         deltas, size = lane.deltas, self.params.shape[-1]
         if deltas.shape != (len(lane.clients), size):
             text = f"delta of shape {deltas.shape[1:]}, expected ({size},)"
-            self.failures.extend(Failure(int(c), "shape", text) for c in lane.clients)
+            self._failures.extend(Failure(int(c), "shape", text) for c in lane.clients)
             return lane.at(np.zeros(0, np.int64))
         if len(poisoned):
             deltas[np.isin(lane.clients, poisoned)] = np.nan
@@ -141,10 +156,10 @@ class Delivery:
         finite = np.isfinite(squares)
         if not finite.all():
             for place in np.flatnonzero(~finite):
-                self.failures.append(Failure(int(lane.clients[place]), "non-finite", self._where(deltas[place])))
+                self._failures.append(Failure(int(lane.clients[place]), "non-finite", self._where(deltas[place])))
             kept = np.flatnonzero(finite)
             lane, squares = lane.at(kept), squares[kept]
-        statistics = self.statistics
+        statistics = self._statistics
         statistics["clients"] += len(lane.clients)
         statistics["examples"] += float(lane.examples.sum())
         statistics["steps"] += float(lane.steps.sum())

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from clients.delivery import Delivery, Faults
 from clients.evaluation import Evaluator
+from clients.kernels import LaneResult
 from clients.merge import Merged, Moments, Row, Tensors, merge, moments
 from clients.training import Trainer
 from fedsim.core.contracts import Ids, Vector
@@ -110,17 +111,9 @@ class PeerNode:
     def train(self, round: int, clients: Ids) -> tuple[dict[str, Any], Ids, Publication]:
         """Train some clients from their own models; return what is told, who delivered, and their publication."""
         places = self._places(clients)
-        delivery = Delivery(
-            self.trainer,
-            self.faults,
-            self.models[places],
-            clients,
-            round,
-            None if self.velocity is None else self.velocity[places],
-            timeout_s=self.timeout_s,
-        )
         delivered: list[Ids] = [np.zeros(0, np.int64)]
-        for lane in delivery.lanes():
+
+        def take(lane: LaneResult) -> None:
             here = self._places(lane.clients)
             self.models[here] += lane.deltas
             if lane.velocity is not None:
@@ -128,11 +121,21 @@ class PeerNode:
                     self.velocity = np.zeros_like(self.models)
                 self.velocity[here] = lane.velocity
             delivered.append(lane.clients)
+
+        done = Delivery(
+            self.trainer,
+            self.faults,
+            self.models[places],
+            clients,
+            round,
+            None if self.velocity is None else self.velocity[places],
+            timeout_s=self.timeout_s,
+        ).run(take)
         good = np.concatenate(delivered)
         here = self._places(good)
         told: dict[str, Any] = {
-            "statistics": dict(delivery.statistics),
-            "failures": [[f.client, f.kind, f.text] for f in delivery.failures],
+            "statistics": done.statistics,
+            "failures": [[f.client, f.kind, f.text] for f in done.failures],
         }
         before = self.moments.variances[here]
         offered = self.models if len(here) == len(self.models) else self.models[here]

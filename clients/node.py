@@ -46,7 +46,12 @@ class Node:
             self.memory.open(task.round)
         totals = {name: np.zeros(len(task.params)) for name in task.sums}
         delivered: list[Ids] = []
-        delivery = Delivery(
+
+        def take(lane: LaneResult) -> None:
+            delivered.append(lane.clients)
+            self._add(task, lane, totals)
+
+        done = Delivery(
             self.trainer,
             self.faults,
             task.params,
@@ -54,18 +59,15 @@ class Node:
             task.round,
             timeout_s=self.timeout_s,
             struck=task.struck,
-        )
-        for lane in delivery.lanes():
-            delivered.append(lane.clients)
-            self._add(task, lane, totals)
+        ).run(take)
         return Reply(
             node=self.index,
             round=task.round,
             clients=np.concatenate(delivered) if delivered else np.zeros(0, np.int64),
             sums=totals,
-            statistics=dict(delivery.statistics),
-            failures=tuple(delivery.failures),
-            seconds={"train": delivery.train_s, "node": perf_counter() - began},
+            statistics=done.statistics,
+            failures=done.failures,
+            seconds={"train": done.train_s, "node": perf_counter() - began},
         )
 
     def probe(self, params: Parameters, clients: Ids, round: int, sketch: Sketch) -> tuple[Vector, Vector]:

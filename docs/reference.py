@@ -15,7 +15,7 @@ from typing import Any
 
 import strategies
 from fedsim import participation
-from fedsim.metrics.registry import METRICS, Metric
+from fedsim.metrics.registry import FACTS, METRICS, Metric
 from fedsim.participation.devices import Devices
 from fedsim.participation.faults import Faults
 from fedsim.scenario.schema import json_schema
@@ -72,11 +72,12 @@ METRICS_PAGE = """\
 *Written by `python docs/reference.py` from `fedsim.metrics.registry`; do not edit it by hand.*
 
 Every number that a run reports, under this name in the store and in `Run.rounds`, and, unless the last column says
-otherwise, as a column of `rounds.csv` in runs that have it. *Tagged* metrics are reported once for each tag, as
-`name.tag`, and stand in the store only. Two runs of one scenario agree in all of them but those marked *timing*.
+otherwise, as a column of `rounds.csv`; with the direction that is better, where one is, and which runs have it.
+*Tagged* metrics are reported once for each tag, as `name.tag`, and stand in the store only. Two runs of one scenario
+agree in all of them but those marked *timing*.
 
-| metric | unit | meaning | |
-|---|---|---|---|
+| metric | unit | better | meaning | runs with | |
+|---|---|---|---|---|---|
 """
 
 Node = Mapping[str, Any]
@@ -203,8 +204,10 @@ def _plain(value: Any) -> str:
 def _metric(metric: Metric) -> str:
     """Return a metric as a row of a table."""
     marks = ["tagged"] * metric.tagged + ["timing"] * (not metric.reproducible)
-    meaning = metric.meaning.replace("|", "\\|")
-    return f"| `{metric.name}` | {metric.unit} | {meaning} | {', '.join(marks)} |\n"
+    marks += ["store only"] * (not metric.column and not metric.tagged)
+    meaning, runs = metric.meaning.replace("|", "\\|"), ", ".join(FACTS[fact] for fact in metric.when) or "all"
+    cells = (f"`{metric.name}`", metric.unit, metric.better or "", meaning, runs, ", ".join(marks))
+    return f"| {' | '.join(cells)} |\n"
 
 
 def _part(title: str, members: Mapping[str, type]) -> str:

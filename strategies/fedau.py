@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge
 
-from fedsim.core.contracts import Cohort, Combination, LinearSum, Parameters, Population, Rule, Sums, Vector
+from fedsim.core.contracts import Cohort, Diagnostics, LinearSum, Parameters, Population, Rule, Sums, Vector
 from strategies import intervals
 from strategies.intervals import Intervals
 from strategies.inverse import uniform_only
@@ -62,6 +62,6 @@ class FedAU(Rule):
         after = intervals.advance(state, cohort.clients, self.cutoff)
         return after, sums["update"] if len(cohort) else None
 
-    def combination(self, state: Intervals, cohort: Cohort) -> Combination:
-        """Return w_i/N fresh, no memories."""
-        return Combination(state.weight[cohort.clients] / len(state.weight))
+    def diagnostics(self, state: Intervals, cohort: Cohort) -> Diagnostics:
+        """Tell w and the cutoffs."""
+        return intervals.diagnostics(state, cohort, self.cutoff)

@@ -15,11 +15,9 @@ world's doing and the denominator is named instead of implied.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-import numpy as np
-
-from fedsim.core.contracts import Cohort, Combination, LinearSum, Parameters, Population, Rule, Sums, Vector
+from fedsim.core.contracts import Cohort, Diagnostics, LinearSum, Parameters, Population, Rule, Sums, Vector
 from strategies import inverse
 from strategies.inverse import Inverse, Probabilities
 
@@ -28,6 +26,7 @@ from strategies.inverse import Inverse, Probabilities
 class FedAvg(Rule):
     """Average the deltas of those who came, under one of three named denominators (McMahan et al. 2017).
 
+    >>> import numpy as np
     >>> rule = FedAvg(normalise="participants")
     >>> population = Population(np.array([1, 1, 2]), np.array([0.25, 0.25, 0.5]))
     >>> state = rule.start(np.zeros(1, np.float32), population)
@@ -37,6 +36,8 @@ class FedAvg(Rule):
     >>> rule.step(state, cohort, {"update": np.array([0.25 * 6 + 0.5 * 3])})[1].tolist()
     [4.0]
     """
+
+    forms: ClassVar[tuple[str, ...]] = ("normalise",)
 
     name: Literal["fedavg"] = "fedavg"
     normalise: Literal["participants", "population", "inverse_probability"] = "participants"
@@ -70,9 +71,6 @@ class FedAvg(Rule):
             return after, sums["update"] / state.population.weights[cohort.clients].sum()
         return after, sums["update"]
 
-    def combination(self, state: Inverse, cohort: Cohort) -> Combination:
-        """No memories; the deltas under the chosen denominator."""
-        fresh = self._coefficients(state, cohort)
-        if self.normalise == "participants" and len(cohort):
-            fresh = fresh / np.sum(fresh)
-        return Combination(fresh)
+    def diagnostics(self, state: Inverse, cohort: Cohort) -> Diagnostics:
+        """Tell the estimate of 1/p_i, where there is one."""
+        return state.diagnostics(cohort)

@@ -24,7 +24,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from annotated_types import Ge, Le
 
-from fedsim.core.contracts import Cohort, Combination, LinearSum, Parameters, Population, Rule, Sums, Vector
+from fedsim.core.contracts import Cohort, Diagnostics, LinearSum, Parameters, Population, Rule, Sums, Vector
 from strategies import inverse
 from strategies.inverse import Inverse, Probabilities
 
@@ -53,6 +53,7 @@ class FedStale(Rule):
     """
 
     remembers: ClassVar[bool] = True
+    forms: ClassVar[tuple[str, ...]] = ("beta",)
 
     name: Literal["fedstale"] = "fedstale"
     beta: Annotated[float, Ge(0), Le(1)] = 0.5
@@ -87,12 +88,10 @@ class FedStale(Rule):
         update = sums["update"] + self.beta * state.mean
         return StaleState(state.mean + sums["innovation"], after), update
 
-    def combination(self, state: StaleState, cohort: Cohort) -> Combination:
-        """Return a_i/p_i fresh; beta a_i stale everywhere, less beta a_i/p_i on S."""
-        population = state.inverse.population
-        if len(cohort) == 0 and self.on_empty == "skip":
-            return Combination(np.zeros(0), np.zeros(population.num_clients))
-        scaled = population.weights[cohort.clients] * state.inverse.factors()[cohort.clients]
-        stale = self.beta * population.weights
-        stale[cohort.clients] -= self.beta * scaled
-        return Combination(scaled, stale)
+    def memory_mean(self, state: StaleState) -> Vector:
+        """Return H."""
+        return state.mean
+
+    def diagnostics(self, state: StaleState, cohort: Cohort) -> Diagnostics:
+        """Tell the estimate of 1/p_i, where there is one."""
+        return state.inverse.diagnostics(cohort)

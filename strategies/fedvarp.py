@@ -22,7 +22,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from fedsim.core.contracts import Cohort, Combination, LinearSum, Parameters, Population, Rule, Sums, Vector
+from fedsim.core.contracts import Cohort, Diagnostics, LinearSum, Parameters, Population, Rule, Sums, Vector
 from strategies.fedstale import FedStale, StaleState
 from strategies.inverse import Inverse, Probabilities, uniform_only
 
@@ -41,6 +41,7 @@ class FedVARP(Rule):
     """
 
     remembers: ClassVar[bool] = True
+    forms: ClassVar[tuple[str, ...]] = ("normalise",)
 
     name: Literal["fedvarp"] = "fedvarp"
     normalise: Literal["participants", "inverse_probability"] = "participants"
@@ -87,13 +88,10 @@ class FedVARP(Rule):
         mean = state.mean + sums["innovation"] / state.inverse.population.num_clients
         return replace(state, mean=mean), sums["update"] / len(cohort) + state.mean
 
-    def combination(self, state: StaleState, cohort: Cohort) -> Combination:
-        """Return 1/|S| fresh; 1/N stale everywhere, less 1/|S| on S."""
-        if self._unbiased is not None:
-            return self._unbiased.combination(state, cohort)
-        count = state.inverse.population.num_clients
-        if len(cohort) == 0:
-            return Combination(np.zeros(0), np.full(count, 1.0 / count if self.on_empty == "apply" else 0.0))
-        stale = np.full(count, 1.0 / count)
-        stale[cohort.clients] -= 1.0 / len(cohort)
-        return Combination(np.full(len(cohort), 1.0 / len(cohort)), stale)
+    def memory_mean(self, state: StaleState) -> Vector:
+        """Return H."""
+        return state.mean
+
+    def diagnostics(self, state: StaleState, cohort: Cohort) -> Diagnostics:
+        """Tell the estimate of 1/p_i, where there is one."""
+        return state.inverse.diagnostics(cohort)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedsim.core.contracts import Ids, Vector
+from fedsim.core.contracts import CUTOFF, WEIGHT, Cohort, Diagnostics, Ids, Vector
 
 
 @dataclass(frozen=True)
@@ -48,3 +48,12 @@ def advance(intervals: Intervals, clients: Ids, cutoff: int | None) -> Intervals
     done = intervals.closed
     weight = np.where(closes, (done * intervals.weight + length) / (done + 1), intervals.weight)
     return Intervals(done + closes, np.where(closes, 0, length), weight)
+
+
+def diagnostics(used: Intervals, cohort: Cohort, cutoff: int | None) -> Diagnostics:
+    """Tell the weights that a round uses, and whose open interval it closes without the client having come."""
+    if cutoff is None:
+        return Diagnostics({}, {WEIGHT: used.weight, CUTOFF: np.zeros(len(used.open), bool)})
+    capped = used.open + 1 == cutoff
+    capped[cohort.clients] = False
+    return Diagnostics({"num_cutoffs": float(np.count_nonzero(capped))}, {WEIGHT: used.weight, CUTOFF: capped})

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Gt, Le
 
-from fedsim.core.contracts import Cohort, Population, Vector
+from fedsim.core.contracts import SILENT, Cohort, Diagnostics, Population, Vector
 from strategies import intervals
 from strategies.intervals import Intervals
 
@@ -37,6 +37,10 @@ class Inverse:
         if self.estimator is None:
             return self
         return Inverse(self.population, intervals.advance(self.estimator, cohort.clients, None))
+
+    def diagnostics(self, cohort: Cohort) -> Diagnostics:
+        """Tell the estimate that a round uses, where there is one."""
+        return SILENT if self.estimator is None else intervals.diagnostics(self.estimator, cohort, None)
 
 
 def begin(probabilities: Probabilities, population: Population) -> Inverse:

@@ -19,7 +19,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fedsim.core.contracts import Cohort, Combination, LinearSum, Parameters, Population, Rule, Sums, Vector
+from fedsim.core.contracts import Cohort, LinearSum, Parameters, Population, Rule, Sums, Vector
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,6 @@ class MIFA(Rule):
         seen = self._after(state, cohort)
         return MifaState(mean, seen, state.population), mean if self._moves(seen, cohort) else None
 
-    def combination(self, state: MifaState, cohort: Cohort) -> Combination:
-        """Return a_i fresh on S and a_i stale on everyone else."""
-        weights = state.population.weights
-        if not self._moves(self._after(state, cohort), cohort):
-            return Combination(np.zeros(len(cohort)), np.zeros(len(weights)))
-        stale = weights.copy()
-        stale[cohort.clients] = 0.0
-        return Combination(weights[cohort.clients], stale)
+    def memory_mean(self, state: MifaState) -> Vector:
+        """Return H."""
+        return state.mean

@@ -5,7 +5,7 @@ Nothing here imports a framework: numpy and the standard library only.
 
 from fedsim.core.contracts import (
     Cohort,
-    Combination,
+    Diagnostics,
     LinearSum,
     PeerRule,
     Population,
@@ -38,7 +38,7 @@ __all__ = [
     "ClientError",
     "ClusterLostError",
     "Cohort",
-    "Combination",
+    "Diagnostics",
     "DiskError",
     "Examples",
     "Failure",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -78,17 +78,23 @@ class LinearSum:
 
 
 @dataclass(frozen=True)
-class Combination:
-    """A round's update written out: v = sum_{i in S} fresh_i delta_i + sum_{i=1..N} stale_i h_i, with the OLD memories.
+class Diagnostics:
+    """What a strategy tells of itself in a round, for those who measure: nothing of it feeds back into the run.
 
     Attributes
     ----------
-    fresh : (|S|,) coefficients of the deltas of the cohort.
-    stale : (N,) coefficients of the memories of all clients, or None when the rule has none.
+    values : metrics of the round, by their registered names.
+    vectors : (N,) a number per client. `weight`, an estimate of 1/p_i as the round used it, is compared with the p_i
+        where these are known; `cutoff`, whose estimate was capped in this round, is counted. Others are told as is.
     """
 
-    fresh: Vector
-    stale: Vector | None = None
+    values: Mapping[str, float] = field(default_factory=dict)
+    vectors: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+
+SILENT = Diagnostics()
+WEIGHT, CUTOFF = ADDED_UP = ("weight", "cutoff")
+"""Vectors of diagnostics that are added up over a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +118,17 @@ class Strategy:
         """Return whether the population's p_i must be known before round 1."""
         return False
 
+    def diagnostics(self, state: Any, cohort: Cohort) -> Diagnostics:
+        """Return what there is to tell of a round, given the state before it and who took part; the same names always.
+
+        `memory_mean` and this are all that the engine knows of what is inside a state.
+        """
+        return SILENT
+
+    def memory_mean(self, state: Any) -> Vector | None:
+        """Return the running mean H = sum_i a_i h_i (d,) as the state holds it, None when it holds none."""
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class PeerRule(Strategy):
@@ -126,6 +143,13 @@ class Rule(Strategy, ABC):
     arrays and numbers, so that a checkpoint can hold it. A rule that needs the clients' memories says
     `remembers = True`.
     """
+
+    linear: ClassVar[bool] = True
+    """True when the update is a combination of this round's deltas and the memories, with coefficients that do not
+    depend on them, and the state holds no vector of length d but their running mean. Effective weights are told of
+    linear rules only; the update of others is probed by drawing alone, without closed form."""
+    forms: ClassVar[tuple[str, ...]] = ()
+    """Options that make strategies of their own: a probe shows the rule once for each of their words or numbers."""
 
     server_lr: Annotated[float, Ge(0)] = 1.0
     """The server adds server_lr * update to the parameters."""
@@ -146,13 +170,6 @@ class Rule(Strategy, ABC):
 
         `cohort` is the *realised* one: who replied. An empty cohort brings zero sums of length d. None instead of an
         update means that the model does not move at all (not even by server momentum).
-        """
-
-    @abstractmethod
-    def combination(self, state: Any, cohort: Cohort) -> Combination:
-        """Return this round's update as coefficients of deltas and memories, before any server transform.
-
-        It says the same as `ask` and `step` together; measuring tools (effective weights, the variance probe) read it.
         """
 
 

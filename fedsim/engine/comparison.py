@@ -30,13 +30,13 @@ from fedsim.metrics.paired import (
     Difference,
     Interval,
     Reached,
-    higher_is_better,
     holm,
     median_reached,
     paired_difference,
     rounds_to_target,
     t_interval,
 )
+from fedsim.metrics.registry import higher_is_better
 from fedsim.scenario.text import plain_value
 
 if TYPE_CHECKING:

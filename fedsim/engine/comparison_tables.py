@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from fedsim.metrics.paired import Difference, higher_is_better, median_reached
+from fedsim.metrics.paired import Difference, median_reached
+from fedsim.metrics.registry import higher_is_better
 from fedsim.metrics.tables import Table, number, with_interval
 
 if TYPE_CHECKING:

@@ -11,9 +11,27 @@ from fedsim.core.contracts import Ids
 from fedsim.participation.clock import Arrivals, Clock
 
 
+@dataclass(frozen=True)
+class Attendance:
+    """Who was there in a round: asked to train, and, where time is simulated, how long each took.
+
+    `model_bytes` : bytes of the parameters, each way.
+    """
+
+    round: int
+    scheduled: Ids
+    arrivals: Arrivals | None
+    model_bytes: int
+
+    @property
+    def present(self) -> Ids:
+        """The clients whose replies count, ascending; the late ones' work is not even simulated."""
+        return self.scheduled if self.arrivals is None else self.arrivals.kept
+
+
 @dataclass
 class Environment:
-    """The world as the server meets it, round by round; a pure function of the round, kept for the last one asked.
+    """The world as the server meets it: a pure function of the round.
 
     Parameters
     ----------
@@ -25,20 +43,20 @@ class Environment:
     clock: Clock | None
     steps: Ids
     model_bytes: int
-    round: int = 0
-    scheduled: Ids = field(default_factory=lambda: np.zeros(0, np.int64))
-    arrivals: Arrivals | None = None
+    _last: Attendance | None = field(default=None, init=False, repr=False)
+
+    def attend(self, round: int) -> Attendance:
+        """Return who is there in a round; the last answer is kept, for a round is asked for more than once."""
+        if self._last is None or self._last.round != round:
+            scheduled, size = self.process.cohort(round), self.model_bytes
+            clock = self.clock
+            arrivals = None if clock is None else clock.realise(round, scheduled, self.steps[scheduled], size, size)
+            self._last = Attendance(round, scheduled, arrivals, size)
+        return self._last
 
     def present(self, round: int) -> Ids:
-        """Return the clients whose replies count in a round, ascending; the late ones' work is not even simulated."""
-        if round != self.round:
-            self.round = round
-            self.scheduled = self.process.cohort(round)
-            if self.clock is not None:
-                self.arrivals = self.clock.realise(
-                    round, self.scheduled, self.steps[self.scheduled], self.model_bytes, self.model_bytes
-                )
-        return self.scheduled if self.arrivals is None else self.arrivals.kept
+        """Return the clients whose replies count in a round, ascending."""
+        return self.attend(round).present
 
 
 def local_steps(work: LocalWork, data: ClientData) -> Ids:

@@ -12,12 +12,15 @@ from flwr.app import RecordDict
 from clients import numerics
 from clients.evaluation import Evaluator
 from clients.gossip import PeerPlan
+from clients.sketch import EXACT
 from clients.training import Trainer
-from fedsim.core import ClientData, Population, Process, Rule, ScenarioError, World
-from fedsim.core.contracts import Vector
+from fedsim.core import ClientData, Cohort, Diagnostics, Population, Process, Rule, ScenarioError, World
+from fedsim.core.contracts import WEIGHT, Vector
+from fedsim.data import QuadraticData
 from fedsim.engine.environment import Environment, local_steps
 from fedsim.engine.host import HostPlan
 from fedsim.engine.probe import Prober
+from fedsim.metrics import Fact
 from fedsim.participation.clock import Clock
 from fedsim.participation.devices import environment
 from fedsim.participation.redraw import redraws
@@ -45,6 +48,30 @@ class Experiment:
         """The strategy's mathematics."""
         rule: Rule = self.scenario.strategy
         return rule
+
+    def told(self) -> tuple[Any, Diagnostics]:
+        """Return the strategy's first state, with vectors of no length, and what it has to tell of a round."""
+        strategy = self.scenario.strategy
+        state = strategy.start(np.zeros(0, np.float32), self.population) if isinstance(strategy, Rule) else None
+        return state, strategy.diagnostics(state, Cohort(0, np.zeros(0, np.int64)))
+
+    def facts(self) -> tuple[frozenset[Fact], tuple[str, ...]]:
+        """Return what holds of this run, on which it depends which metrics it reports, and those its strategy tells."""
+        scenario, (state, told) = self.scenario, self.told()
+        mean = scenario.strategy.memory_mean(state)
+        held: dict[Fact, bool] = {
+            "server": self.peer_plan is None,
+            "peers": self.peer_plan is not None,
+            "labels": not isinstance(self.data, QuadraticData),
+            "optimum": isinstance(self.data, QuadraticData),
+            "memories": scenario.strategy.remembers,
+            "audit": scenario.memory.audit is not None and mean is not None,
+            "estimates": WEIGHT in told.vectors and self.population.probabilities is not None,
+            "clock": self.clock is not None,
+            "probe": scenario.probe is not None,
+            "checkpoints": scenario.checkpoint is not None,
+        }
+        return frozenset(fact for fact, holds in held.items() if holds), tuple(told.values)
 
     @property
     def remembers(self) -> bool:
@@ -188,5 +215,10 @@ def _build(scenario: Scenario, data: ClientData | None) -> Experiment:
             )
         redraws(scenario.participation, world)
     experiment = Experiment(scenario, data, process, population, clock)
-    experiment.trainer  # noqa: B018 - a model that does not fit the data is refused here, not in round 1
+    size = experiment.trainer.layout.size  # a model that does not fit the data is refused here, not in round 1
+    if scenario.probe is not None and not rule.linear and size > EXACT:
+        raise ScenarioError(
+            f"probe: {scenario.strategy.name} is not linear in what clients send, so that its update cannot be formed "
+            f"from short projections; a model of at most {EXACT} parameters is probed without them, this one has {size}"
+        )
     return experiment

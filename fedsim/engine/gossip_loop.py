@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -13,9 +13,10 @@ from flwr.app import ArrayRecord, ConfigRecord, Message
 
 from fedsim.core.contracts import Parameters
 from fedsim.engine.gossip_measure import judged_values, peer_values
-from fedsim.engine.rounds import Rounds
+from fedsim.engine.grid import Collected
+from fedsim.engine.rounds import Played, Rounds
 from fedsim.metrics.events import Notice
-from strategies.flower.gossip import GossipStrategy, PeerOutcome
+from strategies.flower.gossip import GossipStrategy, opened
 from strategies.gossip import GossipState
 from strategies.mixing import Rows, spectral_gap
 
@@ -38,7 +39,6 @@ class GossipLoop(Rounds):
     """Trains the clients' own models; a round has a second exchange with the nodes, in which they merge."""
 
     strategy: GossipStrategy
-    busy: list[float] = field(default_factory=list)
     mean_is_finite: bool = True
 
     def first(self) -> PeerProgress:
@@ -55,25 +55,24 @@ class GossipLoop(Rounds):
         with self.timed("choose_s"):
             return list(self.strategy.configure_train(round, ArrayRecord(), ConfigRecord(), self.grid))
 
-    def step(self, round: int, replies: Sequence[Message]) -> PeerOutcome:
+    def step(self, round: int, replies: Collected) -> Played:
         """Note who delivered, tell the nodes who merges what, and have them do it."""
-        strategy, busy = self.strategy, self.grid.host_seconds if replies else {}
+        strategy, busy = self.strategy, replies.host_seconds
         with self.timed("step_s"):
-            strategy.aggregate_train(round, replies)
+            failures = strategy.delivered(round, replies.messages)
             messages = list(strategy.configure_merge(round, self.grid))
-        self.refuse(round, strategy.failures)
+        self.refuse(round, failures)
         merged = self.collect(self.send(messages))
         with self.timed("step_s"):
-            strategy.aggregate_merge(round, merged)
-        again = self.grid.host_seconds if messages else {}
-        self.busy = [busy.get(host, 0.0) + again.get(host, 0.0) for host in {**busy, **again}]
-        assert strategy.outcome is not None
-        return strategy.outcome
+            outcome = strategy.conclude(round, merged.messages)
+        again = merged.host_seconds
+        both = {host: busy.get(host, 0.0) + again.get(host, 0.0) for host in {**busy, **again}}
+        return Played(self.environment.attend(round), outcome, both)
 
-    def account(self, round: int, outcome: PeerOutcome) -> dict[str, float]:
+    def account(self, round: int, played: Played) -> dict[str, float]:
         """Move on messages and clocks; return the round's metrics."""
         assert self.strategy.state is not None
-        before, arrivals = self.progress, self.environment.arrivals
+        before, outcome, arrivals = self.progress, played.outcome, played.there.arrivals
         self.progress = PeerProgress(
             round,
             self.strategy.state,
@@ -82,13 +81,13 @@ class GossipLoop(Rounds):
         )
         plan = self.experiment.peer_plan
         assert plan is not None
-        values = peer_values(outcome, self.environment, self.experiment.trainer.layout, plan)
+        values = peer_values(outcome, played.there, self.experiment.trainer.layout, plan)
         if arrivals is not None:
             values["virtual_s"] = self.progress.virtual_s
         if values.get("num_degenerate"):
             text = "averages without variance (such as A and -A) were left as they are"
             self.emit(Notice(run=self.run, round=round, kind="degenerate", text=text))
-        return {**values, **self.phases(self.busy)}
+        return {**values, **self.phases(played.host_seconds)}
 
     def finite(self) -> bool:
         """Return whether the mean model was finite when it was last looked at."""
@@ -99,8 +98,8 @@ class GossipLoop(Rounds):
         began = perf_counter()
         strategy = self.strategy
         self._exchange(strategy.configure_evaluate(round, ArrayRecord(), ConfigRecord(), self.grid))
-        strategy.aggregate_evaluate(round, self._exchange(strategy.configure_judge(round, self.grid)))
-        values = judged_values(strategy.evaluation, self.experiment.population.num_clients)
+        judged = opened(self._exchange(strategy.configure_judge(round, self.grid)))
+        values = judged_values(judged, self.experiment.population.num_clients)
         window = self.progress.window[-round:] if round else ()
         if window:
             values["spectral_gap"] = spectral_gap(window, self.experiment.population.num_clients)

@@ -10,7 +10,7 @@ import numpy as np
 from clients.gossip import PeerPlan
 from clients.merge import Tensors
 from fedsim.core import Layout
-from fedsim.engine.environment import Environment
+from fedsim.engine.environment import Attendance
 from fedsim.engine.measure import CRASHES
 from fedsim.metrics.statistics import total
 from strategies.flower.gossip import PeerOutcome, PeerReply
@@ -24,7 +24,7 @@ TAGGED = (
 """What nodes sum up per tensor, over how many clients, and the metric it becomes: a mean."""
 
 
-def peer_values(outcome: PeerOutcome, environment: Environment, layout: Layout, plan: PeerPlan) -> dict[str, float]:
+def peer_values(outcome: PeerOutcome, there: Attendance, layout: Layout, plan: PeerPlan) -> dict[str, float]:
     """Return the metrics of one round of gossip."""
     counted = total(reply.told["statistics"] for reply in outcome.trained)
     clients = counted.get("clients", 0.0)
@@ -36,7 +36,7 @@ def peer_values(outcome: PeerOutcome, environment: Environment, layout: Layout, 
     values = {
         "cohort_size": float(len(outcome.cohort)),
         "empty_round": float(len(outcome.cohort) == 0),
-        "num_invited": float(len(environment.scheduled)),
+        "num_invited": float(len(there.scheduled)),
         "num_crashed": float(crashed),
         "num_lost": float(len(outcome.failures) - crashed),
         "messages": float(2 * (len(outcome.trained) + len(outcome.merged))),
@@ -50,9 +50,9 @@ def peer_values(outcome: PeerOutcome, environment: Environment, layout: Layout, 
     }
     if clients:
         values["train_loss"] = counted["loss"] / clients
-    if environment.arrivals is not None:
-        values["num_late"] = float(len(environment.arrivals.late))
-        values["num_surplus"] = float(len(environment.arrivals.surplus))
+    if there.arrivals is not None:
+        values["num_late"] = float(len(there.arrivals.late))
+        values["num_surplus"] = float(len(there.arrivals.surplus))
     return values | _layers(outcome, tensors, int(clients))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,6 +26,14 @@ class HostLostError(ClusterLostError):
 
 Notice = Callable[..., None]
 """Told (text, kind, host, round) that something takes long, or that a host was lost."""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """The replies to some messages, and how long each host worked on them; no host when there was nothing to do."""
+
+    messages: Sequence[Message] = ()
+    host_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 class MessageGrid(Grid):
@@ -90,6 +99,11 @@ class MessageGrid(Grid):
             for message_id in wanted
             if message_id in contents
         ]
+
+    def collect(self, message_ids: Iterable[str]) -> Collected:
+        """Wait for the replies to some messages, and say what they took."""
+        messages = list(self.pull_messages(message_ids))
+        return Collected(messages, dict(self.host_seconds) if messages else {})
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """Push, then pull."""

@@ -8,32 +8,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedsim.core import Population, Strategy
-from fedsim.core.contracts import Ids, Vector
-from fedsim.engine.environment import Environment
+from fedsim.core import Diagnostics, Population, Strategy
+from fedsim.core.contracts import CUTOFF, WEIGHT, Ids, Vector
+from fedsim.engine.environment import Attendance
 from strategies.flower.coordinator import Outcome
-from strategies.intervals import Intervals
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class WeightLedger:
-    """Of an interval estimate, per client over the rounds so far: sum of w_i, sum of w_i^2, and cutoff hits."""
+    """Of an estimate of 1/p_i, per client over the rounds so far: sum of w_i, sum of w_i^2, and cutoff hits."""
 
     rounds: int
     total: Vector
     square: Vector
     cutoffs: Ids
 
-    def after(self, used: Intervals, cohort: Ids, cutoff: int | None) -> WeightLedger:
+    def after(self, weight: Vector, cutoff: npt.NDArray[np.bool_]) -> WeightLedger:
         """Return the ledger after a round that used these weights."""
-        return WeightLedger(
-            self.rounds + 1,
-            self.total + used.weight,
-            self.square + used.weight**2,
-            self.cutoffs + cut_off(used, cohort, cutoff),
-        )
+        return WeightLedger(self.rounds + 1, self.total + weight, self.square + weight**2, self.cutoffs + cutoff)
 
     def vectors(self, probabilities: Vector | None) -> Arrays:
         """Return mean and variance of w_i over the rounds, cutoff hits, and the bias E w_i - 1/p_i where p is known."""
@@ -63,13 +57,12 @@ class Ledger:
     weights: WeightLedger | None = None
 
     @staticmethod
-    def start(num_clients: int, state: Any) -> Ledger:
-        """Return the ledger before round 1; `state` is the rule's first state."""
+    def start(num_clients: int, told: Diagnostics) -> Ledger:
+        """Return the ledger before round 1; `told` is what the strategy says of its first state."""
         zeros, counts = np.zeros(num_clients), np.zeros(num_clients, np.int64)
-        estimates = intervals_of(state) is not None
-        return Ledger(counts, zeros, weights=WeightLedger(0, zeros, zeros, counts) if estimates else None)
+        return Ledger(counts, zeros, weights=WeightLedger(0, zeros, zeros, counts) if WEIGHT in told.vectors else None)
 
-    def after(self, rule: Strategy, outcome: Outcome, environment: Environment) -> Ledger:
+    def after(self, outcome: Outcome, there: Attendance) -> Ledger:
         """Return the ledger after one more round."""
         cohort = outcome.cohort
         effective = self.effective.copy()
@@ -79,14 +72,14 @@ class Ledger:
             effective[cohort.clients] += outcome.used.fresh
         last_seen = self.last_seen.copy()
         last_seen[cohort.clients] = cohort.round
-        weights, found = self.weights, intervals_of(outcome.before)
-        if weights is not None and found is not None:
-            weights = weights.after(found, cohort.clients, getattr(rule, "cutoff", None))
+        weights, told = self.weights, outcome.told.vectors
+        if weights is not None:
+            weights = weights.after(told[WEIGHT], told.get(CUTOFF, np.zeros(len(last_seen), bool)))
         return Ledger(
             last_seen,
             effective,
-            self.virtual_s + (environment.arrivals.seconds if environment.arrivals else 0.0),
-            self.traffic_bytes + sum(traffic(outcome, environment).values()),
+            self.virtual_s + (there.arrivals.seconds if there.arrivals else 0.0),
+            self.traffic_bytes + sum(traffic(outcome, there).values()),
             weights,
         )
 
@@ -111,24 +104,9 @@ class Ledger:
         return found | (self.weights.vectors(population.probabilities) if self.weights is not None else {})
 
 
-def intervals_of(state: Any) -> Intervals | None:
-    """Return the interval estimate inside a rule's state, None when it has none."""
-    found = state if isinstance(state, Intervals) else getattr(getattr(state, "inverse", state), "estimator", None)
-    return found if isinstance(found, Intervals) else None
-
-
-def cut_off(used: Intervals, cohort: Ids, cutoff: int | None) -> npt.NDArray[np.bool_]:
-    """Return whose open interval this round closes without the client having come (N,)."""
-    hit: npt.NDArray[np.bool_] = (
-        np.zeros(len(used.open), bool) if cutoff is None else np.asarray(used.open + 1 == cutoff)
-    )
-    hit[cohort] = False
-    return hit
-
-
-def traffic(outcome: Outcome, environment: Environment) -> dict[str, float]:
+def traffic(outcome: Outcome, there: Attendance) -> dict[str, float]:
     """Return what server and clients would exchange: the model to everyone invited, a delta from all who delivered."""
     return {
-        "bytes_down": float(len(environment.scheduled) * environment.model_bytes),
-        "bytes_up": float(len(outcome.cohort) * environment.model_bytes),
+        "bytes_down": float(len(there.scheduled) * there.model_bytes),
+        "bytes_up": float(len(outcome.cohort) * there.model_bytes),
     }

@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import ConfigRecord, Message
 
-from fedsim.core.contracts import Parameters
+from fedsim.core.contracts import ADDED_UP, Parameters
+from fedsim.engine.grid import Collected
 from fedsim.engine.ledger import Ledger
 from fedsim.engine.measure import round_values
 from fedsim.engine.probe import Prober
-from fedsim.engine.rounds import Rounds
+from fedsim.engine.rounds import Played, Rounds
 from strategies.flower import arrays
-from strategies.flower.coordinator import Coordinator, Outcome, ServerState
+from strategies.flower.coordinator import Coordinator, ServerState
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class Loop(Rounds):
     def first(self) -> Progress:
         """Return where a run stands before round 1."""
         server = self.strategy.begin(self.experiment.trainer.initial())
-        ledger = Ledger.start(self.experiment.population.num_clients, server.rule)
+        _, told = self.experiment.told()
+        ledger = Ledger.start(self.experiment.population.num_clients, told)
         return Progress(0, server, ledger, self.prober.start() if self.prober else {})
 
     def go_on_from(self, progress: Progress) -> None:
@@ -70,8 +72,10 @@ class Loop(Rounds):
     def audit(self, round: int) -> dict[str, float]:
         """Sum all memories anew, when that is due, and return how far the running mean has drifted."""
         every = self.experiment.scenario.memory.audit
-        mean = getattr(self.progress.server.rule, "mean", None)
-        if every is None or mean is None or round % every:
+        if every is None or round % every:
+            return {}
+        mean = self.experiment.scenario.strategy.memory_mean(self.progress.server.rule)
+        if mean is None:
             return {}
         return {"memory_drift": float(np.linalg.norm(mean - self.grid.audit(self.experiment.population.weights)))}
 
@@ -81,31 +85,29 @@ class Loop(Rounds):
             model = arrays.record(params=self.progress.server.params)
             return list(self.strategy.configure_train(round, model, ConfigRecord(), self.grid))
 
-    def step(self, round: int, replies: Sequence[Message]) -> Outcome:
+    def step(self, round: int, replies: Collected) -> Played:
         """Add up, let the rule speak, move the model; refuse a failed client unless the scenario drops it."""
         with self.timed("step_s"):
-            self.strategy.aggregate_train(round, replies)
-        outcome = self.strategy.outcome
-        assert outcome is not None
+            outcome = self.strategy.conclude(round, replies.messages)
         self.refuse(round, outcome.failures)
-        return outcome
+        return Played(self.environment.attend(round), outcome, replies.host_seconds)
 
-    def account(self, round: int, outcome: Outcome) -> dict[str, float]:
+    def account(self, round: int, played: Played) -> dict[str, float]:
         """Move on server state, ledger and shadows; return the round's metrics."""
-        server = self.strategy.state
+        server, outcome, there = self.strategy.state, played.outcome, played.there
         assert server is not None
         rule, population = self.experiment.scenario.strategy, self.experiment.population
-        ledger = self.progress.ledger.after(rule, outcome, self.environment)
+        ledger = self.progress.ledger.after(outcome, there)
         shadows = self.prober.after(self.progress.shadows, outcome.cohort) if self.prober else {}
         self.progress = Progress(round, server, ledger, shadows)
-        values = round_values(outcome, ledger, self.environment, rule, population, server.params)
-        hosts = list(self.grid.host_seconds.values()) if outcome.replies else []
-        return {**values, **self.phases(hosts), **self.audit(round)}
+        values = round_values(outcome, ledger, there, rule, population, server.params)
+        return {**values, **self.phases(played.host_seconds), **self.audit(round)}
 
-    def vectors(self, round: int) -> dict[str, npt.NDArray[Any]]:
-        """Return the ledger's vectors."""
+    def vectors(self, round: int, played: Played) -> dict[str, npt.NDArray[Any]]:
+        """Return the ledger's vectors, and those of the rule's own that the ledger does not add up."""
         ledger: Ledger = self.progress.ledger
-        return dict(ledger.vectors(self.experiment.rule, self.experiment.population, round))
+        told = {name: vector for name, vector in played.outcome.told.vectors.items() if name not in ADDED_UP}
+        return told | ledger.vectors(self.experiment.rule, self.experiment.population, round)
 
     def finite(self) -> bool:
         """Return whether the global model is finite."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from math import sqrt
-from typing import Any
 
 import numpy as np
 
-from fedsim.core import Population, Strategy
-from fedsim.core.contracts import Ids, Parameters
-from fedsim.engine.environment import Environment
-from fedsim.engine.ledger import Ledger, cut_off, intervals_of, traffic
+from fedsim.core import Diagnostics, Population, Strategy
+from fedsim.core.contracts import WEIGHT, Parameters
+from fedsim.engine.environment import Attendance
+from fedsim.engine.ledger import Ledger, traffic
 from fedsim.metrics.statistics import square_norm, total, update_variance
 from strategies.flower.coordinator import Outcome
 
@@ -20,7 +19,7 @@ CRASHES = ("raised", "non-finite", "shape", "timeout", "crash", "host")
 def round_values(
     outcome: Outcome,
     ledger: Ledger,
-    environment: Environment,
+    there: Attendance,
     rule: Strategy,
     population: Population,
     params: Parameters,
@@ -32,7 +31,7 @@ def round_values(
     values = {
         "cohort_size": float(len(outcome.cohort)),
         "empty_round": float(len(outcome.cohort) == 0),
-        "num_invited": float(len(environment.scheduled)),
+        "num_invited": float(len(there.scheduled)),
         "num_crashed": float(crashed),
         "num_lost": float(len(outcome.failures) - crashed),
         "params_norm": sqrt(square_norm(params.astype(np.float64))),
@@ -44,32 +43,26 @@ def round_values(
         values["train_loss"] = counted["loss"] / clients
         if outcome.cohort_sum is not None:
             values["update_variance"] = update_variance(clients, counted["delta_square"], outcome.cohort_sum / clients)
-    values |= traffic(outcome, environment)
+    values |= traffic(outcome, there)
     values["messages"] = 2.0 * len(outcome.replies)
     values["wire_bytes"] = float(sum(reply.nbytes for reply in outcome.replies) + len(outcome.replies) * params.nbytes)
-    if environment.arrivals is not None:
-        values["num_late"] = float(len(environment.arrivals.late))
-        values["num_surplus"] = float(len(environment.arrivals.surplus))
+    if there.arrivals is not None:
+        values["num_late"] = float(len(there.arrivals.late))
+        values["num_surplus"] = float(len(there.arrivals.surplus))
         values["virtual_s"] = ledger.virtual_s
     if rule.remembers:
         ages = ledger.ages(outcome.cohort.round)
         values["memory_age_mean"] = float(ages.mean()) if len(ages) else 0.0
         values["memory_age_max"] = float(ages.max(initial=0))
-    values |= interval_values(outcome.before, outcome.cohort.clients, rule, population)
-    return values
+    return values | dict(outcome.told.values) | weight_values(outcome.told, population)
 
 
-def interval_values(state: Any, clients: Ids, rule: Strategy, population: Population) -> dict[str, float]:
-    """Return how FedAU's (or an estimated) w_i compares with 1/p_i, when the p_i are known; cutoffs of this round."""
-    found = intervals_of(state)
-    if found is None:
+def weight_values(told: Diagnostics, population: Population) -> dict[str, float]:
+    """Return how a strategy's estimate compares with 1/p_i, where both are known."""
+    if WEIGHT not in told.vectors or population.probabilities is None:
         return {}
-    values = {}
-    cutoff = getattr(rule, "cutoff", None)
-    if cutoff is not None:
-        values["num_cutoffs"] = float(np.count_nonzero(cut_off(found, clients, cutoff)))
-    if population.probabilities is not None:
-        relative = found.weight * population.probabilities
-        values["weight_bias"] = float(relative.mean() - 1.0)
-        values["weight_variance"] = float(((relative - relative.mean()) ** 2).mean())
-    return values
+    relative = told.vectors[WEIGHT] * population.probabilities
+    return {
+        "weight_bias": float(relative.mean() - 1.0),
+        "weight_variance": float(((relative - relative.mean()) ** 2).mean()),
+    }

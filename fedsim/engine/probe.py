@@ -2,8 +2,8 @@
 
 At a probe round every client computes its delta at the current model without applying it. Then M cohorts of that
 round are drawn under independent seeds, and for each the update is formed that this strategy would have applied, and
-that every other strategy of the family would have, given the same history (their *shadows*: same cohorts, same
-memories, default options, before any server optimiser). With g = sum_i a_i delta_i:
+that every other rule of the catalogue would have, given the same history (their *shadows*: same cohorts, same memories,
+default options, before any server optimiser). With g = sum_i a_i delta_i:
 
     bias^2 = ||E v - g||^2          variance = E ||v - E v||^2
 
@@ -15,40 +15,49 @@ E v = sum_i s_i h_i + p_i (c_i delta_i + t_i h_i) and variance sum_i p_i (1 - p_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, asdict, dataclass, fields, replace
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
 from clients.sketch import Sketch
 from fedsim.core import Cohort, Population, Rule, World
-from fedsim.core.contracts import Combination, Ids, Parameters, Vector
+from fedsim.core.coefficients import Coefficients, coefficients
+from fedsim.core.contracts import Ids, Parameters, Vector
 from fedsim.engine.grid import NodeGrid
 from fedsim.participation.redraw import independent, redraws
 from fedsim.scenario import Scenario
-from strategies.fedau import FedAU
-from strategies.fedavg import FedAvg
-from strategies.fedstale import FedStale
-from strategies.fedvarp import FedVARP
-from strategies.mifa import MIFA
+from strategies import catalogue
 
 OWN = "this"
 """The tag of the run's own strategy."""
 
 
-def family(betas: tuple[float, ...]) -> dict[str, Rule]:
-    """Return the strategies that a probe compares, by tag."""
-    rules: dict[str, Rule] = {
-        "fedavg": FedAvg(),
-        "fedavg_population": FedAvg(normalise="population"),
-        "fedavg_inverse_probability": FedAvg(normalise="inverse_probability"),
-        "fedvarp": FedVARP(),
-        "fedvarp_inverse_probability": FedVARP(normalise="inverse_probability"),
-        "fedau": FedAU(),
-        "mifa": MIFA(),
-    }
-    return rules | {f"fedstale_{beta:g}": FedStale(beta=beta) for beta in betas}
+def family(numbers: Mapping[str, Sequence[float]]) -> dict[str, Rule]:
+    """Return the strategies that a probe compares, by tag: every linear rule of the catalogue, in each of its forms.
+
+    `numbers` are the values of options that are numbers; a rule is shown at these and not at its default.
+    """
+    found: dict[str, Rule] = {}
+    for name, rule in catalogue().items():
+        if issubclass(rule, Rule) and rule.linear and not any(map(_required, fields(rule))):
+            found |= _forms(name, rule, numbers)
+    return found
+
+
+def _forms(name: str, rule: type[Any], numbers: Mapping[str, Sequence[float]]) -> dict[str, Rule]:
+    hints, forms = get_type_hints(rule), rule.forms
+    found = {} if any(option in numbers for option in forms) else {name: rule()}
+    for option in forms:
+        words = [word for word in get_args(hints[option]) if word != getattr(rule, option)]
+        found |= {f"{name}_{value:g}": rule(**{option: value}) for value in numbers.get(option, ())}
+        found |= {f"{name}_{word}": rule(**{option: word}) for word in words}
+    return found
+
+
+def _required(option: Field[Any]) -> bool:
+    return option.default is MISSING and option.default_factory is MISSING
 
 
 @dataclass(frozen=True)
@@ -70,10 +79,21 @@ class Estimate:
         return {f"probe_{name}.{tag}": value for name, value in self.table().items()}
 
 
-def combine(used: Combination, clients: Ids, fresh: Vector, stale: Vector) -> Vector:
+def combine(used: Coefficients, clients: Ids, fresh: Vector, stale: Vector) -> Vector:
     """Return the update of a cohort from everyone's deltas and memories (N, s)."""
     update = used.fresh @ fresh[clients]
     return update if used.stale is None else update + used.stale @ stale
+
+
+def stepped(rule: Rule, state: Any, cohort: Cohort, fresh: Vector, stale: Vector) -> Vector:
+    """Return the same of a rule that is not linear, by its own step; its state's vectors are as long as the rows."""
+    sums = {
+        name: asked.fresh @ fresh[cohort.clients]
+        + (0.0 if asked.stale is None else asked.stale @ stale[cohort.clients])
+        for name, asked in rule.ask(state, cohort).items()
+    }
+    _, update = rule.step(state, cohort, sums)
+    return np.zeros(fresh.shape[1]) if update is None else update
 
 
 def estimate(updates: Vector, target: Vector) -> Estimate:
@@ -87,7 +107,7 @@ def estimate(updates: Vector, target: Vector) -> Estimate:
 
 
 def closed_form(
-    weigh: Callable[[Ids], Combination], p: Vector, fresh: Vector, stale: Vector, target: Vector
+    weigh: Callable[[Ids], Coefficients], p: Vector, fresh: Vector, stale: Vector, target: Vector
 ) -> tuple[float, float] | None:
     """Return exact (bias^2, variance) under independent participation, None when contributions depend on |S|."""
     count = len(p)
@@ -125,7 +145,8 @@ class Prober:
         self.redraw = redraws(scenario.participation, world)
         self.independent = independent(scenario.participation, world)
         known = population.probabilities is not None
-        self.rules = {tag: r for tag, r in family(scenario.probe.betas).items() if known or not r.needs_probabilities()}
+        rules = family({"beta": scenario.probe.betas})
+        self.rules = {tag: rule for tag, rule in rules.items() if known or not rule.needs_probabilities()}
 
     def start(self) -> dict[str, Any]:
         """Return the shadows' states before round 1; they need coefficients only, so their vectors have length 0."""
@@ -148,9 +169,13 @@ class Prober:
         cohorts = [self.redraw(round, draw) for draw in range(self.draws)]
         found = {}
         for tag, rule, state in [(OWN, self.rule, own), *((t, r, shadows[t]) for t, r in self.rules.items())]:
+            if not rule.linear:
+                drawn = [stepped(rule, state, Cohort(round, clients), fresh, stale) for clients in cohorts]
+                found[tag] = estimate(np.stack(drawn), target)
+                continue
 
-            def weigh(clients: Ids, rule: Rule = rule, state: Any = state) -> Combination:
-                return rule.combination(state, Cohort(round, clients))
+            def weigh(clients: Ids, rule: Rule = rule, state: Any = state) -> Coefficients:
+                return coefficients(rule, state, Cohort(round, clients), self.population.weights)
 
             updates = np.stack([combine(weigh(clients), clients, fresh, stale) for clients in cohorts])
             found[tag] = estimate(updates, target)

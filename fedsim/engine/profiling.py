@@ -94,9 +94,11 @@ class Profiler(Sink):
         marks.times[point] = perf_counter()
         loop = None if self.session is None else self.session.loop
         if point == "record" and loop is not None:
-            marks.hosts = dict(loop.grid.host_seconds)
-            outcome = loop.strategy.outcome if isinstance(loop, Loop) else None
-            nodes = {} if outcome is None else {reply.node: reply.seconds["train"] for reply in outcome.replies}
+            played = loop.played
+            assert played is not None, "a round is recorded when it has been played"
+            marks.hosts = dict(played.host_seconds)
+            replies = played.outcome.replies if isinstance(loop, Loop) else ()
+            nodes = {reply.node: reply.seconds["train"] for reply in replies}
             for host, served in loop.grid.served.items():
                 marks.trained[host] = sum(nodes.get(node, 0.0) for node in served) or marks.hosts.get(host, 0.0)
 

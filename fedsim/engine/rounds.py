@@ -14,9 +14,9 @@ from flwr.app import Message
 
 from fedsim.core import ClientError, Failure, NonFiniteError
 from fedsim.core.contracts import Parameters
-from fedsim.engine.environment import Environment
+from fedsim.engine.environment import Attendance, Environment
 from fedsim.engine.experiment import Experiment
-from fedsim.engine.grid import NodeGrid
+from fedsim.engine.grid import Collected, NodeGrid
 from fedsim.engine.stopping import Signals
 from fedsim.engine.watch import Watch
 from fedsim.metrics.events import Evaluated, Event, Notice, RoundDone
@@ -37,6 +37,15 @@ class Standing:
 
     progress: Any
     watch: Watch
+
+
+@dataclass(frozen=True)
+class Played:
+    """A round as it was played: who was there, what it came to (`cohort`, `failures`), how long each host worked."""
+
+    there: Attendance
+    outcome: Any
+    host_seconds: Mapping[str, float]
 
 
 @dataclass(kw_only=True)
@@ -67,6 +76,7 @@ class Rounds(ABC):
     status: str = "completed"
     reason: str | None = None
     clock: dict[str, float] = field(default_factory=dict)
+    played: Played | None = None
 
     def train(self, rounds: int, until: int | None = None) -> None:
         """Train until `rounds` rounds are done, or a condition of the scenario stops the run.
@@ -89,10 +99,10 @@ class Rounds(ABC):
             self.at("collect", round)
             replies = self.collect(sent)
             self.at("step", round)
-            outcome = self.step(round, replies)
+            self.played = played = self.step(round, replies)
             with self.signals.shielded():
                 self.at("record", round)
-                self.record(round, outcome, probed, last=round == rounds)
+                self.record(round, played, probed, last=round == rounds)
                 self.at("save", round)
                 self.save(round)
             self.status = self._verdict() if round < rounds or not self.watch.finite else "completed"
@@ -138,20 +148,20 @@ class Rounds(ABC):
         with self.timed("send_s"):
             return list(self.grid.push_messages(messages))
 
-    def collect(self, sent: Iterable[str]) -> Sequence[Message]:
+    def collect(self, sent: Iterable[str]) -> Collected:
         """Wait for one reply from every node that was asked."""
         with self.timed("collect_s"):
-            return list(self.grid.pull_messages(sent))
+            return self.grid.collect(sent)
 
     @abstractmethod
-    def step(self, round: int, replies: Sequence[Message]) -> Any:
-        """Let the strategy speak and the models move; return the outcome (`cohort`, `failures`)."""
+    def step(self, round: int, replies: Collected) -> Played:
+        """Let the strategy speak and the models move; return what the round came to."""
 
-    def record(self, round: int, outcome: Any, probed: Mapping[str, float], *, last: bool) -> None:
+    def record(self, round: int, played: Played, probed: Mapping[str, float], *, last: bool) -> None:
         """Take note of the round: it is done from here on. Evaluate when it is due."""
-        began = perf_counter()
-        values = {**self.account(round, outcome), **probed}
-        self.schedule.update(self.environment.scheduled)
+        began, outcome = perf_counter(), played.outcome
+        values = {**self.account(round, played), **probed}
+        self.schedule.update(played.there.scheduled)
         self.settle(wait=False)
         scenario, finite = self.experiment.scenario, self.finite()
         self.watch = self.watch.after_round(values).seeing(scenario.stop, values)
@@ -161,7 +171,7 @@ class Rounds(ABC):
         self.csv.add(round, values, awaits_evaluation=due)
         vectors = {"participants": outcome.cohort.clients}
         if due:
-            vectors |= self.vectors(round)
+            vectors |= self.vectors(round, played)
         self.emit(RoundDone(run=self.run, round=round, values=values, vectors=vectors))
         for failure in outcome.failures:
             self.emit(notice(self.run, round, failure))
@@ -175,10 +185,10 @@ class Rounds(ABC):
         self.took("updates_per_s", len(outcome.cohort) / values["round_s"])
 
     @abstractmethod
-    def account(self, round: int, outcome: Any) -> dict[str, float]:
+    def account(self, round: int, played: Played) -> dict[str, float]:
         """Move on the progress and return the round's metrics."""
 
-    def vectors(self, round: int) -> dict[str, npt.NDArray[Any]]:
+    def vectors(self, round: int, played: Played) -> dict[str, npt.NDArray[Any]]:
         """Return what is told per client in rounds that are evaluated."""
         return {}
 
@@ -233,9 +243,9 @@ class Rounds(ABC):
         """Return a stopwatch for a phase of the round under way."""
         return Stopwatch(self.clock, phase)
 
-    def phases(self, hosts: Sequence[float]) -> dict[str, float]:
+    def phases(self, host_seconds: Mapping[str, float]) -> dict[str, float]:
         """Split the round's wall time: what the slowest host trained, what shipping cost, how long hosts idled."""
-        clock = dict(self.clock)
+        clock, hosts = dict(self.clock), list(host_seconds.values())
         slowest = max(hosts, default=0.0)
         clock["train_s"] = slowest
         clock["ship_s"] = max(0.0, clock["collect_s"] - slowest)

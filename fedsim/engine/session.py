@@ -26,12 +26,11 @@ from fedsim.engine.grids import open_grid
 from fedsim.engine.loops import open_loop
 from fedsim.engine.past import remember
 from fedsim.engine.remote import Digests, Remote
-from fedsim.engine.reported import reported
 from fedsim.engine.rounds import Rounds, Standing, nowhere
 from fedsim.engine.stopping import Signals, Stopped
 from fedsim.engine.versions import versions
 from fedsim.engine.watch import Watch
-from fedsim.metrics import Notice, RunEnded, RunStarted, columns
+from fedsim.metrics import Notice, RunEnded, RunStarted, appearing, columns
 from fedsim.metrics.database import SPOOL, Database
 from fedsim.metrics.recorder import Recorder
 from fedsim.metrics.rounds_csv import RoundsCsv
@@ -132,7 +131,7 @@ class Session:
             grid = stack.enter_context(
                 open_grid(self.experiment, self.folder.path, self.ray, self._notice, self.flower)
             )
-            csv = RoundsCsv(self.folder.path / ROUNDS, columns(reported(self.experiment)))
+            csv = RoundsCsv(self.folder.path / ROUNDS, columns(appearing(*self.experiment.facts())))
             stack.callback(csv.close)
             overlap = None
             if self.scenario.engine.kind == "ray":

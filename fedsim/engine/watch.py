@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from fedsim.metrics.paired import higher_is_better
+from fedsim.metrics.registry import higher_is_better
 from fedsim.scenario import Stop
 
 NAN = float("nan")

@@ -14,12 +14,14 @@ from fedsim.metrics.events import (
     RunStarted,
     new_run_id,
 )
-from fedsim.metrics.registry import METRICS, Metric, columns, register
+from fedsim.metrics.registry import FACTS, METRICS, Fact, Metric, appearing, columns, higher_is_better, register
 
 __all__ = [
+    "FACTS",
     "METRICS",
     "Evaluated",
     "Event",
+    "Fact",
     "Metric",
     "MetricsConfig",
     "Notice",
@@ -27,8 +29,10 @@ __all__ = [
     "RoundDone",
     "RunEnded",
     "RunStarted",
+    "appearing",
     "catalogue",
     "columns",
+    "higher_is_better",
     "new_run_id",
     "register",
 ]

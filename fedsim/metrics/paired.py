@@ -162,12 +162,3 @@ def median_reached(found: Sequence[Reached]) -> Reached:
     if middle == inf:
         return Reached(max(one.round for one in found if one.censored), censored=True)
     return Reached(int(middle))
-
-
-def higher_is_better(metric: str) -> bool:
-    """Return whether more of a metric is better: accuracies; losses, distances and variances are better low.
-
-    >>> higher_is_better("test_accuracy"), higher_is_better("node_accuracy_mean"), higher_is_better("test_loss")
-    (True, True, False)
-    """
-    return "accuracy" in metric

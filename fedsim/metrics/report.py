@@ -19,8 +19,9 @@ from fedsim.metrics.attendance import blocks
 from fedsim.metrics.bands import Band, band
 from fedsim.metrics.figures import Forest, Panel, draw, page
 from fedsim.metrics.grouping import NOT_COMPARED, About, Group, flat, groups
-from fedsim.metrics.paired import Difference, higher_is_better, holm, paired_difference, t_interval
+from fedsim.metrics.paired import Difference, holm, paired_difference, t_interval
 from fedsim.metrics.queries import Pair, Series, series
+from fedsim.metrics.registry import higher_is_better
 from fedsim.metrics.store import RunRow, Store
 from fedsim.metrics.tables import Table, number, with_interval
 

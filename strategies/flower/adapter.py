@@ -17,6 +17,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 
 from fedsim.core import ClusterLostError, Cohort, Population, Reply, Rule, Task
+from fedsim.core.coefficients import Coefficients, coefficients
 from fedsim.core.contracts import Ids, Parameters, Sums, Vector
 from strategies.flower import arrays, codec
 from strategies.flower.coordinator import Coordinator, Outcome, ServerState
@@ -64,11 +65,6 @@ class RuleStrategy(Coordinator):
         self.remember = rule.remembers if remember is None else remember
         self._round: _Round | None = None
 
-    @property
-    def num_sums(self) -> int:
-        """Sums that travelled in the last round."""
-        return 0 if self._round is None else len(self._round.plan.sent)
-
     def begin(self, params: Parameters) -> ServerState:
         """Return the state before round 1, and keep it."""
         optimizer = self.rule.server_optimizer
@@ -111,6 +107,12 @@ class RuleStrategy(Coordinator):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Step."""
+        outcome = self.conclude(server_round, replies)
+        assert self.state is not None, "a round ends in a state"
+        return arrays.record(params=self.state.params), MetricRecord({"cohort_size": len(outcome.cohort)})
+
+    def conclude(self, server_round: int, replies: Iterable[Message]) -> Outcome:
         """Step: add the nodes' sums in ascending order, let the rule speak, move the parameters."""
         current = self._round
         assert current is not None
@@ -122,7 +124,7 @@ class RuleStrategy(Coordinator):
         rule_state, update = self.rule.step(current.state.rule, cohort, current.plan.asked(sums))
         self.state = self._move(current.state, rule_state, update)
         proportional = current.plan.cohort
-        self.outcome = Outcome(
+        return Outcome(
             invited=current.invited,
             cohort=cohort,
             before=current.state.rule,
@@ -130,9 +132,12 @@ class RuleStrategy(Coordinator):
             cohort_sum=sums[proportional[0]] * proportional[1] if proportional else None,
             replies=tuple(received),
             failures=tuple(failure for reply in received for failure in reply.failures),
-            used=self.rule.combination(current.state.rule, cohort),
+            used=self._used(current.state.rule, cohort),
+            told=self.rule.diagnostics(current.state.rule, cohort),
         )
-        return arrays.record(params=self.state.params), MetricRecord({"cohort_size": len(cohort)})
+
+    def _used(self, before: Any, cohort: Cohort) -> Coefficients | None:
+        return coefficients(self.rule, before, cohort, self.population.weights) if self.rule.linear else None
 
     def _move(self, state: ServerState, rule_state: Any, update: Vector | None) -> ServerState:
         """Params' = params + server_lr * update, in float64, cast once; None moves nothing, momentum included."""

@@ -11,8 +11,9 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from fedsim.core import Cohort, Combination, Failure, Reply
-from fedsim.core.contracts import Parameters, Vector
+from fedsim.core import Cohort, Diagnostics, Failure, Reply
+from fedsim.core.coefficients import Coefficients
+from fedsim.core.contracts import SILENT, Parameters, Vector
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class ServerState:
 class Outcome:
     """What one round came to, for those who measure: nothing here feeds back into the run.
 
-    `used` is the update as coefficients of deltas and memories, where the strategy can say it.
+    `used` is the update as coefficients of deltas and memories, where the strategy is linear in them;
+    `told` is what it says of itself.
     """
 
     invited: Cohort
@@ -38,7 +40,8 @@ class Outcome:
     cohort_sum: Vector | None
     replies: tuple[Reply, ...]
     failures: tuple[Failure, ...] = ()
-    used: Combination | None = None
+    used: Coefficients | None = None
+    told: Diagnostics = SILENT
 
 
 class Coordinator(Strategy):
@@ -49,11 +52,14 @@ class Coordinator(Strategy):
 
     resumable: bool = True
     state: ServerState | None = None
-    outcome: Outcome | None = None
 
     @abstractmethod
     def begin(self, params: Parameters) -> ServerState:
         """Return the state before round 1, and keep it."""
+
+    @abstractmethod
+    def conclude(self, server_round: int, replies: Iterable[Message]) -> Outcome:
+        """Take in the replies of a round and move on: `aggregate_train` for those who measure."""
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid

@@ -75,14 +75,7 @@ class GossipStrategy(Strategy):
     def __init__(self, rule: Gossip, world: World, choose: Callable[[int], Ids], num_nodes: int) -> None:
         self.rule, self.world, self.choose, self.num_nodes = rule, world, choose, num_nodes
         self.state: GossipState | None = None
-        self.outcome: PeerOutcome | None = None
-        self.evaluation: tuple[PeerReply, ...] = ()
         self._round: _Round | None = None
-
-    @property
-    def failures(self) -> tuple[Failure, ...]:
-        """Who failed to deliver in the round under way."""
-        return () if self._round is None else self._round.failures
 
     def begin(self) -> GossipState:
         """Return the state before round 1, and keep it."""
@@ -106,15 +99,21 @@ class GossipStrategy(Strategy):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Note who delivered; who failed neither sends nor merges in this round."""
+        """Note who delivered."""
+        self.delivered(server_round, replies)
+        cohort = self._current(server_round).cohort
+        return None, MetricRecord({"cohort_size": 0 if cohort is None else len(cohort)})
+
+    def delivered(self, server_round: int, replies: Iterable[Message]) -> tuple[Failure, ...]:
+        """Note who delivered; return who failed, and so neither sends nor merges in this round."""
         current = self._current(server_round)
-        current.trained = _opened(replies)
+        current.trained = opened(replies)
         clients = np.sort(np.concatenate([r.arrays["clients"] for r in current.trained] or [np.zeros(0, np.int64)]))
         current.cohort = Cohort(server_round, clients)
         current.failures = tuple(
             Failure(int(client), kind, text) for r in current.trained for client, kind, text in r.told["failures"]
         )
-        return None, MetricRecord({"cohort_size": len(clients)})
+        return current.failures
 
     def configure_merge(self, server_round: int, grid: Grid) -> Iterable[Message]:
         """Tell the nodes which of their clients merge whose models, with which weights."""
@@ -135,18 +134,18 @@ class GossipStrategy(Strategy):
                 contents[node] = pack("merge", {"round": server_round}, **parts, kept=senders, uses=uses)
         return self._messages(contents, MERGE, server_round, grid)
 
-    def aggregate_merge(self, server_round: int, replies: Iterable[Message]) -> None:
-        """Note what the merges came to; the round is done."""
+    def conclude(self, server_round: int, replies: Iterable[Message]) -> PeerOutcome:
+        """Return what the round came to, of which these are the replies to the merges; it is done."""
         current = self._current(server_round)
         assert current.cohort is not None, "the merge follows the training"
         assert current.exchange is not None, "the merge follows its configure"
         self.state = current.state
-        self.outcome = PeerOutcome(
+        return PeerOutcome(
             invited=current.invited,
             cohort=current.cohort,
             exchange=current.exchange,
             trained=current.trained,
-            merged=_opened(replies),
+            merged=opened(replies),
             failures=current.failures,
             bytes_down=current.bytes_down,
         )
@@ -166,8 +165,7 @@ class GossipStrategy(Strategy):
         return self._messages(contents, JUDGE, server_round, grid)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """Keep what the nodes told."""
-        self.evaluation = _opened(replies)
+        """Nothing is drawn together here: nodes tell many numbers, and they are measured elsewhere."""
         return None
 
     def summary(self) -> None:
@@ -200,7 +198,7 @@ class GossipStrategy(Strategy):
 ROWS = ("clients", "starts", "senders", "sent", "weights", "targets")
 
 
-def _opened(replies: Iterable[Message]) -> tuple[PeerReply, ...]:
+def opened(replies: Iterable[Message]) -> tuple[PeerReply, ...]:
     """Return the replies of a phase, nodes ascending."""
     found = []
     for message in replies:

@@ -84,6 +84,17 @@ class StockStrategy(Coordinator):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Let the stock strategy aggregate; return what it returns."""
+        _, averaged, metrics = self._aggregate(server_round, replies)
+        return averaged, metrics
+
+    def conclude(self, server_round: int, replies: Iterable[Message]) -> Outcome:
+        """Let the stock strategy aggregate; return what that came to."""
+        return self._aggregate(server_round, replies)[0]
+
+    def _aggregate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[Outcome, ArrayRecord | None, MetricRecord | None]:
         """Hand over the replies in the order of the clients, so that float sums do not depend on who was first."""
         assert self.state is not None
         before = self.state.params
@@ -99,7 +110,7 @@ class StockStrategy(Coordinator):
         self.state = ServerState(params, None, None)
         clients = np.array([reply.node for reply in received], np.int64)
         deltas = [reply.sums["delta"] for reply in received]
-        self.outcome = Outcome(
+        outcome = Outcome(
             invited=self._cohort,
             cohort=Cohort(server_round, clients),
             before=None,
@@ -107,7 +118,7 @@ class StockStrategy(Coordinator):
             cohort_sum=np.sum(deltas, axis=0) if deltas else None,
             replies=tuple(received),
         )
-        return averaged, metrics
+        return outcome, averaged, metrics
 
     def _read(self, round: int, message: Message, before: Parameters) -> Reply:
         """Return a reply as this engine measures it."""

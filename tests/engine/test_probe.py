@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 import fedsim
-from fedsim.core import ScenarioError
-from fedsim.scenario import from_dict
+from fedsim.core import Cohort, Rule, ScenarioError
+from fedsim.core.contracts import Sums, Vector
+from fedsim.engine.probe import family
+from fedsim.scenario import Scenario, from_dict
+from strategies import catalogue
+from strategies.fedavg import FedAvg
 
 SCENARIO: dict[str, Any] = {
     "name": "probe",
@@ -103,3 +108,45 @@ def test_a_long_vector_is_probed_through_a_sketch(tmp_path: Path) -> None:
     found = run.summary["probe"]["fedavg_inverse_probability"]
     assert found["bias2_exact"] <= 1e-9
     assert found["variance_exact"] > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clipped(FedAvg):
+    """FedAvg whose update is at most so long: what one client adds depends on what the others send."""
+
+    linear: ClassVar[bool] = False
+
+    def step(self, state: Any, cohort: Cohort, sums: Sums) -> tuple[Any, Vector | None]:
+        after, update = super().step(state, cohort, sums)
+        return after, None if update is None else update / max(1.0, float(np.linalg.norm(update)) / 1e-3)
+
+
+def clipped(**changes: Any) -> Scenario:
+    return replace(from_dict({**SCENARIO, "strategy": {"name": "fedavg"}, **changes}), strategy=Clipped())
+
+
+def test_a_rule_that_is_not_linear_is_probed_by_drawing_alone(tmp_path: Path) -> None:
+    run = fedsim.run(clipped(rounds=6, probe={"every": 6, "draws": 50}), out=tmp_path / "run")
+    own = run.summary["probe"]["this"]
+    assert set(own) == {"bias2", "variance", "error"}
+    assert 0 < own["variance"] < 1e-6 < run.summary["probe"]["fedavg"]["variance"]
+
+
+def test_a_rule_that_is_not_linear_has_no_effective_weights(tmp_path: Path) -> None:
+    run = fedsim.run(clipped(rounds=2, probe=None), out=tmp_path / "run")
+    assert not run.rounds.query("metric == 'train_loss'").empty
+    assert run.rounds.query("metric == 'objective_tv'").empty
+
+
+def test_a_rule_that_is_not_linear_cannot_be_probed_through_a_sketch(tmp_path: Path) -> None:
+    wide = clipped(model={"name": "mlp", "hidden": [160]})
+    with pytest.raises(ScenarioError, match=r"probe: fedavg is not linear .* 8192 parameters"):
+        fedsim.run(wide, out=tmp_path / "run")
+
+
+def test_every_linear_rule_of_the_catalogue_is_in_the_family() -> None:
+    shown = family({})
+    assert set(catalogue()) - set(shown) == {"gossip", "stock"}
+    assert {name: type(shown[name]) for name in shown if name in catalogue()} == {
+        name: kind for name, kind in catalogue().items() if issubclass(kind, Rule)
+    }

@@ -15,6 +15,7 @@ from fedsim.core import Cohort, Layout, Population, Rule
 from fedsim.engine.grid import NodeGrid
 from strategies.flower import arrays, codec
 from strategies.flower.adapter import RuleStrategy
+from strategies.flower.coordinator import Outcome
 
 Deltas = Callable[[int, int], Sequence[float]]
 
@@ -110,12 +111,18 @@ def play(
 def advance(strategy: RuleStrategy, grid: NodeGrid, rounds: range) -> list[np.ndarray[Any, Any]]:
     seen = []
     for round in rounds:
+        play_on(strategy, grid, round)
         assert strategy.state is not None
-        model = arrays.record(params=strategy.state.params)
-        messages = strategy.configure_train(round, model, ConfigRecord(), grid)
-        strategy.aggregate_train(round, grid.send_and_receive(messages))
         seen.append(strategy.state.params.copy())
     return seen
+
+
+def play_on(strategy: RuleStrategy, grid: NodeGrid, round: int) -> Outcome:
+    """Play one more round; return what it came to."""
+    assert strategy.state is not None
+    model = arrays.record(params=strategy.state.params)
+    messages = strategy.configure_train(round, model, ConfigRecord(), grid)
+    return strategy.conclude(round, grid.send_and_receive(messages))
 
 
 def from_table(table: Mapping[int, Mapping[int, float]]) -> Deltas:

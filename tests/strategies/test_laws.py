@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fedsim.core import Cohort, Population, Rule
+from fedsim.core.coefficients import coefficients
 from fedsim.core.server import Adam, Momentum
 from fedsim.core.state import flatten, restore
 from strategies import catalogue
@@ -19,7 +20,7 @@ from strategies.fedavg import FedAvg
 from strategies.fedstale import FedStale
 from strategies.fedvarp import FedVARP
 
-from .scripted import advance, play, population
+from .scripted import advance, play, play_on, population
 
 N, D = 5, 7
 P = (1.0, 0.3, 0.5, 0.9, 0.2)
@@ -90,20 +91,18 @@ def test_two_rounds_and_two_more_are_four_through_the_encoded_state(rule: Rule) 
 
 @each_form
 @pytest.mark.parametrize("weights", [None, A], ids=["uniform", "examples"])
-def test_the_combination_says_the_same_as_ask_and_step(rule: Rule, weights: Any) -> None:
-    if weights is not None and (isinstance(rule, FedAU) or rule == FedVARP()):
-        assert list(replace(rule, weights="examples").problems())
+def test_a_linear_rule_moves_by_its_coefficients_of_deltas_and_memories(rule: Rule, weights: Any) -> None:
+    if weights is not None and list(replace(rule, weights="examples").problems()):
         return
+    assert rule.linear
     crowd = people(weights)
     plain = replace(rule, server_optimizer=None)
     _, strategy, grid = play(plain, crowd, [[]], noise, size=D)
     memories = np.zeros((N, D))
     for number, clients in enumerate(COHORTS, start=2):
         strategy.choose = lambda round, clients=clients: np.array(clients, np.int64)
-        advance(strategy, grid, range(number, number + 1))
-        outcome = strategy.outcome
-        assert outcome is not None
-        used = plain.combination(outcome.before, outcome.cohort)
+        outcome = play_on(strategy, grid, number)
+        used = coefficients(plain, outcome.before, outcome.cohort, crowd.weights)
         deltas = np.array([noise(number, c) for c in clients], np.float32).reshape(-1, D)
         expected = used.fresh @ deltas
         if used.stale is not None:
@@ -111,6 +110,17 @@ def test_the_combination_says_the_same_as_ask_and_step(rule: Rule, weights: Any)
         np.testing.assert_allclose(outcome.update if outcome.update is not None else np.zeros(D), expected, atol=1e-12)
         if plain.remembers and clients:
             memories[clients] = deltas
+
+
+@each_form
+def test_coefficients_do_not_depend_on_how_long_the_vectors_are(rule: Rule) -> None:
+    cohort = Cohort(1, np.array([0, 2]))
+    short, long = (
+        coefficients(rule, rule.start(np.zeros(size, np.float32), people(A)), cohort, people(A).weights)
+        for size in (0, 100)
+    )
+    assert short.fresh.tobytes() == long.fresh.tobytes()
+    assert (short.stale is None) == (long.stale is None) == (not rule.remembers)
 
 
 ALL = [[0, 1, 2, 3, 4]]
@@ -175,7 +185,7 @@ def test_the_first_round_does_not_depend_on_beta() -> None:
 def test_a_client_that_always_comes_cancels_its_own_memory() -> None:
     rule = FedStale(beta=1.0)
     state = rule.start(np.zeros(1, np.float32), people())
-    used = rule.combination(state, Cohort(2, np.array([0, 1])))
+    used = coefficients(rule, state, Cohort(2, np.array([0, 1])), people().weights)
     assert used.stale is not None
     assert used.stale[0] == 0.0
 

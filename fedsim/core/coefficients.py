@@ -1,0 +1,60 @@
+"""A round's update written out as coefficients of single deltas and memories, read off the rule itself.
+
+A linear rule does not look at the vectors it adds up. So in place of delta_i and h_i it is given unit vectors: the sum
+it asks for is then the vector of its coefficients, and so is the update that its step returns. The mathematics of a
+rule is said once, in `ask` and `step`. Effective weights and the variance probe read this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fedsim.core.contracts import Cohort, LinearSum, Rule, Vector
+from fedsim.core.state import swapped
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """A round's update: v = sum_{i in S} fresh_i delta_i + sum_{i=1..N} stale_i h_i, with the OLD memories.
+
+    Attributes
+    ----------
+    fresh : (|S|,) coefficients of the deltas of the cohort.
+    stale : (N,) coefficients of the memories of all clients, or None when the rule has none.
+    """
+
+    fresh: Vector
+    stale: Vector | None = None
+
+
+def coefficients(rule: Rule, state: Any, cohort: Cohort, weights: Vector) -> Coefficients:
+    """Return what this round's update is made of, before any server transform; O(|S| + N) numbers, N with memories.
+
+    Parameters
+    ----------
+    rule : a rule with `linear = True`.
+    state : the rule's state before the round, with vectors of any length: they are not looked at.
+    weights : (N,) the a_i of the running mean H = sum_i a_i h_i.
+    """
+    assert rule.linear, f"{type(rule).__name__} is not linear: its update has no coefficients"
+    present = len(cohort)
+    width = present + (len(weights) if rule.remembers else 0)
+    mean = rule.memory_mean(state)
+    if mean is not None:
+        state = swapped(state, mean, np.concatenate([np.zeros(present), weights]))
+    sums = {name: _units(asked, cohort, width) for name, asked in rule.ask(state, cohort).items()}
+    _, update = rule.step(state, cohort, sums)
+    found = np.zeros(width) if update is None else update
+    return Coefficients(found[:present], found[present:] if rule.remembers else None)
+
+
+def _units(asked: LinearSum, cohort: Cohort, width: int) -> Vector:
+    """Return a sum over unit vectors: deltas of the cohort first, then the memories of all clients."""
+    found = np.zeros(width)
+    found[: len(cohort)] = asked.fresh
+    if asked.stale is not None:
+        found[len(cohort) + cohort.clients] = asked.stale
+    return found
