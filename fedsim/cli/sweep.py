@@ -54,8 +54,8 @@ def _tell(point: Point) -> None:
 
 def _table(found: Sweep) -> Table:
     """Return a row for each run; for each combination of the other values, where seeds are one axis of several runs."""
-    from fedsim.engine.batch import HEADLINES
     from fedsim.engine.sweeping import shown
+    from fedsim.metrics.registry import HEADLINES
     from fedsim.metrics.tables import Table, number, with_interval
 
     axes = list(found.points[0].values)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fedsim.core import ClusterLostError, FedsimError, NoCheckpointError, NonFiniteError, ScenarioError
 from fedsim.core.files import told_plainly
 from fedsim.engine.folder import LOCK, NOTE, SCENARIO, RunFolder
+from fedsim.metrics.registry import HEADLINES
 from fedsim.metrics.summary import read_summary
 from fedsim.scenario import Ray, Scenario, scenario_hash, slug, to_mapping
 
@@ -22,12 +23,10 @@ if TYPE_CHECKING:
     from fedsim.engine.run import Run
     from fedsim.engine.stopping import Signals
 
-FINISHED = ("completed", "stopped")
+GOOD = ("completed", "stopped")
+"""How a run can end so that its study need not repeat it."""
 RESULTS = ("comparison.json", "sweep.csv", "fedsim.db")
 """What a folder of many runs holds beside their own folders."""
-
-HEADLINES = ("test_accuracy", "node_accuracy_mean", "test_loss", "node_loss_mean", "distance", "consensus_distance")
-"""The final metrics that a line in the terminal has room for."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def recognised(folder: Path, scenario: Scenario) -> Outcome | None:
         return None
     status = summary.get("status")
     whole = status == "stopped" or summary.get("rounds") == scenario.rounds
-    if status in FINISHED and whole and summary.get("scenario_hash") == scenario_hash(scenario):
+    if status in GOOD and whole and summary.get("scenario_hash") == scenario_hash(scenario):
         return Outcome(folder, str(status), summary, recognised=True)
     return None
 

@@ -6,7 +6,7 @@ The same class does both, so that the Ray grid can equal the serial grid bit for
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -37,7 +37,6 @@ class HostPlan:
     memory_folder: Path | None = None
     faults: Faults | None = None
     peers: PeerPlan | None = None
-    actions: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Host:

@@ -14,15 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fedsim.metrics import schema
 from fedsim.metrics.codec import plain
+from fedsim.metrics.registry import HEADLINES
 from fedsim.metrics.store import Store
 
 RUNS, METRICS = schema.runs.c, schema.metrics.c
 SHORT = [RUNS[name] for name in ("run", "name", "strategy", "seed", "num_clients", "rounds", "status", "round")]
 TIMES = [RUNS.started, RUNS.updated, RUNS.ended]
-HEADLINES = (
-    "test_accuracy", "node_accuracy_mean", "test_loss", "node_loss_mean", "distance", "consensus_distance",
-)  # fmt: skip
-"""What a run is judged by at a glance: the first of these that it reports."""
 
 Unreachable = SQLAlchemyError
 """What every function here raises when the database cannot be asked."""

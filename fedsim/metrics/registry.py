@@ -67,6 +67,10 @@ METRICS: dict[str, Metric] = {}
 """All registered metrics by name, in the order in which rounds.csv shows them."""
 
 
+HEADLINES = ("test_accuracy", "node_accuracy_mean", "test_loss", "node_loss_mean", "distance", "consensus_distance")
+"""What a run is judged by at a glance: the first of these that it reports, or all of them where there is room."""
+
+
 def register(metric: Metric) -> Metric:
     """Add a metric. A second one of the same name, or a name against the conventions, is a mistake of ours."""
     assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", metric.name), f"{metric.name}: not snake_case"

@@ -28,12 +28,6 @@ class Table:
 
         return "\n".join([self.title, line(self.header), *map(line, self.rows)])
 
-    def as_markdown(self) -> str:
-        """Return a Markdown table with its title in bold above."""
-        rule = "|".join([":--"] + ["--:"] * (len(self.header) - 1))
-        lines = [f"| {' | '.join(row)} |" for row in (self.header, *self.rows)]
-        return "\n".join([f"**{self.title}**", "", lines[0], f"|{rule}|", *lines[1:]])
-
     def as_html(self) -> str:
         """Return an HTML table; every cell is escaped."""
         head = "".join(f"<th scope='col'>{escape(cell)}</th>" for cell in self.header)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import fields, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import product
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
+from annotated_types import Ge, Le
 
 from fedsim.core import Cohort, Population, Rule
 from fedsim.core.coefficients import coefficients
@@ -26,7 +29,6 @@ N, D = 5, 7
 P = (1.0, 0.3, 0.5, 0.9, 0.2)
 A = (0.1, 0.2, 0.3, 0.15, 0.25)
 COHORTS = [[0, 1, 4], [], [2], [0, 3, 4], [1, 2], [0, 1, 2, 3, 4]]
-UNIFORM_ONLY = {"fedau"}
 RULES = {name: cls() for name, cls in catalogue().items() if issubclass(cls, Rule)}
 FORMS: dict[str, Rule] = {
     **RULES,
@@ -190,29 +192,68 @@ def test_a_client_that_always_comes_cancels_its_own_memory() -> None:
     assert used.stale[0] == 0.0
 
 
-OTHER: dict[type, Any] = {}
+TRIED = (0, 0.25, 0.5, 0.75, 1, 2, 3)
 
 
-def changed(rule: Rule, name: str) -> list[Rule]:
-    """Return the rule with one option moved."""
-    moves: dict[str, list[Any]] = {
-        "server_lr": [0.5],
-        "server_optimizer": [Momentum(momentum=0.5), Adam()],
-        "beta": [0.9],
-        "cutoff": [2],
-    }
-    return [replace(rule, **{name: value}) for value in moves.get(name, [])]
+def kinds(hint: Any, bounds: tuple[Any, ...] = ()) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """Yield the types that a hint allows, each with its bounds."""
+    if get_origin(hint) is Annotated:
+        yield from kinds(hint.__origin__, (*bounds, *hint.__metadata__))
+    elif get_origin(hint) in (Union, UnionType):
+        for member in get_args(hint):
+            yield from kinds(member, bounds)
+    else:
+        yield hint, bounds
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
-def test_every_numeric_option_moves_the_result(rule: Rule) -> None:
-    reference, _, _ = play(rule, people(), COHORTS, noise, size=D)
-    numeric = [f.name for f in fields(rule) if f.name in ("server_lr", "server_optimizer", "beta", "cutoff")]
-    assert "server_lr" in numeric
-    for name in numeric:
-        for other in changed(rule, name):
-            params, _, _ = play(other, people(), COHORTS, noise, size=D)
-            assert params[-1].tobytes() != reference[-1].tobytes(), f"{name} has no effect"
+def within(value: float, bound: Any) -> bool:
+    low, high = getattr(bound, "ge", -np.inf), getattr(bound, "le", np.inf)
+    return bool(low <= value <= high and getattr(bound, "gt", -np.inf) < value < getattr(bound, "lt", np.inf))
+
+
+def moved(config: Any) -> Iterator[tuple[str, Any]]:
+    """Yield a config with one numeric option moved within its bounds, by the option's name; nested ones too."""
+    hints = get_type_hints(type(config), include_extras=True)
+    for option in fields(config):
+        value = getattr(config, option.name)
+        for kind, bounds in kinds(hints[option.name]):
+            others = [kind(other) for other in TRIED if other == kind(other)] if kind in (int, float) else []
+            for other in others:
+                if other != value and all(within(other, bound) for bound in bounds):
+                    yield option.name, replace(config, **{option.name: other})
+        if is_dataclass(value):
+            for name, inner in moved(value):
+                yield f"{option.name}.{name}", replace(config, **{option.name: inner})
+
+
+def dead(forms: Iterable[Rule]) -> set[str]:
+    """Return the numeric options that move the result of none of these forms of a rule."""
+    options, alive = set(), set()
+    for rule in forms:
+        reference, _, _ = play(rule, people(), COHORTS, noise, size=D)
+        for name, other in moved(rule):
+            options.add(name)
+            if name not in alive:
+                params, _, _ = play(other, people(), COHORTS, noise, size=D)
+                alive |= {name} if params[-1].tobytes() != reference[-1].tobytes() else set()
+    assert "server_lr" in options
+    return options - alive
+
+
+@pytest.mark.parametrize("kind", [type(rule) for rule in RULES.values()], ids=RULES.keys())
+def test_every_numeric_option_moves_the_result(kind: type[Rule]) -> None:
+    assert dead(rule for rule in FORMS.values() if type(rule) is kind) == set()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Careless(FedAvg):
+    """FedAvg with an option that nobody reads."""
+
+    trim: Annotated[float, Ge(0), Le(1)] = 0.1
+
+
+def test_an_option_that_nobody_reads_is_found() -> None:
+    assert dead([Careless()]) == {"trim"}
 
 
 # --- exact enumeration of all 2^N cohorts: nothing sampled --------------------------------------------------------
