@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -12,6 +11,7 @@ from annotated_types import Ge
 
 from fedsim.core import Process, ScenarioError, World
 from fedsim.core.contracts import Ids
+from fedsim.core.inputs import InputPath, place_of
 from fedsim.participation.config import Participation
 from fedsim.participation.schedule_file import SavedSchedule, read_schedule
 
@@ -54,7 +54,7 @@ class Schedule(Participation):
     kind: Literal["schedule"] = "schedule"
     cohorts: tuple[tuple[Annotated[int, Ge(0)], ...], ...] | None = None
     """Client ids (from 0) of round 1, 2, ...; an empty list is an empty round."""
-    file: str | None = None
+    file: InputPath | None = None
     """A schedule file (.npz with matrix, rounds, clients, hash), relative to the scenario."""
 
     def process(self, world: World) -> Process:
@@ -90,7 +90,7 @@ class Schedule(Participation):
 
     def _read(self, world: World) -> tuple[SavedSchedule | None, str | None]:
         """Return the saved schedule, or why it cannot be used."""
-        path = Path(world.folder) / str(self.file)
+        path = place_of(str(self.file), world.folder)
         try:
             saved = read_schedule(path)
         except ScenarioError as error:
