@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedsim.core import ClusterLostError, FedsimError, NoCheckpointError, NonFiniteError, ScenarioError
 from fedsim.core.files import told_plainly
-from fedsim.core.inputs import Input, changes, hold
+from fedsim.core.inputs import Input, changes, hold, place_of
 from fedsim.engine.folder import LOCK, NOTE, SCENARIO, RunFolder
 from fedsim.engine.past import Note
 from fedsim.metrics.summary import read_summary
@@ -150,7 +150,7 @@ def batch_folder(out: str | Path | None, default: str) -> Iterator[Path]:
     ScenarioError : something else is there.
     LockedError : another process is running a batch there.
     """
-    path = Path("runs") / default if out is None else Path(out)
+    path = Path("runs") / default if out is None else place_of(out)
     if path.exists() and not path.is_dir():
         raise ScenarioError(f"--out {path}: is a file, not a folder")
     if path.is_dir():

@@ -17,7 +17,7 @@ from clients import numerics
 from fedsim.core import FedsimError, NonFiniteError, ScenarioError
 from fedsim.core.contracts import Parameters
 from fedsim.core.files import atomic_write
-from fedsim.core.inputs import changes, renewed
+from fedsim.core.inputs import changes, place_of, renewed
 from fedsim.engine import checkpoint
 from fedsim.engine.checkpoint import Saved
 from fedsim.engine.experiment import Experiment
@@ -349,7 +349,7 @@ def checkpoints_of(scenario: Scenario, folder: Path, run: str) -> Path | Remote:
         return folder / checkpoint.FOLDER
     if "://" in chosen and not chosen.startswith("file://"):
         return Remote(chosen).check() / run
-    return Path(chosen.removeprefix("file://")) / run
+    return place_of(chosen.removeprefix("file://")) / run
 
 
 def machine() -> dict[str, str]:

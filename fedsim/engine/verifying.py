@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.core.errors import InputsChangedError, NoCheckpointError, ScenarioError
+from fedsim.core.inputs import place_of
 from fedsim.engine import checkpoint
 from fedsim.engine.checkpoint import Saved
 from fedsim.engine.experiment import build
@@ -71,7 +72,7 @@ def verify(path: str | Path, rounds: int | None = None, signals: Signals | None 
     ------
     ScenarioError : no run is there, its scenario was changed, or no two known states are that close.
     """
-    folder = Path(path)
+    folder = place_of(path)
     if not (folder / SCENARIO).is_file():
         raise ScenarioError(f"{folder}: no run is in this folder ({SCENARIO} is missing)")
     try:

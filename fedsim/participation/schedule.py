@@ -43,8 +43,7 @@ class SavedProcess:
 
     def cohort(self, round: int) -> Ids:
         """Return the ids whose bit is set in the round's row."""
-        row = np.asarray(self.saved.matrix[(round - 1) % self.saved.rounds])
-        return np.flatnonzero(np.unpackbits(row, count=self.num_clients)).astype(np.int64)
+        return np.flatnonzero(np.unpackbits(self.saved.row(round), count=self.num_clients)).astype(np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)

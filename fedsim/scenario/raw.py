@@ -19,7 +19,7 @@ from fedsim.core.inputs import Reads, place_of, reads
 from fedsim.scenario import document
 from fedsim.scenario.check import Report
 from fedsim.scenario.merge import overlay, spread
-from fedsim.scenario.nodes import Broken, Entry, Items, Keys, Node, Place, Scalar, Source, plain
+from fedsim.scenario.nodes import Broken, Entry, Items, Keys, Node, Place, Scalar, Source, exactly, plain
 from fedsim.scenario.scenario import Origin, Scenario
 from fedsim.scenario.shape import keys_of, shape
 from fedsim.scenario.words import show
@@ -157,15 +157,36 @@ def _anchored(tree: Keys, folder: str) -> Keys:
 
     whole = walk(tree, Scenario, None)
     assert isinstance(whole, Keys)
-    return whole
+    axes = whole.entries.get("sweep")
+    if axes is None or not isinstance(axes.node, Keys):
+        return whole
+
+    def along(key: str, node: Node) -> Node:
+        annotation, mark = _at(tree, key)
+        if not isinstance(node, Items):
+            return walk(node, annotation, mark)
+        return Items(tuple(walk(item, annotation, mark) for item in node.items), node.place)
+
+    moved = {key: Entry(entry.key, along(key, entry.node)) for key, entry in axes.node.entries.items()}
+    return Keys({**whole.entries, "sweep": Entry(axes.key, Keys(moved, axes.node.place))}, tree.place)
 
 
-def _below(annotation: Any, node: Keys, name: str) -> tuple[Any, Reads | None]:
+def _at(tree: Keys, dotted: str) -> tuple[Any, Reads | None]:
+    """Return the type of the value at a dotted key, and its mark where it is an input."""
+    annotation, mark = Scenario, None
+    for place, name in enumerate(names := dotted.split(".")):
+        above = exactly(tree, names[:place])
+        inner = shape(annotation).item if annotation is not None and name.isdecimal() else None
+        annotation, mark = (inner, mark) if inner else _below(annotation, above or Keys({}, tree.place), name)
+    return annotation, mark
+
+
+def _below(annotation: Any, node: Node, name: str) -> tuple[Any, Reads | None]:
     """Return the type of the value under a key, and its mark where it is an input.
 
     Where the tag that chooses a config is not in the base, any of the choices may be meant.
     """
-    if annotation is None:
+    if annotation is None or not isinstance(node, Keys):
         return None, None
     tags = {key: plain(entry.node) for key, entry in node.entries.items() if isinstance(entry.node, Scalar)}
     chosen = shape(annotation).choose(tags)
