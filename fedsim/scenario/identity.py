@@ -8,7 +8,9 @@ from dataclasses import fields
 from hashlib import sha256
 from typing import Any
 
+from fedsim.core.errors import ScenarioError
 from fedsim.core.inputs import Input, content, files_of
+from fedsim.scenario.placing import placed
 from fedsim.scenario.scenario import Scenario
 from fedsim.scenario.text import to_mapping
 
@@ -37,10 +39,13 @@ def read_inputs(scenario: Scenario, known: Sequence[Input] = ()) -> tuple[Input,
 
     Raises
     ------
-    ScenarioError : a file cannot be read, with its key.
+    ScenarioError : a file cannot be read, with the place of its key.
     """
     sections = {f.name: getattr(scenario, f.name) for f in fields(scenario) if f.name not in NOT_HASHED}
-    return tuple(content(file, known) for file in files_of(sections, scenario.folder))
+    try:
+        return tuple(content(file, known) for file in files_of(sections, scenario.folder))
+    except ScenarioError as error:
+        raise placed(scenario, error) from error
 
 
 def scenario_hash(scenario: Scenario, inputs: Sequence[Input] | None = None) -> str:

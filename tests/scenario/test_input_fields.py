@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
+import fedsim
+from fedsim.cli import main
 from fedsim.core import World
 from fedsim.core import inputs as reading
 from fedsim.core.inputs import input_fields, reads
@@ -269,3 +271,31 @@ def test_a_file_that_is_gone_is_named_with_its_key(tmp_path: Path) -> None:
 
 def test_marks_are_found_through_optional_types() -> None:
     assert {name for cls in ALL for name in input_fields(cls)} == {"path", "file"}
+
+
+def test_validate_names_a_missing_file_also_where_only_the_data_know_the_number_of_clients(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "in.npz", x=np.ones((30, 2)), y=np.arange(30) % 2, client=np.arange(30) % 3)
+    data = {"dataset": "npz", "path": "in.npz", "partition": {"kind": "natural", "column": "client"}}
+    gone = {"kind": "trace", "round_s": 1, "file": "gone.csv"}
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump({**BASE, "data": data, "participation": gone}))
+    assert main(["validate", str(tmp_path / "s.yaml")]) == 2
+    place, message = f"{tmp_path}/s.yaml:", f"participation.file: {tmp_path}/gone.csv cannot be read: No such file"
+    error = capsys.readouterr().err
+    assert error.startswith(place)
+    assert message in error
+
+
+@pytest.mark.parametrize("path", ["~/out", "out"])
+def test_paths_that_are_written_know_the_home_folder_too(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    written = {"checkpoint": {"every": 1, "path": path}, "metrics": {"store": f"sqlite:///{path}/x.db"}}
+    (tmp_path / "out").mkdir()
+    run = fedsim.run({**BASE, **written}, out=f"{path}/run")
+    found = {item.relative_to(tmp_path).as_posix() for item in (tmp_path / "out").iterdir()}
+    assert found == {"out/run", "out/x.db", f"out/{run.id}"}
+    assert [item.name for item in tmp_path.iterdir()] == ["out"]
