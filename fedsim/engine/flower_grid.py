@@ -100,7 +100,7 @@ class FlowerGrid(NodeGrid):
                 if not reply.has_error():
                     told = records.unpack(reply.content)[1]
                     self._welcome(flower_id, int(told["part"]), int(told["parts"]))
-                    self._same_files(int(told["part"]), told["files"])
+                    self._same_files(int(told["part"]), told.get("files", ()))
                 elif reply.error.code not in LOST:
                     raise ClusterLostError(f"a SuperNode could not be asked: {reply.error.reason}")
             now = time.monotonic()

@@ -19,7 +19,7 @@ from fedsim.core.inputs import Reads, place_of, reads
 from fedsim.scenario import document
 from fedsim.scenario.check import Report
 from fedsim.scenario.merge import overlay, spread
-from fedsim.scenario.nodes import Broken, Entry, Items, Keys, Node, Place, Scalar, Source, exactly, plain
+from fedsim.scenario.nodes import Broken, Entry, Items, Keys, Node, Place, Scalar, Source, exactly, is_broken, plain
 from fedsim.scenario.scenario import Origin, Scenario
 from fedsim.scenario.shape import keys_of, shape
 from fedsim.scenario.words import show
@@ -150,7 +150,7 @@ def _anchored(tree: Keys, folder: str) -> Keys:
         if isinstance(node, Items):
             inner = shape(annotation).item if annotation is not None else None
             return Items(tuple(walk(item, inner, mark) for item in node.items), node.place)
-        if mark is None or not isinstance(node.value, str):
+        if mark is None or not isinstance(node.value, str) or is_broken(node):
             return node
         path = os.fspath(place_of(node.value, folder))
         return Scalar(path, node.place) if os.path.lexists(path) or not mark.or_name else node
