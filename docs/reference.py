@@ -31,7 +31,7 @@ One YAML file is one simulation. Unknown keys, wrong types and impossible combin
 starts, all at once, with file, line and column. `fedsim new NAME` writes a commented file to start from.
 
 - Numbers follow YAML 1.2: `1e-3` is a number, `012` is twelve, `no` is a word.
-- Input paths are relative to the scenario file, output paths to the working folder.
+- Input paths are relative to the scenario file, output paths to the working folder; `~` is your home folder in both.
 - `--set strategy.beta=0.3 --set seed=2` overrides keys on the command line.
 - `extends: base.yaml` lays a file over another one, one level deep.
 - Clients are numbered from 0, rounds from 1.

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from fedsim.core import ScenarioError, World, rng
 from fedsim.core.contracts import Ids
+from fedsim.core.inputs import content, files_of
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -112,11 +113,13 @@ class Topology(ABC):
         ScenarioError : it falls apart, and `allow_disconnected` does not say that it may.
         """
         number = round if self.changes else 0
-        return _graph(self, world.seed, world.num_clients, world.folder, number, allow_disconnected)
+        held = world.content or "".join(content(file).sha256 for file in files_of(self, world.folder))
+        return _graph(self, world.seed, world.num_clients, world.folder, held, number, allow_disconnected)
 
 
 @lru_cache(maxsize=8)
-def _graph(topology: Topology, seed: int, num_clients: int, folder: str, number: int, anyhow: bool) -> Graph:
+def _graph(topology: Topology, seed: int, num_clients: int, folder: str, held: str, number: int, anyhow: bool) -> Graph:
+    """Return a graph; `held` is what the file that it comes from holds, so that another content is another graph."""
     world = World(seed, num_clients, folder=folder)
     if topology.sparse:
         return topology.draw(world, number)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isqrt
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from annotated_types import Ge, Le
 
 from fedsim.core import World, rng
+from fedsim.core.inputs import InputPath, place_of
 from fedsim.core.tagged import Tagged
 from strategies.graph import Graph, Problems, Topology, directed, from_networkx, undirected
 
@@ -254,7 +254,7 @@ class Edges(Topology):
     kind: Literal["edges"] = "edges"
     pairs: tuple[tuple[Annotated[int, Ge(0)], Annotated[int, Ge(0)]], ...] | None = None
     """The edges, e.g. [[0, 1], [1, 2]]; client ids from 0."""
-    path: str | None = None
+    path: InputPath | None = None
     """A text file with two client ids a line, # for remarks (networkx's edge list)."""
 
     def problems(self) -> Problems:
@@ -280,7 +280,7 @@ class Edges(Topology):
             return np.array(self.pairs or (), np.int64).reshape(-1, 2)
         import networkx as nx
 
-        graph: nx.Graph[int] = nx.read_edgelist(Path(folder) / self.path, nodetype=int, data=False)
+        graph: nx.Graph[int] = nx.read_edgelist(place_of(self.path, folder), nodetype=int, data=False)
         return np.array(list(graph.edges), np.int64).reshape(-1, 2)
 
     def draw(self, world: World, key: int) -> Graph:

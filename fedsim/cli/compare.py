@@ -68,6 +68,8 @@ def compare(
     for table in tables(found):
         typer.echo(f"\n{table.as_text()}")
     typer.echo(f"\n{found.folder}/: {TABLE}, {RESULT}, {PICTURE}, {PAGE}, and a folder for each run")
+    for reason in found.anew:
+        typer.echo(f"trained anew, not taken from before: {reason}", err=True)
     for entry in found.failed:
         typer.echo(f"{entry.label}, seed {entry.seed}: {entry.outcome.status}: {entry.outcome.error}", err=True)
     if found.exit_code:

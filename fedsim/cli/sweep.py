@@ -37,6 +37,8 @@ def sweep(
         typer.echo(f"{stop}; say the same again to go on: finished runs are not repeated", err=True)
         raise typer.Exit(stop.exit_code) from None
     typer.echo(f"\n{_table(found).as_text()}\n\n{found.folder}/: {TABLE}, and a folder for each run")
+    for reason in found.anew:
+        typer.echo(f"trained anew, not taken from before: {reason}", err=True)
     for point in found.failed:
         assert point.outcome is not None, "a run that failed has an outcome"
         typer.echo(f"{point.words}: {point.outcome.status}: {point.outcome.error}", err=True)

@@ -200,3 +200,5 @@ class World:
     label_counts: Callable[[], npt.NDArray[np.int64]] | None = None
     folder: str = "."
     """Where relative input paths of the scenario start."""
+    content: str = ""
+    """What the scenario's input files hold, as one word; empty where they have not been looked at."""

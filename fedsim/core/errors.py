@@ -42,6 +42,10 @@ class ScenarioError(FedsimError):
         super().__init__(problems if isinstance(problems, str) else "\n".join(map(str, problems)))
 
 
+class InputsChangedError(ScenarioError):
+    """A file that a run reads holds something else than it did when the run began, or was planned."""
+
+
 class ClientError(FedsimError):
     """A client raised, or returned something unusable, and the scenario says `on_client_error: fail`."""
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from annotated_types import Ge
 
 from fedsim.core import ScenarioError
-from fedsim.data.files import find_all, missing, place_of, read
+from fedsim.core.inputs import InputPath, place_of
+from fedsim.data.files import find_all, missing, read
 from fedsim.data.partitioned import Partitioned, pool
 from fedsim.data.partitions import IID, AnyDealing
 from fedsim.data.partitions.dealing import Ints
@@ -34,7 +35,7 @@ class Cifar:
     """
 
     dataset: Literal["cifar"] = "cifar"
-    path: str
+    path: InputPath
     """The folder with the .bin files, or the one that holds it, relative to the scenario file."""
     classes: Literal[10, 100] = 10
     """Which of the two: 10 or 100 labels."""
@@ -51,6 +52,11 @@ class Cifar:
     def problems_in(self, folder: str) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for each file that is not there."""
         yield from (("path", message) for message in missing(self._place(folder), self._files()))
+
+    def inputs(self, folder: str) -> dict[str, dict[str, Path]]:
+        """Return the files that are read in the folder, by what they are."""
+        names = (name.removesuffix(".bin") for name in _NAMES[self.classes])
+        return {"path": dict(zip(names, find_all(self._place(folder), self._files()), strict=True))}
 
     def load(self, seed: int, folder: str = ".") -> Partitioned:
         """Read the files; bytes stay bytes until a batch is gathered."""

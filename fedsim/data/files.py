@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fedsim.core import ScenarioError
-
-
-def place_of(path: str, folder: str) -> Path:
-    """Return where an input path of a scenario points: relative paths start at the scenario's folder."""
-    return Path(folder, os.path.expanduser(path))
 
 
 def missing(folder: Path, files: Mapping[str, Sequence[str]]) -> Iterator[str]:

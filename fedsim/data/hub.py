@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fedsim.core import ScenarioError
+from fedsim.core.inputs import Reads, place_of
 from fedsim.data.arrays import Array, deal
-from fedsim.data.files import place_of
 from fedsim.data.partitioned import Partitioned
 from fedsim.data.partitions import IID, AnyPartition
 from fedsim.data.partitions.natural import Natural
@@ -26,7 +27,7 @@ class Hub:
     """
 
     dataset: Literal["hub"] = "hub"
-    path: str
+    path: Annotated[str, Reads(or_name=True)]
     """The dataset's name on the hub, e.g. ylecun/mnist, or a folder relative to the scenario file."""
     subset: str | None = None
     """The configuration to load, where the dataset has several."""
@@ -59,6 +60,13 @@ class Hub:
         """Yield (key, message) when the extra is not installed."""
         if find_spec("flwr_datasets") is None:
             yield "dataset", "hub needs the package flwr-datasets: pip install 'fedsim[hub]'"
+
+    def inputs(self, folder: str) -> dict[str, dict[str, Path]]:
+        """Return every file in a local folder, by its name there, which says what it is; none for a name on the hub."""
+        local = place_of(self.path, folder)
+        found = sorted(file for file in local.rglob("*") if file.is_file()) if local.is_dir() else []
+        names = {file.relative_to(local).as_posix(): file for file in found}
+        return {"path": {name: file for name, file in names.items() if not f"/{name}".count("/.")}}
 
     def load(self, seed: int, folder: str = ".") -> Partitioned:
         """Read (the first time: download) the splits and deal the examples."""

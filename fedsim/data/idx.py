@@ -12,13 +12,15 @@ import numpy.typing as npt
 from annotated_types import Ge
 
 from fedsim.core import ScenarioError
-from fedsim.data.files import find_all, missing, place_of, read
+from fedsim.core.inputs import InputPath, place_of
+from fedsim.data.files import find_all, missing, read
 from fedsim.data.partitioned import Partitioned, pool
 from fedsim.data.partitions import IID, AnyDealing
 from fedsim.data.partitions.dealing import Ints
 
 _IMAGES, _LABELS = 0x803, 0x801  # unsigned bytes in three dimensions, in one
 _ENDS = ("", ".gz")
+_ROLES = ("training images", "training labels", "test images", "test labels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,7 @@ class Idx:
     """
 
     dataset: Literal["idx"] = "idx"
-    path: str
+    path: InputPath
     """The folder with the four files, relative to the scenario file."""
     clients: Annotated[int, Ge(1)]
     """How many clients share the training images."""
@@ -49,6 +51,11 @@ class Idx:
     def problems_in(self, folder: str) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for each file that is not there."""
         yield from (("path", message) for message in missing(place_of(self.path, folder), self._files()))
+
+    def inputs(self, folder: str) -> dict[str, dict[str, Path]]:
+        """Return the four files that are read in the folder, by what they are."""
+        found = find_all(place_of(self.path, folder), self._files())
+        return {"path": dict(zip(_ROLES, found, strict=True))}
 
     def load(self, seed: int, folder: str = ".") -> Partitioned:
         """Read the four files; bytes stay bytes until a batch is gathered."""

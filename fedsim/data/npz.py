@@ -13,8 +13,8 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fedsim.core import ScenarioError
+from fedsim.core.inputs import InputPath, place_of
 from fedsim.data.arrays import Array, deal
-from fedsim.data.files import place_of
 from fedsim.data.partitioned import Partitioned
 from fedsim.data.partitions import IID, AnyPartition
 from fedsim.data.partitions.natural import Natural
@@ -29,7 +29,7 @@ class Npz:
     """
 
     dataset: Literal["npz"] = "npz"
-    path: str
+    path: InputPath
     """The file, relative to the scenario file."""
     clients: Annotated[int, Ge(1)] | None = None
     """How many clients share the examples; the natural partition counts them itself."""

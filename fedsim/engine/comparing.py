@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from hashlib import sha256
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from fedsim.core import ScenarioError
-from fedsim.engine.batch import Batch, batch_folder, max_hosts, recognised, run_folders, run_key
+from fedsim.core.inputs import Input
+from fedsim.engine.batch import Batch, Planned, batch_folder, max_hosts, plan_key, reasons, recognised, run_folders
 from fedsim.engine.comparison import Comparison, Entry, Target
 from fedsim.engine.experiment import build
 from fedsim.engine.lineup import all_problems, lineup, with_strategy
 from fedsim.engine.stopping import Signals, listener
 from fedsim.metrics import METRICS
-from fedsim.scenario import Scenario, slug
+from fedsim.scenario import Scenario, read_inputs, slug
 from fedsim.scenario.words import did_you_mean
 
 Tell = Callable[[Entry], None]
@@ -49,18 +49,28 @@ def compare(
     if target is not None and target.metric not in METRICS:
         raise ScenarioError(f"--target: {target.metric!r} is no metric{did_you_mean(target.metric, METRICS)}")
     ready = _checked(scenario, rules)
-    plan = [(label, replace(one, seed=seed)) for seed in numbers for label, one in ready.items()]
-    default = f"compare-{slug(scenario.name)}-{_key(plan)}"
+    held = {label: read_inputs(one) for label, one in ready.items()}
+    plan = [
+        (label, Planned(f"{label}-seed{seed}", replace(one, seed=seed), held[label]))
+        for seed in numbers
+        for label, one in ready.items()
+    ]
+    runs = [one for _, one in plan]
+    default = f"compare-{slug(scenario.name)}-{plan_key(runs)}"
     signals = signals or listener()
     entries = []
     with batch_folder(out, default) as folder, Batch(signals, max_hosts(list(ready.values()))) as batch:
-        folders = run_folders(folder, [(f"{label}-seed{one.seed}", one) for label, one in plan])
-        known = [None if overwrite else recognised(path, one) for path, (_, one) in zip(folders, plan, strict=True)]
+        folders = run_folders(folder, runs)
+        known = [None if overwrite else recognised(path, one) for path, one in zip(folders, runs, strict=True)]
         if not all(known):
-            _build_all(batch, numbers[0], ready)
+            _build_all(batch, numbers[0], ready, held)
+        why = reasons(folder, runs)
         with signals.caught():
-            for path, before, (label, one) in zip(folders, known, plan, strict=True):
-                entries.append(Entry(label, one.seed, before or batch.run(one, path, anew=overwrite)))
+            for path, before, reason, (label, one) in zip(folders, known, why, plan, strict=True):
+                outcome = before or replace(
+                    batch.run(one.scenario, path, anew=overwrite, inputs=one.inputs), anew=reason
+                )
+                entries.append(Entry(label, one.scenario.seed, outcome))
                 if tell is not None:
                     tell(entries[-1])
         _assert_same_schedules(entries)
@@ -147,22 +157,18 @@ def _checked(scenario: Scenario, rules: Mapping[str, Any]) -> dict[str, Scenario
     return ready
 
 
-def _build_all(batch: Batch, seed: int, ready: Mapping[str, Scenario]) -> None:
+def _build_all(batch: Batch, seed: int, ready: Mapping[str, Scenario], held: Mapping[str, Sequence[Input]]) -> None:
     """Put every strategy's run together once, so that what only the data can tell is known before anything runs."""
     errors = []
     first = [(label, replace(one, seed=seed)) for label, one in ready.items()]
-    data = batch.data(first[0][1])
+    data = batch.data(first[0][1], held[first[0][0]])
     for label, one in first:
         try:
-            build(one, data)
+            build(one, data, held[label])
         except ScenarioError as error:
             errors.append((label, error))
     if errors:
         raise all_problems(errors)
-
-
-def _key(plan: Sequence[tuple[str, Scenario]]) -> str:
-    return sha256(" ".join(run_key(one) for _, one in plan).encode()).hexdigest()[:8]
 
 
 def _assert_same_schedules(entries: Sequence[Entry]) -> None:

@@ -131,6 +131,11 @@ class Comparison:
         return [entry for entry in self.entries if entry.outcome.exit_code]
 
     @property
+    def anew(self) -> tuple[str, ...]:
+        """Why runs that had been here before were trained again: what changed in which input file."""
+        return tuple(dict.fromkeys(entry.outcome.anew for entry in self.entries if entry.outcome.anew))
+
+    @property
     def exit_code(self) -> int:
         """Return 0 when all runs ended well, else the highest exit code."""
         return max((entry.outcome.exit_code for entry in self.entries), default=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -16,6 +17,7 @@ from clients.sketch import EXACT
 from clients.training import Trainer
 from fedsim.core import ClientData, Cohort, Diagnostics, Population, Process, Rule, ScenarioError, World
 from fedsim.core.contracts import WEIGHT, Vector
+from fedsim.core.inputs import Input, hold
 from fedsim.data import QuadraticData
 from fedsim.engine.environment import Environment, local_steps
 from fedsim.engine.host import HostPlan
@@ -24,7 +26,7 @@ from fedsim.metrics import Fact
 from fedsim.participation.clock import Clock
 from fedsim.participation.devices import environment
 from fedsim.participation.redraw import redraws
-from fedsim.scenario import Scenario, placed
+from fedsim.scenario import Scenario, placed, read_inputs
 from strategies.flower import codec, stock
 from strategies.flower.adapter import RuleStrategy
 from strategies.flower.coordinator import Coordinator
@@ -42,6 +44,7 @@ class Experiment:
     process: Process
     population: Population
     clock: Clock | None = None
+    inputs: tuple[Input, ...] = ()
 
     @property
     def rule(self) -> Rule:
@@ -81,7 +84,7 @@ class Experiment:
     @property
     def world(self) -> World:
         """What participation may know of the run."""
-        return World(self.scenario.seed, self.data.num_clients, self.data.label_counts, self.scenario.folder)
+        return _world(self.scenario, self.data, self.inputs)
 
     def prober(self) -> Prober | None:
         """Return the variance probe, when the scenario asks for one."""
@@ -178,25 +181,36 @@ def objective_weights(weights: str, num_examples: np.ndarray[Any, np.dtype[np.in
     return shares
 
 
-def build(scenario: Scenario, data: ClientData | None = None) -> Experiment:
+def build(scenario: Scenario, data: ClientData | None = None, inputs: Sequence[Input] | None = None) -> Experiment:
     """Load the data and put a scenario together; what cannot work is refused here, before anything is started.
 
-    `data` is what the scenario's own data section gives for its seed, where it has been loaded before.
+    `data` is what the scenario's own data section gives for its seed, where it has been loaded before; `inputs` what
+    the scenario's files are to hold. Hosts read no files: what the driver has read here is what everybody trains on.
 
     Raises
     ------
-    ScenarioError : data that are not there, or parts that do not fit together.
+    ScenarioError : data that are not there, parts that do not fit together, or files that change meanwhile.
     """
     try:
-        return _build(scenario, data)
+        held = read_inputs(scenario, inputs or ())
+        if inputs is not None:
+            hold(inputs, held, "since this run was planned")
+        experiment = _build(scenario, data, held)
+        hold(held)
+        return experiment
     except ScenarioError as error:
         raise placed(scenario, error) from error
 
 
-def _build(scenario: Scenario, data: ClientData | None) -> Experiment:
+def _world(scenario: Scenario, data: ClientData, inputs: Sequence[Input]) -> World:
+    content = "".join(one.sha256 for one in inputs)
+    return World(scenario.seed, data.num_clients, data.label_counts, scenario.folder, content)
+
+
+def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...]) -> Experiment:
     if data is None:
         data = scenario.data.load(scenario.seed, scenario.folder)
-    world = World(scenario.seed, data.num_clients, data.label_counts, scenario.folder)
+    world = _world(scenario, data, inputs)
     process, clock = environment(scenario.participation, scenario.devices, world)
     rule: Rule = scenario.strategy
     known = None if clock is not None and clock.selects else process.probabilities
@@ -214,7 +228,9 @@ def _build(scenario: Scenario, data: ClientData | None) -> Experiment:
                 "probe: with `devices.deadline_s` or `invite` the cohort's law is not the process's own"
             )
         redraws(scenario.participation, world)
-    experiment = Experiment(scenario, data, process, population, clock)
+    if inputs and isinstance(scenario.strategy, Gossip):
+        scenario.strategy.graph(world, 1)  # read while its file is watched
+    experiment = Experiment(scenario, data, process, population, clock, inputs)
     size = experiment.trainer.layout.size  # a model that does not fit the data is refused here, not in round 1
     if scenario.probe is not None and not rule.linear and size > EXACT:
         raise ScenarioError(

@@ -8,6 +8,7 @@ the scenario by itself, so that no data travel.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from functools import lru_cache
 from logging import INFO
 from pathlib import Path
@@ -17,6 +18,7 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 
 from fedsim.core import ScenarioError
+from fedsim.core.inputs import Input
 from fedsim.engine.experiment import Experiment, build
 from fedsim.engine.flower_node import NodeApp
 from fedsim.engine.host import Host
@@ -59,7 +61,14 @@ def host_of(context: Context) -> Host:
 
 
 server_app = ServerApp()
-client_app = NodeApp(host_of)
+
+
+def _read(context: Context) -> Sequence[Input]:
+    """Return the files that this process has read, for the server to compare with its own."""
+    return _experiment(str(context.run_config["scenario"]), str(context.run_config.get("set", ""))).inputs
+
+
+client_app = NodeApp(host_of, _read)
 
 
 @server_app.main()

@@ -18,7 +18,8 @@ from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
-from fedsim.core import ClusterLostError
+from fedsim.core.errors import ClusterLostError, InputsChangedError
+from fedsim.core.inputs import Input, changes
 from fedsim.engine.flower_node import NODE, TIMING, WHERE
 from fedsim.engine.grid import HostLostError, NodeGrid, Notice
 from strategies.flower import records
@@ -47,6 +48,7 @@ class FlowerGrid(NodeGrid):
     link : Flower's grid.
     stateful : nodes hold client memories, so that a lost node cannot simply be asked again.
     check : raises when what runs the nodes has ended.
+    inputs : the files that the server has read; nodes that read their own must have read the same.
     """
 
     attempts = 3
@@ -60,6 +62,7 @@ class FlowerGrid(NodeGrid):
         check: Callable[[], None] = lambda: None,
         notice: Notice | None = None,
         training: str = "",
+        inputs: Sequence[Input] = (),
     ) -> None:
         identity = TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id
         super().__init__(num_nodes, notice)
@@ -68,6 +71,7 @@ class FlowerGrid(NodeGrid):
         self.stateful = stateful
         self.training = training
         self.check = check
+        self.inputs = inputs
         self._asked: dict[str, _Asked] = {}
         self._waiting: deque[_Asked] = deque()
         self._parts = num_nodes
@@ -96,6 +100,7 @@ class FlowerGrid(NodeGrid):
                 if not reply.has_error():
                     told = records.unpack(reply.content)[1]
                     self._welcome(flower_id, int(told["part"]), int(told["parts"]))
+                    self._same_files(int(told["part"]), told.get("files", ()))
                 elif reply.error.code not in LOST:
                     raise ClusterLostError(f"a SuperNode could not be asked: {reply.error.reason}")
             now = time.monotonic()
@@ -118,6 +123,14 @@ class FlowerGrid(NodeGrid):
         self._parts = min(parts or self.num_nodes, self.num_nodes)
         if part < self._parts:
             self._ids.setdefault(part, flower_id)
+
+    def _same_files(self, part: int, files: Sequence[Sequence[Any]]) -> None:
+        """Refuse a SuperNode that has read other data than the server."""
+        read = [Input(tuple(key), role, path, sha256) for key, role, path, sha256 in files]
+        lines = changes(self.inputs, read) if read else []
+        if lines:
+            where = f"SuperNode with partition-id {part}"
+            raise InputsChangedError("\n".join(f"{where}: {line} there, and the server's counts" for line in lines))
 
     def submit(self, batch: dict[str, Message]) -> None:
         """Send messages on, in Flower's own envelopes."""

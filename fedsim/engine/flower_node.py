@@ -6,7 +6,7 @@ are taken from the context, and afterwards they are put back.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
@@ -18,6 +18,7 @@ from flwr.clientapp import ClientApp
 
 from clients.memory import Memory
 from clients.node import Node
+from fedsim.core.inputs import Input
 from fedsim.engine.host import Host
 from strategies.flower import arrays, records
 
@@ -33,11 +34,15 @@ class NodeApp(ClientApp):
     Parameters
     ----------
     host : the host that holds the nodes' clients, from the context; called for every message.
+    read : the files that this process has read its data from, where it reads its own.
     """
 
-    def __init__(self, host: Callable[[Context], Host]) -> None:
+    def __init__(
+        self, host: Callable[[Context], Host], read: Callable[[Context], Sequence[Input]] = lambda context: ()
+    ) -> None:
         super().__init__()
         self.host = host
+        self.read = read
 
     def __call__(self, message: Message, context: Context) -> Message:
         """Answer one message: which part of the nodes is here, a call of one node's methods, or training."""
@@ -46,7 +51,12 @@ class NodeApp(ClientApp):
             action, told, given = records.unpack(content)
             if action == WHERE:
                 config = context.node_config
-                place = {"part": config.get("partition-id", NOWHERE), "parts": config.get("num-partitions", 0)}
+                files = [[list(one.key), one.role, one.path, one.sha256] for one in self.read(context)]
+                place = {
+                    "files": files,
+                    "part": config.get("partition-id", NOWHERE),
+                    "parts": config.get("num-partitions", 0),
+                }
                 return Message(records.pack(WHERE, place), reply_to=message)
         index = int(str(content.config_records.pop(NODE)["index"]))
         host = self.host(context)

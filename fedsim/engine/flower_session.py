@@ -49,7 +49,7 @@ def open_flower(
     num_nodes, stateful = experiment.num_nodes, experiment.remembers
     training = experiment.trainer.describe()
     if link is not None:
-        yield FlowerGrid(link, num_nodes, stateful=stateful, notice=notice, training=training)
+        yield FlowerGrid(link, num_nodes, stateful=stateful, notice=notice, training=training, inputs=experiment.inputs)
         return
     with simulation(experiment.host_plan(), experiment.data, num_nodes, folder / "ray.log") as running:
         yield FlowerGrid(

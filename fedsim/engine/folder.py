@@ -17,6 +17,7 @@ import numpy.typing as npt
 from fedsim.core import LockedError, ScenarioError
 from fedsim.core.contracts import Parameters
 from fedsim.core.files import atomic_write, told_plainly
+from fedsim.core.inputs import place_of
 from fedsim.core.state import save_arrays
 
 SCENARIO, ROUNDS, PARAMS, SUMMARY = "scenario.yaml", "rounds.csv", "params.npz", "summary.json"
@@ -79,7 +80,7 @@ def create(out: str | Path | None, default: str, *, overwrite: bool = False) -> 
                     number += 1
                 else:
                     return RunFolder(path)
-    path = Path(out)
+    path = place_of(out)
     if path.exists() and not path.is_dir():
         raise ScenarioError(f"--out {path}: is a file, not a folder")
     taken = path.is_dir() and any(path.iterdir())
@@ -98,7 +99,7 @@ def create(out: str | Path | None, default: str, *, overwrite: bool = False) -> 
 
 def reopen(path: str | Path) -> RunFolder:
     """Lock the folder of a run that began earlier."""
-    folder = Path(path)
+    folder = place_of(path)
     if not (folder / SCENARIO).is_file():
         raise ScenarioError(f"{folder}: no run is in this folder ({SCENARIO} is missing)")
     return RunFolder(folder)

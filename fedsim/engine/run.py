@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedsim.core import NoCheckpointError, ScenarioError
 from fedsim.core.files import remove_temporaries
+from fedsim.core.inputs import Input
 from fedsim.engine.checkpoint import newest
 from fedsim.engine.experiment import build
 from fedsim.engine.folder import create, reopen
@@ -72,13 +73,15 @@ def execute(
     sinks: Sequence[Sink] = (),
     signals: Signals | None = None,
     data: ClientData | None = None,
+    inputs: Sequence[Input] | None = None,
     ray: RaySession | None = None,
     flower: Grid | None = None,
     at: Callable[[str, int], None] = nowhere,
 ) -> Run:
     """Run a scenario from round 1 to its end.
 
-    `data` and `ray` are for many runs in a row: what the scenario's data section gives, and an open Ray session.
+    `data`, `inputs` and `ray` are for many runs in a row: what the scenario's data section gives, what its files held
+    when the runs were planned, and an open Ray session.
     `flower` is the grid of a Flower app that this run is part of.
     `at` is told of every phase of every round before it begins.
 
@@ -87,9 +90,9 @@ def execute(
     FedsimError : with the exit code of its kind, after the folder has been left in order.
     Stopped : after a signal, likewise.
     """
-    experiment = build(scenario, data)
+    experiment = build(scenario, data, inputs)
     checkpoints_of(scenario, Path(), "")  # a URL that nobody can open is refused before a folder is made
-    default = f"{slug(scenario.name)}-{scenario_hash(scenario)[:8]}"
+    default = f"{slug(scenario.name)}-{scenario_hash(scenario, experiment.inputs)[:8]}"
     folder = create(out, default, overwrite=overwrite)
     try:
         session = Session(
@@ -119,7 +122,7 @@ def resume(
 
     Raises
     ------
-    ScenarioError : no run is there, its scenario was changed, or `strict` and it ran elsewhere.
+    ScenarioError : no run is there, its scenario or a file that it reads was changed, or `strict` and it ran elsewhere.
     NoCheckpointError : it has checkpoints, and none is good.
     """
     folder = reopen(path)
@@ -132,14 +135,25 @@ def resume(
             return Run(past.run, folder.path, str(summary["store"]), summary)
         if summary.get("status") in ("stopped", "diverged"):
             return Run(past.run, folder.path, str(summary["store"]), summary)
-        experiment = build(scenario, data)
-        session = Session(experiment, folder, past.run, signals or listener(), sinks=sinks, ray=ray, at=at, fresh=False)
+        session = Session(
+            build(scenario, data, past.inputs),
+            folder,
+            past.run,
+            signals or listener(),
+            sinks=sinks,
+            ray=ray,
+            at=at,
+            fresh=False,
+            hash=past.hash,
+        )
         if isinstance(session.checkpoints, Path):
             remove_temporaries(session.checkpoints)
         before = past.unrepeatable(scenario)
         session.saved = newest(session.checkpoints, past.run, past.hash, session.warn, before)
         if session.saved is None and before is None and past.lost(folder.path):
             raise NoCheckpointError(f"{folder.path}: its checkpoints are gone; `fedsim run --overwrite` starts anew")
+        if past.unhashed:
+            session.warn(f"{', '.join(past.unhashed)}: not hashed when the run began, so nobody knows if it changed")
         for line in session.elsewhere():
             if strict:
                 raise ScenarioError(f"{folder.path}: {line}; the bits may differ, and --strict was said")

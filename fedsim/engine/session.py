@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from clients import numerics
-from fedsim.core import FedsimError, NonFiniteError
+from fedsim.core import FedsimError, NonFiniteError, ScenarioError
 from fedsim.core.contracts import Parameters
 from fedsim.core.files import atomic_write
+from fedsim.core.inputs import changes, place_of, renewed
 from fedsim.engine import checkpoint
 from fedsim.engine.checkpoint import Saved
 from fedsim.engine.experiment import Experiment
@@ -24,7 +25,7 @@ from fedsim.engine.folder import ROUNDS, SCENARIO, SUMMARY, RunFolder, params_sh
 from fedsim.engine.grid import HostLostError, NodeGrid
 from fedsim.engine.grids import open_grid
 from fedsim.engine.loops import open_loop
-from fedsim.engine.past import remember
+from fedsim.engine.past import listed, remember
 from fedsim.engine.remote import Digests, Remote
 from fedsim.engine.rounds import Rounds, Standing, nowhere
 from fedsim.engine.stopping import Signals, Stopped
@@ -38,6 +39,7 @@ from fedsim.metrics.sinks.base import Sink
 from fedsim.metrics.summary import peak_rss_bytes, write_summary
 from fedsim.participation import hash_so_far
 from fedsim.scenario import Scenario, dump, scenario_hash
+from fedsim.scenario.words import printable
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
@@ -58,6 +60,7 @@ class Session:
     `saved` is the checkpoint to go on from; None starts at round 1. `fresh` says that this run has not begun before.
     `at` is told of every phase of every round, and of the steps of writing a checkpoint: tests stop the process there.
     `until` ends the session after a round, without touching the scenario.
+    `hash` is the scenario's, where an earlier version hashed it in another way.
     """
 
     def __init__(
@@ -74,11 +77,12 @@ class Session:
         flower: Grid | None = None,
         at: Callable[[str, int], None] = nowhere,
         until: int | None = None,
+        hash: str | None = None,
     ) -> None:
         self.began = time.perf_counter()
         self.experiment = experiment
         self.scenario = experiment.scenario
-        self.hash = scenario_hash(self.scenario)
+        self.hash = hash or scenario_hash(self.scenario, experiment.inputs)
         self.folder = folder
         self.run_id = run
         self.signals = signals
@@ -106,7 +110,7 @@ class Session:
     def run(self) -> dict[str, Any]:
         """Train to the end and return the summary; raise what stopped the run once the folder is in order."""
         atomic_write(self.folder.path / SCENARIO, self._scenario_text().encode())
-        remember(self.folder.path, self.run_id, self.scenario)
+        remember(self.folder.path, self.run_id, self.scenario, self.hash, self.experiment.inputs)
         status = "failed"
         error: BaseException | None = None
         self.recorder.emit(self._started())
@@ -120,6 +124,7 @@ class Session:
             status, error = "diverged" if isinstance(failure, NonFiniteError) else "failed", failure
         finally:
             with self.signals.shielded():
+                self._watch_inputs()
                 summary = self._summary(status, str(error) if error else None)
                 self._leave(summary, status)
         if error is not None:
@@ -246,6 +251,17 @@ class Session:
         self.notices += 1
         self.recorder.emit(Notice(run=self.run_id, round=now, kind=kind, text=text, host=host, attempt=self.notices))
 
+    def _watch_inputs(self) -> None:
+        """Tell of input files that are others now than those that were read: the run has not seen the change."""
+        for one in self.experiment.inputs:
+            try:
+                now = renewed([one])
+            except ScenarioError:  # gone: that is no reason to spoil a finished run
+                self._notice(f"{one}: cannot be read any more; the run used what it read at its start", kind="input")
+                continue
+            for line in changes([one], now):
+                self._notice(f"{line}; it changed during the run, which used what it read at its start", kind="input")
+
     def warn(self, text: str) -> None:
         """Tell something about this run's past."""
         self._notice(text, kind="checkpoint")
@@ -271,6 +287,7 @@ class Session:
     def _scenario_text(self) -> str:
         lines = [f"# scenario_hash: {self.hash}"]
         lines += [f"# {name}: {version}" for name, version in versions().items()]
+        lines += [f"# input {printable(str(one))}: sha256 {one.sha256}" for one in self.experiment.inputs]
         return "\n".join(lines) + "\n" + dump(self.scenario)
 
     def _started(self) -> RunStarted:
@@ -300,6 +317,7 @@ class Session:
             "clients": self.experiment.population.num_clients,
             "rounds": loop.progress.round if loop and loop.progress else 0,
             "scenario_hash": self.hash,
+            "inputs": [listed(one) for one in self.experiment.inputs],
             "schedule_hash": loop.schedule.hexdigest() if loop else None,
             "params_sha256": params_sha256(self.results[1]) if self.results else None,
             "final": loop.final if loop else {},
@@ -330,7 +348,7 @@ def checkpoints_of(scenario: Scenario, folder: Path, run: str) -> Path | Remote:
         return folder / checkpoint.FOLDER
     if "://" in chosen and not chosen.startswith("file://"):
         return Remote(chosen).check() / run
-    return Path(chosen.removeprefix("file://")) / run
+    return place_of(chosen.removeprefix("file://")) / run
 
 
 def machine() -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from itertools import product
 from math import nan
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedsim.core import ScenarioError
 from fedsim.core.files import atomic_write
-from fedsim.engine.batch import Outcome, batch_folder, recognised, run_folders, run_key
+from fedsim.engine.batch import Outcome, Planned, batch_folder, plan_key, reasons, recognised, run_folders
 from fedsim.engine.stopping import Signals
 from fedsim.engine.workers import Job, run_jobs
 from fedsim.metrics.paired import Interval, t_interval
@@ -51,6 +50,12 @@ class Sweep:
     def failed(self) -> list[Point]:
         """The runs that did not come to their end."""
         return [point for point in self.points if point.outcome is not None and point.outcome.exit_code]
+
+    @property
+    def anew(self) -> tuple[str, ...]:
+        """Why runs that had been here before were trained again: what changed in which input file."""
+        found = (point.outcome.anew for point in self.points if point.outcome is not None)
+        return tuple(dict.fromkeys(reason for reason in found if reason))
 
     @property
     def exit_code(self) -> int:
@@ -101,17 +106,21 @@ def sweep(
     Stopped : after a signal, when all runs have been saved and sweep.csv written.
     """
     name, grid = _grid(source, overrides)
-    key = sha256(" ".join(run_key(one) for _, one in grid).encode()).hexdigest()[:8]
-    with batch_folder(out, f"sweep-{slug(name)}-{key}") as folder:
-        folders = run_folders(folder, [(_words(values), one) for values, one in grid])
+    plan = [Planned.of(_words(values), one) for values, one in grid]
+    with batch_folder(out, f"sweep-{slug(name)}-{plan_key(plan)}") as folder:
+        folders = run_folders(folder, plan)
         points = [Point(values, one, path) for (values, one), path in zip(grid, folders, strict=True)]
         if not overwrite:
-            points = [replace(point, outcome=recognised(point.folder, point.scenario)) for point in points]
+            points = [
+                replace(point, outcome=recognised(point.folder, one)) for point, one in zip(points, plan, strict=True)
+            ]
         left = [place for place, point in enumerate(points) if point.outcome is None]
-        jobs = [Job(points[place].scenario, points[place].folder, overwrite) for place in left]
+        jobs = [Job(points[place].scenario, points[place].folder, plan[place].inputs, overwrite) for place in left]
+        why = reasons(folder, plan)
 
         def done(number: int, outcome: Outcome) -> None:
-            point = points[left[number]] = replace(points[left[number]], outcome=outcome)
+            place = left[number]
+            point = points[place] = replace(points[place], outcome=replace(outcome, anew=why[place]))
             if tell is not None:
                 tell(point)
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fedsim.core import NoCheckpointError, ScenarioError
+from fedsim.core.errors import InputsChangedError, NoCheckpointError, ScenarioError
+from fedsim.core.inputs import place_of
 from fedsim.engine import checkpoint
 from fedsim.engine.checkpoint import Saved
 from fedsim.engine.experiment import build
@@ -45,13 +46,18 @@ class Verified:
     last: Known
     compared: tuple[str, ...]
     differences: tuple[str, ...]
+    remark: str = ""
 
     def __str__(self) -> str:
         rounds = self.last.round - self.first.round
+        if not rounds:
+            return "\n".join(["nothing was trained again: what the run reads has changed", *self.differences])
         where = f"{rounds} round{'s' if rounds > 1 else ''} from {self.first} to {self.last}"
         if self.differences:
-            return "\n".join([f"{where} trained again: {len(self.differences)} differ", *self.differences])
-        return f"{where} trained again: equal in {', '.join(self.compared)}"
+            told = [f"{where} trained again: {len(self.differences)} differ", *self.differences]
+        else:
+            told = [f"{where} trained again: equal in {', '.join(self.compared)}"]
+        return "\n".join([*told, self.remark] if self.remark else told)
 
 
 def verify(path: str | Path, rounds: int | None = None, signals: Signals | None = None) -> Verified:
@@ -60,14 +66,19 @@ def verify(path: str | Path, rounds: int | None = None, signals: Signals | None 
     Without `rounds` the last stretch between two known states is repeated, with it the longest one of at most so many
     rounds. Known states are good checkpoints, the end, and the start.
 
+    Where a file that the run reads has changed nothing is trained, and the file is the difference.
+
     Raises
     ------
     ScenarioError : no run is there, its scenario was changed, or no two known states are that close.
     """
-    folder = Path(path)
+    folder = place_of(path)
     if not (folder / SCENARIO).is_file():
         raise ScenarioError(f"{folder}: no run is in this folder ({SCENARIO} is missing)")
-    past = read_past(folder)
+    try:
+        past = read_past(folder)
+    except InputsChangedError as error:
+        return Verified(Known(0), Known(0), (), tuple(str(error).splitlines()))
     summary = read_summary(folder)
     first, last = _stretch(_known(folder, past.scenario, past.run, past.hash, summary), rounds, folder)
     place = Path(tempfile.mkdtemp(prefix="fs-verify-"))
@@ -80,10 +91,18 @@ def verify(path: str | Path, rounds: int | None = None, signals: Signals | None 
             shutil.copy(rows, out / ROUNDS)
         held = RunFolder(out)
         session = Session(
-            build(scenario), held, past.run, signals or listener(), saved=first.saved, fresh=False, until=last.round
+            build(scenario, None, past.inputs),
+            held,
+            past.run,
+            signals or listener(),
+            saved=first.saved,
+            fresh=False,
+            until=last.round,
+            hash=past.hash,
         )
         done = session.run()
-        return _compare(first, last, done, folder, out)
+        remark = f"{', '.join(past.unhashed)}: not hashed when the run began" if past.unhashed else ""
+        return replace(_compare(first, last, done, folder, out), remark=remark)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 

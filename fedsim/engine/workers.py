@@ -18,6 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from fedsim.core.inputs import Input
 from fedsim.engine.batch import Batch, Outcome, max_hosts
 from fedsim.engine.stopping import Signals, Stopped
 from fedsim.metrics.summary import read_summary
@@ -32,10 +33,11 @@ CRASHED = 1
 
 @dataclass(frozen=True)
 class Job:
-    """A scenario to run into a folder."""
+    """A scenario to run into a folder, and what its input files held when that was planned."""
 
     scenario: Scenario
     folder: Path
+    inputs: tuple[Input, ...] = ()
     anew: bool = False
 
 
@@ -93,7 +95,8 @@ class _Worker:
             with self._signals.shielded():  # no process that nobody knows of
                 self._start()
         _, wanted = job
-        self.connection.send((to_mapping(wanted.scenario), wanted.scenario.folder, str(wanted.folder), wanted.anew))
+        scenario = wanted.scenario
+        self.connection.send((to_mapping(scenario), scenario.folder, wanted.folder, wanted.inputs, wanted.anew))
 
     def _start(self) -> None:
         context = get_context("spawn")
@@ -166,15 +169,16 @@ def _work(connection: Connection, hosts: int) -> None:
     try:
         with signals.caught(), Batch(signals, hosts) as batch:
             while True:
-                mapping, inputs, folder, anew = connection.recv()
-                connection.send(_attempt(batch, mapping, inputs, Path(folder), anew))
+                connection.send(_attempt(batch, *connection.recv()))
     except (EOFError, BrokenPipeError, Stopped):
         pass  # the parent wants no more
 
 
-def _attempt(batch: Batch, mapping: Any, inputs: str, folder: Path, anew: bool) -> tuple[str, int, str]:
+def _attempt(
+    batch: Batch, mapping: Any, origin: str, folder: Path, inputs: Sequence[Input], anew: bool
+) -> tuple[str, int, str]:
     try:
-        found = batch.run(from_dict(mapping, folder=inputs), folder, anew=anew)
+        found = batch.run(from_dict(mapping, folder=origin), folder, anew=anew, inputs=inputs)
         return found.status, found.exit_code, found.error
     except Exception as error:  # a mistake of ours, told like any other failure; the traceback goes to stderr
         traceback.print_exc()

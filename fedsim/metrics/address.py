@@ -8,6 +8,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from fedsim.core.errors import ScenarioError
+from fedsim.core.inputs import place_of
 
 
 def parse(store: str | Path) -> URL:
@@ -26,7 +27,7 @@ def parse(store: str | Path) -> URL:
     if not str(store).strip():
         raise ScenarioError(f"metrics.store: is empty; {allowed}")
     if isinstance(store, Path) or "://" not in store:
-        return URL.create("sqlite", database=str(Path(store).expanduser().absolute()))
+        return URL.create("sqlite", database=str(place_of(store).absolute()))
     try:
         url = make_url(store)
     except (ArgumentError, ValueError) as error:
@@ -38,7 +39,7 @@ def parse(store: str | Path) -> URL:
         raise ScenarioError(f"metrics.store: {kind} is no kind of store; {allowed}")
     if url.database in (None, "", ":memory:"):
         raise ScenarioError(f"metrics.store: a database in memory would be gone with the run; {allowed}")
-    return url.set(database=str(Path(str(url.database)).absolute()))
+    return url.set(database=str(place_of(str(url.database)).absolute()))
 
 
 def file_of(url: URL) -> Path | None:

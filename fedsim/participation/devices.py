@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -13,6 +12,7 @@ from annotated_types import Ge, Gt, Le
 
 from fedsim.core import Process, ScenarioError, World
 from fedsim.core.contracts import Vector
+from fedsim.core.inputs import InputPath, place_of
 from fedsim.participation.clock import Clock
 from fedsim.participation.config import Participation
 from fedsim.participation.processes.uniform import Uniform
@@ -30,7 +30,7 @@ class Devices:
     header client,steps_per_s,up_bytes_per_s,down_bytes_per_s and one line for each client.
     """
 
-    file: str | None = None
+    file: InputPath | None = None
     """CSV file with the speeds of every client, relative to the scenario; replaces the three keys below."""
     steps_per_s: Speeds = 100.0
     """Local SGD steps a second."""
@@ -82,7 +82,7 @@ class Devices:
                 yield name, f"the list has {len(value)} entries, but there are {world.num_clients} clients"
 
     def _from_file(self, world: World) -> list[Vector]:
-        table = read_table(Path(world.folder) / str(self.file), ("client", *_SPEEDS))
+        table = read_table(place_of(str(self.file), world.folder), ("client", *_SPEEDS))
         given = table.columns["client"]
         _, places = np.unique(given, return_index=True)
         twice = np.ones(len(table), bool)

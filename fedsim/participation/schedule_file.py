@@ -22,7 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fedsim.core import Process, ScenarioError
+from fedsim.core.errors import InputsChangedError
 from fedsim.core.files import TEMPORARY, sync_folder, told_plainly
+from fedsim.core.inputs import Signature, signature
 from fedsim.participation.schedule_hash import ScheduleHash, packed_row
 
 _BLOCK_BYTES = 4 * 2**20
@@ -32,12 +34,32 @@ _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplemente
 
 @dataclass(frozen=True, eq=False)
 class SavedSchedule:
-    """A schedule file that passed every check. `matrix` may be a view of the file."""
+    """A schedule file that passed every check. `matrix` may be a view of the file, which had this `signature` then."""
 
     rounds: int
     clients: int
     hash: str
     matrix: npt.NDArray[np.uint8]
+    path: Path
+    signature: Signature
+
+    def row(self, round: int) -> npt.NDArray[np.uint8]:
+        """Return the bits of a round, cycled; they are read from the file now.
+
+        Raises
+        ------
+        InputsChangedError : the file was written to since it was checked. One that took its name changes nothing.
+        """
+        if isinstance(self.matrix, np.memmap) and self._written():
+            raise InputsChangedError(f"participation.file: {self.path}: was written to while a run was reading it")
+        return np.asarray(self.matrix[(round - 1) % self.rounds])
+
+    def _written(self) -> bool:
+        try:
+            size, changed, _, inode = signature(os.fspath(self.path))
+        except OSError:  # removed: what is open here stays readable
+            return False
+        return inode == self.signature[3] and (size, changed) != self.signature[:2]
 
 
 def write_schedule(path: str | Path, process: Process, rounds: int) -> str:
@@ -67,15 +89,16 @@ def read_schedule(path: str | Path) -> SavedSchedule:
     if path.is_dir():
         raise ScenarioError(f"{path}: is a folder, not a schedule file")
     try:
+        before = signature(os.fspath(path))
         with zipfile.ZipFile(path) as archive:
-            return _checked(path, archive)
+            return _checked(path, archive, before)
     except OSError as error:
         raise ScenarioError(f"{path}: cannot be read: {error.strerror or error}") from None
     except _UNREADABLE as error:
         raise ScenarioError(f"{path}: truncated, corrupted or not a schedule file: {error}") from None
 
 
-def _checked(path: Path, archive: zipfile.ZipFile) -> SavedSchedule:
+def _checked(path: Path, archive: zipfile.ZipFile, before: Signature) -> SavedSchedule:
     missing = sorted({"matrix.npy", "rounds.npy", "clients.npy", "hash.npy"} - set(archive.namelist()))
     if missing:
         names = ", ".join(name.removesuffix(".npy") for name in missing)
@@ -95,7 +118,8 @@ def _checked(path: Path, archive: zipfile.ZipFile) -> SavedSchedule:
         raise ScenarioError(f"{path}: corrupted: the matrix does not have the hash that is written in the file")
     if unused:
         raise ScenarioError(f"{path}: matrix has bits beyond client {clients - 1}")
-    return SavedSchedule(rounds, clients, digest.hexdigest(), _matrix(path, archive, start, (rounds, row_bytes)))
+    matrix = _matrix(path, archive, start, (rounds, row_bytes))
+    return SavedSchedule(rounds, clients, digest.hexdigest(), matrix, path, before)
 
 
 def _scalar(archive: zipfile.ZipFile, name: str) -> Any:

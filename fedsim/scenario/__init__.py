@@ -1,12 +1,13 @@
 """Floor 2: the scenario. One YAML file in, one validated, frozen value out; or every problem at once, with its line."""
 
+from fedsim.scenario.identity import by_content, holder, read_inputs, scenario_hash
 from fedsim.scenario.loading import expand, from_dict, load, override
 from fedsim.scenario.placing import placed
 from fedsim.scenario.scenario import Scenario
 from fedsim.scenario.schema import json_schema, schema_text
 from fedsim.scenario.sections import Checkpoint, Evaluate, Flower, HostClass, Memory, Probe, Ray, Serial, Stop
 from fedsim.scenario.sources import Sourced, sources
-from fedsim.scenario.text import dump, scenario_hash, slug, to_mapping
+from fedsim.scenario.text import dump, slug, to_mapping
 
 __all__ = [
     "Checkpoint",
@@ -20,13 +21,16 @@ __all__ = [
     "Serial",
     "Sourced",
     "Stop",
+    "by_content",
     "dump",
     "expand",
     "from_dict",
+    "holder",
     "json_schema",
     "load",
     "override",
     "placed",
+    "read_inputs",
     "scenario_hash",
     "schema_text",
     "slug",

@@ -10,6 +10,7 @@ from math import prod
 from typing import Any
 
 from fedsim.core import Problem, ScenarioError
+from fedsim.core.inputs import place_of
 from fedsim.scenario.check import INVALID, Report, read_keys
 from fedsim.scenario.crosschecks import cross_problems
 from fedsim.scenario.nodes import Items, Keys, Place, nearest
@@ -103,7 +104,7 @@ def _finish(raw: Raw) -> Scenario:
             if name not in values and not spec.required:
                 sound[name] = spec.factory() if spec.factory else spec.default
     folder = sound.get("folder", ".") if "folder" in values else raw.folder
-    sound["folder"] = os.path.normpath(os.path.join(raw.folder, folder))
+    sound["folder"] = os.path.normpath(place_of(folder, raw.folder))
     for path, message in cross_problems(sound):
         report.add(nearest(raw.tree, path).place, path, message)
     for path, message in _sweep_problems(sound.get("sweep")):

@@ -15,18 +15,17 @@ from typing import Any
 import numpy as np
 
 from fedsim.core import Problem
+from fedsim.core.inputs import Reads, place_of, reads
 from fedsim.scenario import document
 from fedsim.scenario.check import Report
 from fedsim.scenario.merge import overlay, spread
-from fedsim.scenario.nodes import Broken, Entry, Items, Keys, Node, Place, Scalar, Source, nearest, plain
+from fedsim.scenario.nodes import Broken, Entry, Items, Keys, Node, Place, Scalar, Source, exactly, is_broken, plain
 from fedsim.scenario.scenario import Origin, Scenario
+from fedsim.scenario.shape import keys_of, shape
 from fedsim.scenario.words import show
 
 ANYWHERE = "<dict>"
 """Stands for the file where a scenario is no file."""
-
-_INPUT_SECTIONS = ("data", "participation", "devices")
-_INPUT_KEYS = ("path", "file")
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def _with_base(raw: Raw) -> Raw:
     if not name.isprintable():
         return refuse(f"there is no such file: {show(name)}")
     beside = os.path.dirname(raw.file) if raw.file != ANYWHERE else raw.folder
-    file = os.path.normpath(os.path.join(beside, name))
+    file = os.path.normpath(place_of(name, beside))
     if os.path.realpath(file) == os.path.realpath(raw.file):
         return refuse("a scenario cannot extend itself")
     if not os.path.isfile(file):
@@ -143,21 +142,58 @@ def _with_base(raw: Raw) -> Raw:
 
 def _anchored(tree: Keys, folder: str) -> Keys:
     """Return a base's tree with its relative input paths made absolute: they start at the base's own folder."""
-    # a path of the hub may be a name there, and no file
-    is_hub = plain(nearest(tree, ("data", "dataset"))) == "hub"
 
-    def walk(node: Node, name: str) -> Node:
+    def walk(node: Node, annotation: Any, mark: Reads | None) -> Node:
         if isinstance(node, Keys):
-            return Keys({k: Entry(e.key, walk(e.node, k)) for k, e in node.entries.items()}, node.place)
+            inside = {name: walk(e.node, *_below(annotation, node, name)) for name, e in node.entries.items()}
+            return Keys({name: Entry(e.key, inside[name]) for name, e in node.entries.items()}, node.place)
         if isinstance(node, Items):
-            return Items(tuple(walk(item, "") for item in node.items), node.place)
-        if name not in _INPUT_KEYS or not isinstance(node.value, str):
+            inner = shape(annotation).item if annotation is not None else None
+            return Items(tuple(walk(item, inner, mark) for item in node.items), node.place)
+        if mark is None or not isinstance(node.value, str) or is_broken(node):
             return node
-        path = os.path.join(folder, os.path.expanduser(node.value))
-        return Scalar(path, node.place) if os.path.lexists(path) or not is_hub else node
+        path = os.fspath(place_of(node.value, folder))
+        return Scalar(path, node.place) if os.path.lexists(path) or not mark.or_name else node
 
-    entries = {k: Entry(e.key, walk(e.node, "")) if k in _INPUT_SECTIONS else e for k, e in tree.entries.items()}
-    return Keys(entries, tree.place)
+    whole = walk(tree, Scenario, None)
+    assert isinstance(whole, Keys)
+    axes = whole.entries.get("sweep")
+    if axes is None or not isinstance(axes.node, Keys):
+        return whole
+
+    def along(key: str, node: Node) -> Node:
+        annotation, mark = _at(tree, key)
+        if not isinstance(node, Items):
+            return walk(node, annotation, mark)
+        return Items(tuple(walk(item, annotation, mark) for item in node.items), node.place)
+
+    moved = {key: Entry(entry.key, along(key, entry.node)) for key, entry in axes.node.entries.items()}
+    return Keys({**whole.entries, "sweep": Entry(axes.key, Keys(moved, axes.node.place))}, tree.place)
+
+
+def _at(tree: Keys, dotted: str) -> tuple[Any, Reads | None]:
+    """Return the type of the value at a dotted key, and its mark where it is an input."""
+    annotation, mark = Scenario, None
+    for place, name in enumerate(names := dotted.split(".")):
+        above = exactly(tree, names[:place])
+        inner = shape(annotation).item if annotation is not None and name.isdecimal() else None
+        annotation, mark = (inner, mark) if inner else _below(annotation, above or Keys({}, tree.place), name)
+    return annotation, mark
+
+
+def _below(annotation: Any, node: Node, name: str) -> tuple[Any, Reads | None]:
+    """Return the type of the value under a key, and its mark where it is an input.
+
+    Where the tag that chooses a config is not in the base, any of the choices may be meant.
+    """
+    if annotation is None or not isinstance(node, Keys):
+        return None, None
+    tags = {key: plain(entry.node) for key, entry in node.entries.items() if isinstance(entry.node, Scalar)}
+    chosen = shape(annotation).choose(tags)
+    members = [chosen] if chosen is not None else list((shape(annotation).members or {}).values())
+    found = [keys_of(cls)[name].annotation for cls in members if name in keys_of(cls)]
+    marks = [mark for mark in map(reads, found) if mark is not None]
+    return (found[0] if found else None), (marks[0] if marks else None)
 
 
 def _with_overrides(raw: Raw, overrides: Sequence[str]) -> Raw:

@@ -1,37 +1,17 @@
-"""A scenario as plain values, as YAML text, and as a hash of what can change bits."""
+"""A scenario as plain values and as YAML text, and a name as a folder's."""
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from hashlib import sha256
 from typing import Any
 
 import yaml
 
 from fedsim.scenario.scalars import resolve
 from fedsim.scenario.scenario import Scenario
-
-NOT_HASHED = frozenset(
-    {
-        "name",
-        "rounds",
-        "evaluate",
-        "engine",
-        "metrics",
-        "checkpoint",
-        "on_divergence",
-        "stop",
-        "probe",
-        "compare",
-        "sweep",
-        "folder",
-    }
-)
-"""Sections that change no bit of a round. Of the engine, the number of nodes does; of the memory, the tier does not."""
 
 
 def to_mapping(scenario: Scenario) -> dict[str, Any]:
@@ -84,15 +64,6 @@ def dump(scenario: Scenario) -> str:
     """Return YAML text that loads back to an equal scenario, from any folder."""
     mapping = {key: value for key, value in to_mapping(scenario).items() if value is not None}
     return yaml.dump(mapping, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
-
-
-def scenario_hash(scenario: Scenario) -> str:
-    """Return the sha256 of everything that can change the bits of a round."""
-    mapping = {key: value for key, value in to_mapping(scenario).items() if key not in NOT_HASHED and value is not None}
-    clients = scenario.num_clients
-    mapping["nodes"] = scenario.engine.nodes if clients is None else scenario.nodes_for(clients)
-    mapping["memory"] = {"dtype": scenario.memory.dtype}
-    return sha256(json.dumps(mapping, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def slug(name: str) -> str:

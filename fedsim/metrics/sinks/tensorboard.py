@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fedsim.core.errors import ScenarioError
+from fedsim.core.inputs import place_of
 from fedsim.metrics.events import Evaluated, Event, RolledBack, RoundDone, RunStarted
 from fedsim.metrics.sinks.base import Sink
 
@@ -27,7 +28,7 @@ class TensorBoard:
             raise ScenarioError(
                 "the sink tensorboard needs the package tensorboardX: pip install 'fedsim[tensorboard]'"
             )
-        return TensorBoardSink(run_folder / "tensorboard" if self.folder is None else Path(self.folder))
+        return TensorBoardSink(run_folder / "tensorboard" if self.folder is None else place_of(self.folder))
 
 
 class TensorBoardSink(Sink):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -12,6 +11,7 @@ from annotated_types import Ge
 
 from fedsim.core import Process, ScenarioError, World
 from fedsim.core.contracts import Ids
+from fedsim.core.inputs import InputPath, place_of
 from fedsim.participation.config import Participation
 from fedsim.participation.schedule_file import SavedSchedule, read_schedule
 
@@ -43,8 +43,7 @@ class SavedProcess:
 
     def cohort(self, round: int) -> Ids:
         """Return the ids whose bit is set in the round's row."""
-        row = np.asarray(self.saved.matrix[(round - 1) % self.saved.rounds])
-        return np.flatnonzero(np.unpackbits(row, count=self.num_clients)).astype(np.int64)
+        return np.flatnonzero(np.unpackbits(self.saved.row(round), count=self.num_clients)).astype(np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +53,7 @@ class Schedule(Participation):
     kind: Literal["schedule"] = "schedule"
     cohorts: tuple[tuple[Annotated[int, Ge(0)], ...], ...] | None = None
     """Client ids (from 0) of round 1, 2, ...; an empty list is an empty round."""
-    file: str | None = None
+    file: InputPath | None = None
     """A schedule file (.npz with matrix, rounds, clients, hash), relative to the scenario."""
 
     def process(self, world: World) -> Process:
@@ -90,7 +89,7 @@ class Schedule(Participation):
 
     def _read(self, world: World) -> tuple[SavedSchedule | None, str | None]:
         """Return the saved schedule, or why it cannot be used."""
-        path = Path(world.folder) / str(self.file)
+        path = place_of(str(self.file), world.folder)
         try:
             saved = read_schedule(path)
         except ScenarioError as error:

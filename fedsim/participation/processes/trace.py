@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import fmod
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ from annotated_types import Ge, Gt
 
 from fedsim.core import ScenarioError, World
 from fedsim.core.contracts import Ids, Vector
+from fedsim.core.inputs import InputPath, place_of
 from fedsim.participation.config import Participation
 from fedsim.participation.table import read_table, unknown_clients
 
@@ -59,7 +59,7 @@ class Trace(Participation):
     """
 
     kind: Literal["trace"] = "trace"
-    file: str
+    file: InputPath
     """CSV file, relative to the scenario."""
     round_s: Annotated[float, Gt(0)]
     """Seconds from the start of one round to the start of the next."""
@@ -72,7 +72,7 @@ class Trace(Participation):
 
     def process(self, world: World) -> TraceProcess:
         """Return the process in a world; raises ScenarioError with FILE:LINE for every wrong line."""
-        table = read_table(Path(world.folder) / self.file, ("client", "start_s", "end_s"))
+        table = read_table(place_of(self.file, world.folder), ("client", "start_s", "end_s"))
         clients, start, end = table.columns["client"], table.columns["start_s"], table.columns["end_s"]
         length = float(end.max()) if self.length_s is None else self.length_s
         problems = [
