@@ -43,10 +43,13 @@ def main(grid, context):
     FedAvg().start(grid=grid, initial_arrays=ArrayRecord([np.zeros(1)]), num_rounds=1)
 """
 LEGACY = """
+from flwr.common import ndarrays_to_parameters
 from flwr.server import ServerAppComponents, ServerConfig
 from flwr.server.strategy import FedAvg as Legacy
 server = ServerApp(server_fn=lambda context: ServerAppComponents(
-    strategy=Legacy(min_fit_clients=6, min_available_clients=6), config=ServerConfig(num_rounds=1)))
+    strategy=Legacy(min_fit_clients=6, min_available_clients=6,
+        initial_parameters=ndarrays_to_parameters([np.zeros(1)])),
+    config=ServerConfig(num_rounds=1)))
 """
 HELLO = """
 from {package}.other import WORD
