@@ -172,11 +172,10 @@ def test_an_app_sees_here_what_it_sees_under_flower(body: str, tmp_path: Path, s
 
 
 @pytest.mark.ray
-def test_two_hosts_keep_the_time_as_two_workers_of_flower(tmp_path: Path, short: Path) -> None:
-    app = write(tmp_path, TIMES)
-    under_flower = results(flowers(app, short))
-    assert "in time [1, 2, 3]" in under_flower
-    assert results(ours(app, "--hosts", "2")) == under_flower
+def test_on_two_hosts_a_slow_client_holds_up_nobody(tmp_path: Path) -> None:
+    told = results(ours(write(tmp_path, TIMES), "--hosts", "2"))
+    assert told[:3] == ["push True", "poll 0 True", "last 0 [0, 1, 2, 3]"]
+    assert told[3:] == ["in time [1, 2, 3]", "waited True", "expired [3]"]
 
 
 def test_in_one_process_push_returns_at_once_and_a_limit_is_kept(tmp_path: Path) -> None:
