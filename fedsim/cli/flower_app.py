@@ -19,7 +19,8 @@ def flower_app(
     seed: Annotated[int, typer.Option(min=0, help="What the app's random generators start from.")] = 0,
 ) -> None:
     """Run somebody's Flower app (ServerApp and ClientApp) as it is, with fixed node ids and seeded generators."""
-    from fedsim.engine.app_grid import read_app, run_app
+    from fedsim.engine.app_folder import read_app
+    from fedsim.engine.app_run import run_app
 
     app = read_app(path, run_config or ())
     seconds = run_app(app, nodes, hosts=hosts, address=address, seed=seed)

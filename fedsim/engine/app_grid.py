@@ -1,188 +1,221 @@
-"""Somebody else's Flower app on this engine's nodes: its ServerApp here, its ClientApp on hosts, one context a node.
+"""The grid of somebody else's Flower app: what its ServerApp sends goes to the nodes' ClientApp as copies.
 
-Node ids are fixed, replies come in the order of the messages, and the generators that apps draw from are seeded: an
-unmodified app gives the same result twice, on any number of hosts.
+Node ids are fixed and replies come in the order of the messages. `push_messages` returns at once and `pull_messages`
+never waits; limits of time count from when a message was sent. A node does one thing at a time, in the order in which
+it was asked. Nodes are dealt to hosts, so that what an app keeps in its modules repeats too; only what the ServerApp
+does not wait for in full, a pushed message or one whose limit draws near, may go to any host that is free.
 """
 
 from __future__ import annotations
 
-import random
+import threading
 import time
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from logging import ERROR
+from math import inf
 
-import numpy as np
-from flwr.app import Context, Error, Message, RecordDict
-from flwr.clientapp import ClientApp
-from flwr.common.config import get_fused_config_from_dir, get_project_config, parse_config_args
-from flwr.common.constant import ErrorCode
-from flwr.serverapp import ServerApp
-from flwr.supercore.object_ref import load_app
-from flwr.supercore.task_identity import TaskIdentity
+from flwr.app import Context, Message, RecordDict
+from flwr.server.superlink.linkstate import utils as flower
+from flwr.server.utils.validator import validate_message
+from flwr.supercore import log
 
-from clients import numerics
-from fedsim.core import ClusterLostError, ScenarioError
-from fedsim.engine.grid import FIRST_NODE_ID, MessageGrid
-from fedsim.engine.ray_session import session
+from fedsim.core import ClusterLostError
+from fedsim.engine.app_folder import App
+from fedsim.engine.app_host import RUN_ID, copy_message
+from fedsim.engine.grid import FIRST_NODE_ID, FixedGrid
 
-Call = tuple[int, str, str, RecordDict]
-"""Node, message type, group, content."""
+HURRY = 0.25
+"""The share of its limit that a message waits for its own host."""
 
 
 @dataclass(frozen=True)
-class App:
-    """A Flower app in a folder: where its two halves are, and its configuration."""
+class Asked:
+    """A message on its way: for which node, its place among that node's messages, and from when any host may do it."""
 
-    folder: Path
-    server: str
-    client: str
-    config: Mapping[str, Any]
+    message: Message
+    node: int
+    place: int
+    free_at: float
+
+    @property
+    def key(self) -> str:
+        """The message's id."""
+        return self.message.metadata.message_id
 
 
-def read_app(folder: Path, overrides: Sequence[str] = ()) -> App:
-    """Return the app of a folder with a `pyproject.toml`; `overrides` are as of `flwr run --run-config`.
+class AppGrid(FixedGrid):
+    """What a ServerApp sends and gets, and what hosts take from it and bring back; they are different threads.
 
-    Raises
-    ------
-    ScenarioError : there is none, or it does not say where its halves are.
+    `settled` is called whenever nothing is under way any more, before the last reply is handed over.
     """
-    if not (folder / "pyproject.toml").is_file():
-        raise ScenarioError(f"{folder}: there is no Flower app here: no pyproject.toml")
-    try:
-        parts = get_project_config(folder)["tool"]["flwr"]["app"]["components"]
-        config = get_fused_config_from_dir(folder, parse_config_args(list(overrides)))
-        return App(folder.absolute(), parts["serverapp"], parts["clientapp"], config)
-    except (KeyError, ValueError) as error:
-        raise ScenarioError(f"{folder / 'pyproject.toml'}: not the configuration of a Flower app: {error}") from error
 
-
-class AppHost:
-    """Runs the ClientApp for some nodes."""
-
-    def __init__(self, app: App, nodes: Sequence[int], num_nodes: int, seed: int) -> None:
-        numerics.pin()
-        TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
-        self.seed = seed
-        self.app: ClientApp = load_app(app.client, ScenarioError, app.folder)
-        self.contexts = {
-            node: Context(
-                run_id=1,
+    def __init__(self, app: App, num_nodes: int, num_hosts: int, settled: Callable[[], None] | None = None) -> None:
+        super().__init__(num_nodes)
+        self.num_hosts = num_hosts
+        self._settled = settled
+        self._contexts = [
+            Context(
+                run_id=RUN_ID,
                 node_id=FIRST_NODE_ID + node,
                 node_config={"partition-id": node, "num-partitions": num_nodes},
                 state=RecordDict(),
                 run_config=dict(app.config),
             )
-            for node in nodes
-        }
-        self.calls = dict.fromkeys(nodes, 0)
+            for node in range(num_nodes)
+        ]
+        self._changed = threading.Condition()
+        self._count = 0
+        self._places = [0] * num_nodes
+        self._waiting: list[Asked] = []
+        self._busy: set[int] = set()
+        self._sent: dict[str, Message] = {}
+        self._replies: dict[str, Message] = {}
+        self._failure: BaseException | None = None
+        self.closed = False
 
-    def handle_all(self, calls: Sequence[Call]) -> list[RecordDict | Error]:
-        """Answer messages, nodes ascending as given; what the app raises becomes an error reply, as under Flower."""
-        return [self._handle(*call) for call in calls]
+    # What the ServerApp calls
 
-    def _handle(self, node: int, kind: str, group: str, content: RecordDict) -> RecordDict | Error:
-        self.calls[node] += 1
-        message = Message(content, dst_node_id=FIRST_NODE_ID + node, message_type=kind, group_id=group)
-        try:
-            with _seeded(self.seed, node + 1, self.calls[node]):
-                reply = self.app(message, self.contexts[node])
-        except Exception:  # whatever somebody else's code raises
-            return Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, traceback.format_exc(limit=-3))
-        return reply.error if reply.has_error() else reply.content
+    def get_node_ids(self) -> Iterable[int]:
+        """Return the nodes, all of them."""
+        with self._changed:
+            self._check()
+        return super().get_node_ids()
 
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Send messages off and return their ids at once; what Flower drops with a word in its log is dropped."""
+        return self._push(messages, time.monotonic())
 
-class AppGrid(MessageGrid):
-    """Nodes that run a ClientApp: in this process (`hosts` 0), or on Ray actors."""
+    def _push(self, messages: Iterable[Message], free_at: float) -> list[str]:
+        ids = []
+        for message in messages:
+            with self._changed:
+                self._check()
+                self._count += 1
+                message.metadata.__dict__["_message_id"] = f"{self._count:x}"
+                told = message.metadata
+                if told.reply_to_message_id or told.ttl <= 0 or told.delivered_at:
+                    raise ValueError(f"Invalid message: {message}")
+                wrong = validate_message(message, is_reply_message=False)
+                node = self.node_of(message)
+                if not wrong and not 0 <= node < self.num_nodes:
+                    wrong = [f"Invalid destination node ID for Message: {told.dst_node_id}"]
+                if wrong:
+                    log(ERROR, "; ".join(wrong))
+                    continue
+                self._places[node] += 1
+                asked = Asked(copy_message(message), node, self._places[node], free_at)
+                self._sent[asked.key] = asked.message
+                self._waiting.append(asked)
+                self._changed.notify_all()
+            ids.append(asked.key)
+        return ids
 
-    def __init__(self, app: App, num_nodes: int, hosts: int, seed: int) -> None:
-        super().__init__(num_nodes)
-        self.hosts = max(1, min(hosts, num_nodes))
-        dealt = [range(host, num_nodes, self.hosts) for host in range(self.hosts)]
-        self._remote = hosts > 0
-        if self._remote:
-            import ray
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Return the replies that are there, in the order of the ids; what is lost is an error, as under Flower."""
+        with self._changed:
+            self._check()
+            return list(self._pull(dict.fromkeys(message_ids)).values())
 
-            actor = ray.remote(num_cpus=1, max_restarts=0)(AppHost)
-            self._hosts: list[Any] = [actor.remote(app, nodes, num_nodes, seed) for nodes in dealt]
-        else:
-            self._hosts = [AppHost(app, nodes, num_nodes, seed) for nodes in dealt]
-        self._answers: dict[str, RecordDict | Error] = {}
-        self._under_way: list[tuple[list[str], Any]] = []
+    def _pull(self, keys: Iterable[str]) -> dict[str, Message]:
+        found = {}
+        now = time.time()
+        for key in keys:
+            sent, reply = self._sent.get(key), self._replies.get(key)
+            if sent is None or flower.message_ttl_has_expired(sent.metadata, now):
+                found[key] = flower.create_message_error_unavailable_ins_message(key, RUN_ID)
+            elif reply is not None and flower.message_ttl_has_expired(reply.metadata, now):
+                found[key] = flower.create_message_error_unavailable_res_message(sent.metadata, "msg_unavail")
+            elif reply is not None:
+                found[key] = reply
+        for key in found:
+            self._sent.pop(key, None)
+            self._replies.pop(key, None)
+        return found
 
-    def submit(self, batch: dict[str, Message]) -> None:
-        """Give every host its share of the messages."""
-        for host, actor in enumerate(self._hosts):
-            share = {key: message for key, message in batch.items() if self.node_of(message) % self.hosts == host}
-            calls = [(self.node_of(m), m.metadata.message_type, m.metadata.group_id, m.content) for m in share.values()]
-            if calls:
-                answers = actor.handle_all.remote(calls) if self._remote else actor.handle_all(calls)
-                self._under_way.append((list(share), answers))
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """Push, and wait for the replies, not longer than `timeout`; return them in the order of the messages."""
+        began = time.monotonic()
+        limit = inf if timeout is None else began + timeout
+        keys = self._push(messages, inf if timeout is None else began + HURRY * timeout)
+        found: dict[str, Message] = {}
+        with self._changed:
+            while True:
+                self._check()
+                found.update(self._pull(key for key in keys if key not in found))
+                left = min(limit - time.monotonic(), 1.0)
+                if len(found) == len(keys) or left <= 0:
+                    break
+                self._changed.wait(left)
+            for key in keys:
+                if key not in found:  # the answer will not be asked for: the node still does what it was told
+                    self._sent.pop(key)
+        return [found[key] for key in keys if key in found]
 
-    def gather(self, message_ids: Sequence[str]) -> dict[str, Any]:
-        """Return the contents, or errors, of the replies."""
-        for keys, answers in self._under_way:
-            self._answers.update(zip(keys, self._get(answers) if self._remote else answers, strict=True))
-        self._under_way = []
-        return {key: self._answers.pop(key) for key in message_ids if key in self._answers}
+    # What hosts call
 
-    def _get(self, reference: Any) -> Any:
-        import ray
-        from ray.exceptions import GetTimeoutError, RayError
+    def take(self, host: int, patience_s: float = 1.0) -> tuple[Asked, Context] | None:
+        """Wait for a message that a host may work on, for so long; return it with the node's context."""
+        until = time.monotonic() + patience_s
+        with self._changed:
+            while not self.closed:
+                now = time.monotonic()
+                asked = self._next(host, now)
+                if asked is not None:
+                    self._waiting.remove(asked)
+                    self._busy.add(asked.node)
+                    return asked, self._contexts[asked.node]
+                if now >= until:
+                    break
+                self._changed.wait(min([until, *(a.free_at for a in self._waiting if a.free_at > now)]) - now)
+        return None
 
-        while True:
-            try:
-                return ray.get(reference, timeout=1.0)
-            except GetTimeoutError:
+    def _next(self, host: int, now: float) -> Asked | None:
+        """Return the first message that a host may do; of a node's messages only the first."""
+        engaged = set(self._busy)
+        for asked in list(self._waiting):
+            if flower.message_ttl_has_expired(asked.message.metadata, time.time()):
+                self._waiting.remove(asked)
                 continue
-            except RayError as error:
-                raise ClusterLostError(f"a host of the app was lost: {' '.join(str(error).split())[:300]}") from error
+            mine = asked.node % self.num_hosts == host or asked.free_at <= now
+            if mine and asked.node not in engaged:
+                return asked
+            engaged.add(asked.node)
+        return None
 
-    def describe(self) -> dict[str, Any]:
-        """Return the place."""
-        return {"kind": "ray" if self._remote else "serial", "nodes": self.num_nodes, "hosts": self.hosts}
+    def bring(self, asked: Asked, reply: Message, context: Context | None) -> None:
+        """Hand over a reply, and the node's context where it is another one now."""
+        reply.metadata.__dict__.update(_message_id=f"r{asked.key}", _reply_to_message_id=asked.key)
+        with self._changed:
+            if context is not None:
+                self._contexts[asked.node] = context
+            self._busy.discard(asked.node)
+            if asked.key in self._sent:
+                self._replies[asked.key] = reply
+            if self._settled is not None and not self._busy and not self._waiting:
+                self._settled()
+            self._changed.notify_all()
+
+    def fail(self, error: BaseException) -> None:
+        """Let everybody know that a host cannot go on."""
+        with self._changed:
+            self._failure = self._failure or error
+            self._changed.notify_all()
+
+    # What the run calls
+
+    def check(self) -> None:
+        """Raise when a host has failed."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _check(self) -> None:
+        self.check()
+        if self.closed:
+            raise ClusterLostError("the run of this app has ended")
 
     def close(self) -> None:
-        """End the hosts."""
-        if self._remote:
-            import ray
-
-            for actor in self._hosts:
-                ray.kill(actor, no_restart=True)
-
-
-def run_app(app: App, num_nodes: int, *, hosts: int = 0, address: str = "local", seed: int = 0) -> float:
-    """Run an app's ServerApp over `num_nodes` nodes to its end; return the seconds that it took."""
-    where: AbstractContextManager[Any] = session(address, hosts) if hosts else nullcontext()
-    with where:
-        grid = AppGrid(app, num_nodes, hosts, seed)
-        server: ServerApp = load_app(app.server, ScenarioError, app.folder)
-        context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=dict(app.config))
-        began = time.perf_counter()
-        try:
-            with _seeded(seed, 0, 0):
-                server(grid, context)
-        finally:
-            grid.close()
-        return time.perf_counter() - began
-
-
-@contextmanager
-def _seeded(*key: int) -> Iterator[None]:
-    """Seed the generators that Flower apps draw from, and put them back: in one process two apps share them."""
-    import torch
-
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    number = int(np.random.SeedSequence(key).generate_state(1)[0])
-    random.seed(number)
-    np.random.seed(number)  # noqa: NPY002 - it is the app's generator, not ours
-    torch.manual_seed(number)
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])  # noqa: NPY002
-        torch.set_rng_state(before[2])
+        """End it: hosts get nothing more, and a ServerApp that goes on is told so."""
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()

@@ -220,8 +220,6 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
             "strategy.probabilities: 'known' needs a process that knows its own p_i, which this one does not; "
             "give a list of probabilities or 'estimated'"
         )
-    if isinstance(scenario.strategy, Stock):
-        stock.make(scenario.strategy)
     if scenario.probe is not None:
         if clock is not None and clock.selects:
             raise ScenarioError(

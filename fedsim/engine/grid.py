@@ -36,18 +36,14 @@ class Collected:
     host_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-class MessageGrid(Grid):
-    """A Flower `Grid` over `num_nodes` nodes that are always connected."""
+class FixedGrid(Grid):
+    """A Flower `Grid` over `num_nodes` nodes that are always connected, with numbers instead of chance for ids."""
 
     _run_id: ClassVar[int] = 1
 
     def __init__(self, num_nodes: int) -> None:
         self.num_nodes = num_nodes
         self.available: Sequence[int] | None = None
-        self.host_seconds: dict[str, float] = {}
-        self.served: dict[str, list[int]] = {}
-        self._sent: dict[str, Message] = {}
-        self._count = 0
         self._run = Run.create_empty(run_id=self._run_id)
         # a Message cannot be made outside a Flower task; the engine is one
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, self._run_id, 1
@@ -75,6 +71,17 @@ class MessageGrid(Grid):
     def node_of(self, message: Message) -> int:
         """Return the number of the node that a message is for."""
         return message.metadata.dst_node_id - FIRST_NODE_ID
+
+
+class MessageGrid(FixedGrid):
+    """A fixed grid that answers in the order of the messages, when all that was asked is done."""
+
+    def __init__(self, num_nodes: int) -> None:
+        super().__init__(num_nodes)
+        self.host_seconds: dict[str, float] = {}
+        self.served: dict[str, list[int]] = {}
+        self._sent: dict[str, Message] = {}
+        self._count = 0
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Send messages off; return their ids."""

@@ -6,7 +6,7 @@ The same class does both, so that the Ray grid can equal the serial grid bit for
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -46,6 +46,8 @@ class Host:
         numerics.pin()
         self.plan = plan
         self.num_examples = data.num_examples
+        self._data = data
+        self._proximal: dict[float, Trainer] = {}
         self.trainer = Trainer(plan.model, plan.work, data, plan.seed, plan.device)
         self.nodes = {
             index: Node(index, self.trainer, self._memory(index), plan.faults, plan.work.timeout_s) for index in nodes
@@ -67,9 +69,19 @@ class Host:
     def _stock(self, client: int, content: RecordDict) -> RecordDict:
         """Train one client as stock strategies ask; client i is node i."""
         layout = self.trainer.layout
-        round, params = stock.decode(content, layout)
-        (lane,) = self.trainer.lanes(params, np.array([client]), round)
-        return stock.encode(layout, params + lane.deltas[0], int(self.num_examples[client]), float(lane.losses[0]))
+        told = stock.decode(content, layout)
+        (lane,) = self._trainer(told.proximal_mu).lanes(told.params, np.array([client]), told.round)
+        return stock.encode(layout, told, lane.deltas[0], int(self.num_examples[client]), float(lane.losses[0]))
+
+    def _trainer(self, proximal_mu: float | None) -> Trainer:
+        """Return the trainer for a mu that comes with the message, as FedProx sends it; None is the scenario's own."""
+        if proximal_mu is None or proximal_mu == self.plan.work.proximal_mu:
+            return self.trainer
+        if proximal_mu not in self._proximal:
+            plan = self.plan
+            work = replace(plan.work, proximal_mu=proximal_mu)
+            self._proximal[proximal_mu] = Trainer(plan.model, work, self._data, plan.seed, plan.device)
+        return self._proximal[proximal_mu]
 
     def alone(self, content: RecordDict, client: int) -> None:
         """Train one client of a task by itself and throw the result away."""

@@ -291,6 +291,14 @@ def stock_keeps_its_state(strategy: Any, checkpoint: Any) -> Found:
         yield ("checkpoint",), "a stock Flower strategy keeps its state to itself and cannot be saved; leave it out"
 
 
+def stock_sends_its_own_mu(strategy: Any, client: Any) -> Found:
+    """FedProx tells clients its mu with every message; the section of the clients would be passed over."""
+    sent = strategy.proximal_mu if strategy.name == "stock" else None
+    if sent is not None and client.proximal_mu not in (0.0, sent):
+        text = f"FedProx sends clients its own, {sent:g}; write strategy.options.proximal_mu, and leave this out"
+        yield ("client", "proximal_mu"), text
+
+
 CHECKS: tuple[Check, ...] = (
     data_files,
     quadratic_needs_point,
@@ -316,5 +324,6 @@ CHECKS: tuple[Check, ...] = (
     flower_has_no_probe,
     stock_has_one_client_a_node,
     stock_keeps_its_state,
+    stock_sends_its_own_mu,
     stock_runs_on_our_grids,
 )

@@ -34,6 +34,10 @@ NOT_HASHED = frozenset(
 """Sections that change no bit of a round. Of the engine, the number of nodes does; of the memory, the tier does not."""
 
 
+YOUNGER = (("strategy", "inner"),)
+"""Keys that came after the first version: not given, they leave the hash of a scenario as it was."""
+
+
 def read_inputs(scenario: Scenario, known: Sequence[Input] = ()) -> tuple[Input, ...]:
     """Return every file that a scenario's runs read, with the hash of its content; see `fedsim.core.inputs.content`.
 
@@ -55,6 +59,9 @@ def scenario_hash(scenario: Scenario, inputs: Sequence[Input] | None = None) -> 
     earlier versions gave; `()` gives that hash too, in which files count by their names alone.
     """
     mapping = {key: value for key, value in to_mapping(scenario).items() if key not in NOT_HASHED and value is not None}
+    for section, key in YOUNGER:
+        if mapping[section].get(key, "") is None:
+            del mapping[section][key]
     by_content(mapping, read_inputs(scenario) if inputs is None else inputs)
     clients = scenario.num_clients
     mapping["nodes"] = scenario.engine.nodes if clients is None else scenario.nodes_for(clients)

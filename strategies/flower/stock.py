@@ -6,43 +6,26 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app.exception import AppExitException
 from flwr.serverapp import Grid
-from flwr.serverapp import strategy as shipped
-from flwr.serverapp.strategy import Strategy as FlowerStrategy
+from flwr.supercore.differential_privacy import KEY_CLIPPING_NORM, KEY_NORM_BIT, compute_adaptive_clip_model_update
 
 from fedsim.core import Cohort, Layout, Reply, ScenarioError
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.core.rng import digest
-from strategies.flower import arrays
+from strategies.flower import arrays, shipped
 from strategies.flower.coordinator import Coordinator, Outcome, ServerState
 from strategies.stock import Stock
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
 ROUND = "server-round"
-ALONE = {"fraction_train": 1.0, "fraction_evaluate": 0.0, "min_train_nodes": 1, "min_available_nodes": 1}
-"""Options under which a stock strategy takes whoever is there."""
-
-
-def make(config: Stock) -> FlowerStrategy:
-    """Return the stock strategy that a scenario names.
-
-    Raises
-    ------
-    ScenarioError : Flower has no such strategy, or it refuses the options.
-    """
-    cls = getattr(shipped, config.flower, None)
-    if not (isinstance(cls, type) and issubclass(cls, FlowerStrategy)):
-        names = sorted(n for n in shipped.__all__ if n not in ("Strategy", "Result"))
-        raise ScenarioError(f"strategy.flower: Flower has no strategy '{config.flower}'; it has {', '.join(names)}")
-    try:
-        made: FlowerStrategy = cls(**{**ALONE, **config.options})
-    except (TypeError, ValueError) as error:
-        raise ScenarioError(f"strategy.options: {config.flower} refuses them: {error}") from error
-    return made
+PROXIMAL_MU = "proximal-mu"
+"""Where FedProx writes its mu into what it tells clients."""
 
 
 class StockStrategy(Coordinator):
@@ -52,7 +35,10 @@ class StockStrategy(Coordinator):
 
     def __init__(self, config: Stock, layout: Layout, choose: Callable[[int], Ids], seed: int) -> None:
         logging.getLogger("flwr").setLevel(logging.WARNING)
-        self.inner: Any = make(config)
+        self.name = config.flower
+        self.inner: Any = shipped.make(config)
+        sampler: Any = getattr(self.inner, shipped.INNER, self.inner)
+        self.wanted = max(1, sampler.min_train_nodes, sampler.min_available_nodes)
         self.layout = layout
         self.choose = choose
         self.seed = seed
@@ -71,8 +57,7 @@ class StockStrategy(Coordinator):
         state = self.state
         assert state is not None, "begin comes first"
         self._cohort = Cohort(server_round, self.choose(server_round))
-        wanted = max(1, self.inner.min_train_nodes, self.inner.min_available_nodes)
-        if len(self._cohort) < wanted:
+        if len(self._cohort) < self.wanted:
             return []
         nodes = sorted(grid.get_node_ids())
         self._first = nodes[0]
@@ -102,8 +87,11 @@ class StockStrategy(Coordinator):
         received = [self._read(server_round, message, before) for message in ordered]
         averaged, metrics = (None, None)
         if ordered:
-            with _seeded(self.seed, server_round):
-                averaged, metrics = self.inner.aggregate_train(server_round, ordered)
+            try:
+                with _seeded(self.seed, server_round):
+                    averaged, metrics = self.inner.aggregate_train(server_round, ordered)
+            except AppExitException as error:
+                raise ScenarioError(f"strategy.flower: {self.name} gave up in round {server_round}: {error}") from error
         params = before
         if averaged is not None:
             params = self.layout.flatten({name: array.numpy() for name, array in averaged.items()})
@@ -164,27 +152,52 @@ class _Seen(Grid):
 
 @contextmanager
 def _seeded(seed: int, round: int) -> Iterator[None]:
-    """Seed Python's global generator for one call and put it back: stock strategies draw from it."""
-    state = random.getstate()
-    random.seed(digest(seed, "stock", round))
+    """Seed the global generators for one call and put them back: stock strategies draw from them."""
+    state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+    number = digest(seed, "stock", round)
+    random.seed(number)
+    np.random.seed(number % 2**32)  # noqa: NPY002 - it is where Flower's noise for privacy comes from
     try:
         yield
     finally:
         random.setstate(state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
 
 
 def _named(layout: Layout, params: Parameters) -> ArrayRecord:
     return arrays.record(**layout.views(params))
 
 
-def decode(content: RecordDict, layout: Layout) -> tuple[int, Parameters]:
-    """Return round and flat parameters of a stock instruction."""
+@dataclass(frozen=True)
+class Instruction:
+    """What a stock strategy tells a client: where to start, and what the strategy wants done beside training.
+
+    `proximal_mu` is FedProx's, `clipping_norm` that of the wrappers which leave clipping to the clients.
+    """
+
+    round: int
+    params: Parameters
+    proximal_mu: float | None = None
+    clipping_norm: float | None = None
+
+
+def decode(content: RecordDict, layout: Layout) -> Instruction:
+    """Return the instruction in a message."""
     (model,) = content.array_records.values()
     (config,) = content.config_records.values()
-    return int(str(config[ROUND])), layout.flatten({name: array.numpy() for name, array in model.items()})
+    mu, norm = (
+        None if config.get(key) is None else float(str(config[key])) for key in (PROXIMAL_MU, KEY_CLIPPING_NORM)
+    )
+    params = layout.flatten({name: array.numpy() for name, array in model.items()})
+    return Instruction(int(str(config[ROUND])), params, mu, norm)
 
 
-def encode(layout: Layout, params: Parameters, examples: int, loss: float) -> RecordDict:
-    """Return a client's reply as stock strategies read it."""
-    metrics = MetricRecord({"num-examples": examples, "train_loss": loss})
-    return RecordDict({ARRAYS: _named(layout, params), METRICS: metrics})
+def encode(layout: Layout, told: Instruction, delta: Parameters, examples: int, loss: float) -> RecordDict:
+    """Return a client's reply as stock strategies read it, its update clipped when it was told to."""
+    metrics: dict[str, Any] = {"num-examples": examples, "train_loss": loss}
+    moved = [told.params + delta]
+    if told.clipping_norm is not None:
+        stands = not np.any(delta)  # Flower's function would divide by the length of nothing
+        clipped = not stands and compute_adaptive_clip_model_update(moved, [told.params], told.clipping_norm)
+        metrics[KEY_NORM_BIT] = int(clipped)
+    return RecordDict({ARRAYS: _named(layout, moved[0]), METRICS: MetricRecord(metrics)})

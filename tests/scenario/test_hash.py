@@ -81,6 +81,11 @@ def test_the_hash_sees_values_and_not_how_they_are_written(tmp_path: Path) -> No
     assert len(digest()) == 64
 
 
+def test_a_key_that_came_later_leaves_older_hashes_alone() -> None:
+    stock = BASE | {"strategy": {"name": "stock", "flower": "FedAdam"}, "engine": {"kind": "serial", "nodes": 10}}
+    assert scenario_hash(from_dict(stock)).startswith("252e677967f3")
+
+
 def test_a_dumped_scenario_has_the_same_hash() -> None:
     scenario = from_dict(BASE)
     assert scenario_hash(from_dict(yaml.safe_load(dump(scenario)))) == scenario_hash(scenario)
