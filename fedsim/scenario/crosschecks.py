@@ -210,6 +210,12 @@ def model_takes_the_examples(data: Any, model: Any) -> Found:
         yield ("model", "name"), text
 
 
+def images_have_their_channels_first(data: Any, model: Any, folder: str) -> Found:
+    """What looks like images with channels last would be convolved as many channels of thin images."""
+    if smallest_side(model) is not None and hasattr(data, "image_problems_in"):
+        yield from ((_keys("data", key), message) for key, message in data.image_problems_in(folder))
+
+
 def labels_for_the_law(data: Any, participation: Any) -> Found:
     """Participation that follows labels needs labels."""
     laws = (getattr(getattr(part, "probabilities", None), "law", None) for part in _parts(participation))
@@ -307,6 +313,7 @@ CHECKS: tuple[Check, ...] = (
     compared_strategies_fit,
     probe_can_draw_again,
     model_takes_the_examples,
+    images_have_their_channels_first,
     labels_for_the_law,
     probe_knows_who_comes,
     stop_looks_at_a_metric,
