@@ -248,7 +248,13 @@ def _attendance(drawn: Sequence[tuple[str, dict[str, Any]]], width: float) -> by
         share = np.array(found["share"])
         extent = (found["rounds"][0] - 0.5, found["rounds"][-1] - 0.5, found["clients"][-1] - 0.5, -0.5)
         axes.imshow(share, aspect="auto", interpolation="nearest", cmap=ramp, vmin=0, extent=extent)
-        axes.set_title("Who took part" + (f": {label}" if label else ""), loc="left", fontsize=11, fontweight="bold")
+        axes.set_title(
+            "Who took part" + (f": {label}" if label else ""),
+            loc="left",
+            fontsize=11,
+            fontweight="bold",
+            parse_math=False,
+        )
         axes.set(xlabel="round", ylabel="client")
     return _saved(figure)
 
@@ -263,7 +269,8 @@ def _tabled(left: Sequence[Table], right: Sequence[Table], width: float) -> byte
             figure.text(
                 (0.2 + 0.44 * column * width) / width,
                 1 - (0.15 + LINE * place) / height,
-                text.replace("$", r"\$"),
+                text,
+                parse_math=False,
                 ha="left",
                 va="top",
                 fontsize=10.5 if bold else 7.8,

@@ -2,6 +2,7 @@
 
 from fedsim.scenario.loading import expand, from_dict, load, override
 from fedsim.scenario.placing import placed
+from fedsim.scenario.raw import as_plain
 from fedsim.scenario.scenario import Scenario
 from fedsim.scenario.schema import json_schema, schema_text
 from fedsim.scenario.sections import Checkpoint, Evaluate, Flower, HostClass, Memory, Probe, Ray, Serial, Stop
@@ -20,6 +21,7 @@ __all__ = [
     "Serial",
     "Sourced",
     "Stop",
+    "as_plain",
     "dump",
     "expand",
     "from_dict",

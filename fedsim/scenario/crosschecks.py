@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from fedsim.core import Rule, ScenarioError, World
 from fedsim.metrics import METRICS
+from fedsim.metrics.registry import out_of_reach
 from fedsim.models import smallest_side
 from fedsim.participation import Participation
 from fedsim.scenario.sections import DEFAULT_NODES
@@ -236,6 +237,28 @@ def stop_looks_at_a_metric(stop: Any) -> Found:
     """The metric that ends a run is one that is recorded."""
     if stop is not None and stop.metric is not None and stop.metric.split(".")[0] not in METRICS:
         yield ("stop", "metric"), f"no metric is called {stop.metric!r}{did_you_mean(stop.metric, METRICS)}"
+    elif stop is not None and stop.metric is not None and stop.target is not None:
+        never = out_of_reach(stop.metric, stop.target)
+        if never is not None:
+            yield ("stop", "target"), never
+
+
+def stop_looks_at_what_is_measured(stop: Any, data: Any, strategy: Any, devices: Any) -> Found:
+    """What ends a run is something that this run measures."""
+    if stop is None:
+        return
+    quadratic, gossip = _is_quadratic(data), strategy.name == "gossip"
+    instead = None
+    if stop.metric == "distance" and not quadratic:
+        instead = "only quadratic has a known optimum; test_loss is measured"
+    elif stop.metric is not None and "accuracy" in stop.metric and quadratic:
+        instead = "quadratic has no labels; test_loss and distance are measured"
+    elif stop.metric is not None and stop.metric.startswith("node_") and not gossip:
+        instead = "only gossip has models of nodes; test_loss and test_accuracy are measured"
+    if instead is not None:
+        yield ("stop", "metric"), f"{stop.metric} is never measured in this run: {instead}"
+    if stop.max_virtual_s is not None and devices is None:
+        yield ("stop", "max_virtual_s"), "without `devices:` the virtual clock stands still, and never comes so far"
 
 
 def nodes_hold_clients(data: Any, engine: Any) -> Found:
@@ -317,6 +340,7 @@ CHECKS: tuple[Check, ...] = (
     labels_for_the_law,
     probe_knows_who_comes,
     stop_looks_at_a_metric,
+    stop_looks_at_what_is_measured,
     nodes_hold_clients,
     hosts_run_nodes,
     flower_has_a_server_model,
