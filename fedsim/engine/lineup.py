@@ -75,9 +75,9 @@ def as_override(strategies: Blocks) -> str:
     'compare=[{"name": mifa}, {"name": "fedstale", "beta": 0.3}]'
     """
     blocks = []
-    alone = isinstance(strategies, str | Mapping) or not isinstance(strategies, Iterable)
-    several: Iterable[Any] = [strategies] if alone else strategies
-    for one in several:
+    if isinstance(strategies, str | Mapping) or not isinstance(strategies, Iterable):
+        strategies = [strategies]
+    for one in strategies:
         if isinstance(one, str):
             for name, options in parse(one):
                 inner = "".join(f", {json.dumps(key)}: {value}" for key, value in options.items())

@@ -66,6 +66,8 @@ class Rounds(ABC):
     probed: dict[str, Any] = field(default_factory=dict)
     status: str = "completed"
     reason: str | None = None
+    empty: bool = True
+    """Whether nobody has taken part since this process trains."""
     clock: dict[str, float] = field(default_factory=dict)
 
     def train(self, rounds: int, until: int | None = None) -> None:
@@ -152,6 +154,7 @@ class Rounds(ABC):
         began = perf_counter()
         values = {**self.account(round, outcome), **probed}
         self.schedule.update(self.environment.scheduled)
+        self.empty = self.empty and not len(outcome.cohort)
         self.settle(wait=False)
         scenario, finite = self.experiment.scenario, self.finite()
         self.watch = self.watch.after_round(values).seeing(scenario.stop, values)

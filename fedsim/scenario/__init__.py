@@ -1,5 +1,6 @@
 """Floor 2: the scenario. One YAML file in, one validated, frozen value out; or every problem at once, with its line."""
 
+from fedsim.scenario.emptiness import warnings, why_nobody
 from fedsim.scenario.loading import expand, from_dict, load, override
 from fedsim.scenario.placing import placed
 from fedsim.scenario.raw import as_plain
@@ -34,4 +35,6 @@ __all__ = [
     "slug",
     "sources",
     "to_mapping",
+    "warnings",
+    "why_nobody",
 ]

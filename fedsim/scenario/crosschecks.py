@@ -16,6 +16,7 @@ from fedsim.metrics import METRICS
 from fedsim.metrics.registry import out_of_reach
 from fedsim.models import smallest_side
 from fedsim.participation import Participation
+from fedsim.scenario.float32 import LARGEST, last_rate, unfit
 from fedsim.scenario.sections import DEFAULT_NODES
 from fedsim.scenario.words import did_you_mean
 
@@ -217,6 +218,31 @@ def images_have_their_channels_first(data: Any, model: Any, folder: str) -> Foun
         yield from ((_keys("data", key), message) for key, message in data.image_problems_in(folder))
 
 
+def rates_fit_float32(client: Any, strategy: Any) -> Found:
+    """Training computes in float32: a rate that it cannot hold would be zero, or infinite, in every client."""
+    for section, config in (("client", client), ("strategy", strategy)):
+        yield from (((section, *keys), message) for keys, message in unfit(config))
+
+
+def compared_rates_fit_float32(compare: Any) -> Found:
+    """So do the rates of the strategies under `compare:`."""
+    yield from ((("compare", *keys), message) for keys, message in unfit(compare or ()))
+
+
+def starts_and_data_fit_float32(data: Any, model: Any) -> Found:
+    """Starting points, the centers of quadratic and what features are divided by are float32, too."""
+    for name in ("divide_by", "centers"):
+        yield from ((("data", *keys), message) for keys, message in unfit(getattr(data, name, None), (name,)))
+    yield from ((("model", *keys), message) for keys, message in unfit(getattr(model, "init", None), ("init",)))
+
+
+def rates_do_not_grow_beyond_float32(client: Any, rounds: Any) -> Found:
+    """A rate that grows from round to round still fits in the last one."""
+    if client.lr_decay > 1 and last_rate(client.lr, client.lr_decay, rounds) > LARGEST:
+        text = f"from {client.lr:g} the rate grows beyond {LARGEST:.2g}, what float32 holds, in {rounds:,} rounds"
+        yield ("client", "lr_decay"), text
+
+
 def labels_for_the_law(data: Any, participation: Any) -> Found:
     """Participation that follows labels needs labels."""
     laws = (getattr(getattr(part, "probabilities", None), "law", None) for part in _parts(participation))
@@ -337,6 +363,10 @@ CHECKS: tuple[Check, ...] = (
     probe_can_draw_again,
     model_takes_the_examples,
     images_have_their_channels_first,
+    rates_fit_float32,
+    compared_rates_fit_float32,
+    starts_and_data_fit_float32,
+    rates_do_not_grow_beyond_float32,
     labels_for_the_law,
     probe_knows_who_comes,
     stop_looks_at_a_metric,
