@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -166,7 +167,13 @@ def build(scenario: Scenario, data: ClientData | None = None) -> Experiment:
         raise placed(scenario, error) from error
 
 
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
 def _build(scenario: Scenario, data: ClientData | None) -> Experiment:
+    if scenario.client.timeout_s is not None and scenario.engine.kind == "serial" and not _in_main_thread():
+        raise ScenarioError("client.timeout_s: only the main thread can be interrupted; run there, or leave it out")
     if data is None:
         data = scenario.data.load(scenario.seed, scenario.folder)
     world = World(scenario.seed, data.num_clients, data.label_counts, scenario.folder)

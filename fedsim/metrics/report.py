@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fedsim.core import ScenarioError
 from fedsim.metrics.attendance import blocks
 from fedsim.metrics.bands import Band, band
 from fedsim.metrics.figures import Forest, Panel, draw, page
@@ -212,7 +213,8 @@ class Report:
 
 def report(store: Store, rows: Sequence[RunRow], title: str | None = None) -> Report:
     """Return the report of some runs; its title is the runs' common name, unless one is given."""
-    assert rows, "a report needs runs"
+    if not rows:
+        raise ScenarioError("a report needs runs, and none was given")
     names = list(dict.fromkeys(row.name for row in rows))
     return Report(store, tuple(rows), title or (names[0] if len(names) == 1 else f"{len(rows)} runs"))
 

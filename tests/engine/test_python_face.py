@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,21 @@ def test_one_strategy_is_compared_as_a_list_of_one_is(tmp_path: Path, strategies
 def test_seeds_that_are_no_whole_numbers_are_refused(seeds: Any) -> None:
     with pytest.raises(ScenarioError, match="--seeds: give a number of seeds or a list of whole numbers"):
         fedsim.compare(TOY, seeds=seeds)
+
+
+def test_a_time_limit_outside_the_main_thread_is_refused_and_no_client_is_blamed() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(fedsim.run, TOY, client__timeout_s=5.0, engine__kind="serial")
+        with pytest.raises(ScenarioError, match=r"client\.timeout_s: only the main thread can be interrupted"):
+            run.result()
+
+
+def test_as_many_probabilities_as_clients_are_asked_for_where_only_the_file_counts_them(tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", x=np.ones((40, 2)), y=np.arange(40) % 2, client=np.arange(40) % 4)
+    data = {"dataset": "npz", "path": "own.npz", "partition": {"kind": "natural", "column": "client"}}
+    sections = {"data": data, "model": {"name": "linear"}, "strategy": {"name": "fedstale", "probabilities": [0.5]}}
+    with pytest.raises(ScenarioError, match="has 1 entries for 4 clients"):
+        fedsim.run(TOY | sections, folder=tmp_path, out=tmp_path / "run")
 
 
 def test_the_same_numbers_are_loaded_from_the_store(tmp_path: Path) -> None:
