@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from fedsim.scenario import Scenario, from_dict, load
+from fedsim.scenario import Scenario, from_dict, load, override
 
 if TYPE_CHECKING:
     from fedsim.core import Rule
@@ -16,12 +15,24 @@ if TYPE_CHECKING:
 
 
 def read(source: str | os.PathLike[str] | Mapping[str, Any] | Scenario, overrides: Mapping[str, Any]) -> Scenario:
-    """Return the scenario of a file or a mapping; `strategy__beta=0.3` overrides `strategy.beta`."""
-    options = [f"{key.replace('__', '.')}={json.dumps(value)}" for key, value in overrides.items()]
+    """Return the scenario of a file, of a mapping, or one that was read before.
+
+    `strategy__beta=0.3` overrides `strategy.beta`; values are Python's own: numbers and arrays of numpy, paths, any
+    text, and configs such as a rule.
+    """
+    options = dotted(overrides)
     if isinstance(source, Scenario):
-        assert not options, "a validated scenario takes no overrides"
-        return source
+        return override(source, options) if options else source
     return from_dict(source, options) if isinstance(source, Mapping) else load(source, options)
+
+
+def dotted(overrides: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return keywords as overrides of dotted keys.
+
+    >>> dotted({"strategy__beta": 0.3})
+    [('strategy.beta', 0.3)]
+    """
+    return [(key.replace("__", "."), value) for key, value in overrides.items()]
 
 
 def run(
@@ -35,7 +46,7 @@ def run(
 
     Parameters
     ----------
-    source : a scenario file, or its content as a mapping.
+    source : a scenario file, its content as a mapping, or a scenario that was read before.
     out, overwrite : as `--out` and `--overwrite` of `fedsim run`.
     overrides : values by dotted key, as `--set`; in a keyword write two underscores for a dot.
 
@@ -59,8 +70,8 @@ def run(
 
 def compare(
     source: str | os.PathLike[str] | Mapping[str, Any] | Scenario,
-    strategies: str | Sequence[str | Mapping[str, Any] | Rule] | None = None,
-    seeds: int | Sequence[int] = 5,
+    strategies: str | Mapping[str, Any] | Rule | Iterable[str | Mapping[str, Any] | Rule] | None = None,
+    seeds: SupportsIndex | Iterable[SupportsIndex] = 5,
     *,
     baseline: str | None = None,
     target: str | None = None,
@@ -73,9 +84,9 @@ def compare(
 
     Parameters
     ----------
-    source : a scenario file, or its content as a mapping.
-    strategies : as on the command line ("fedstale:beta=0.3"), as blocks ({"name": "fedstale", "beta": 0.3}) or as
-        rules; those under the scenario's `compare:` when None.
+    source : a scenario file, its content as a mapping, or a scenario that was read before.
+    strategies : one or several, as on the command line ("fedstale:beta=0.3"), as blocks ({"name": "fedstale",
+        "beta": 0.3}) or as rules (FedStale(beta=0.3)); those under the scenario's `compare:` when None.
     seeds : how many, from the scenario's own on, or which.
     baseline, target, last, out, overwrite : as of `fedsim compare`.
     overrides : values by dotted key, as `--set`; in a keyword write two underscores for a dot.
@@ -95,9 +106,8 @@ def compare(
     from fedsim.engine.comparing import parse_target
     from fedsim.engine.lineup import read_with_strategies
 
-    options = [f"{key.replace('__', '.')}={json.dumps(value)}" for key, value in overrides.items()]
     return run_all(
-        read_with_strategies(source, strategies, options),
+        read_with_strategies(source, strategies, dotted(overrides)),
         seeds=seeds,
         out=None if out is None else os.fspath(out),
         baseline=baseline,

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Gt, Le
 
+from fedsim.core import ScenarioError
 from fedsim.core.contracts import SILENT, Cohort, Diagnostics, Population, Vector
 from strategies import intervals
 from strategies.intervals import Intervals
@@ -29,7 +30,10 @@ class Inverse:
         """Return 1/p_i (N,) as this round uses it: the estimate is used before it is updated."""
         if self.estimator is not None:
             return self.estimator.weight
-        assert self.population.probabilities is not None, "validation lets no rule start without its p_i"
+        if self.population.probabilities is None:
+            raise ScenarioError(
+                "strategy.probabilities: 'known' needs a process that knows its own p_i; give a list or 'estimated'"
+            )
         return 1.0 / self.population.probabilities
 
     def after(self, cohort: Cohort) -> Inverse:
@@ -49,7 +53,9 @@ def begin(probabilities: Probabilities, population: Population) -> Inverse:
         return Inverse(population, intervals.start(population.num_clients))
     if isinstance(probabilities, tuple):
         listed = np.asarray(probabilities, dtype=np.float64)
-        assert len(listed) == population.num_clients, "validation refuses a list of another length"
+        if len(listed) != population.num_clients:
+            text = f"has {len(listed)} entries for {population.num_clients} clients"
+            raise ScenarioError(f"strategy.probabilities: {text}")
         return Inverse(Population(population.num_examples, population.weights, listed))
     return Inverse(population)
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isqrt
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Le
 
-from fedsim.core import World, rng
+from fedsim.core import ScenarioError, World, rng
 from fedsim.core.inputs import InputPath, place_of
 from fedsim.core.tagged import Tagged
+from strategies.edge_list import read_edges
 from strategies.graph import Graph, Problems, Topology, directed, from_networkx, undirected
-
-if TYPE_CHECKING:
-    import networkx as nx
 
 Count = Annotated[int, Ge(1)]
 Probability = Annotated[float, Ge(0), Le(1)]
@@ -255,7 +253,7 @@ class Edges(Topology):
     pairs: tuple[tuple[Annotated[int, Ge(0)], Annotated[int, Ge(0)]], ...] | None = None
     """The edges, e.g. [[0, 1], [1, 2]]; client ids from 0."""
     path: InputPath | None = None
-    """A text file with two client ids a line, # for remarks (networkx's edge list)."""
+    """A text file with two client ids a line, apart by blanks, comma or semicolon; # for remarks. No weights."""
 
     def problems(self) -> Problems:
         """One of the two is given."""
@@ -265,27 +263,23 @@ class Edges(Topology):
     def problems_in(self, world: World) -> Problems:
         """The edges join clients that exist."""
         try:
-            pairs = self._read(world.folder)
-        except (OSError, ValueError, TypeError) as error:
-            yield "path", f"{self.path} cannot be read as an edge list: {getattr(error, 'strerror', None) or error}"
+            pairs = self._read(world)
+        except ScenarioError as error:
+            yield from (("path", line) for line in str(error).splitlines())
             return
-        key = "pairs" if self.path is None else "path"
-        if len(pairs) and (pairs.min() < 0 or pairs.max() >= world.num_clients):
-            yield key, f"client ids go from 0 to {world.num_clients - 1}, got {pairs.min()} to {pairs.max()}"
+        if len(pairs) and pairs.max() >= world.num_clients:
+            yield "pairs", f"client ids go from 0 to {world.num_clients - 1}, got {pairs.min()} to {pairs.max()}"
         if (pairs[:, 0] == pairs[:, 1]).any():
-            yield key, "an edge joins two different clients"
+            yield "pairs", "an edge joins two different clients"
 
-    def _read(self, folder: str) -> npt.NDArray[np.int64]:
+    def _read(self, world: World) -> npt.NDArray[np.int64]:
         if self.path is None:
             return np.array(self.pairs or (), np.int64).reshape(-1, 2)
-        import networkx as nx
-
-        graph: nx.Graph[int] = nx.read_edgelist(place_of(self.path, folder), nodetype=int, data=False)
-        return np.array(list(graph.edges), np.int64).reshape(-1, 2)
+        return read_edges(place_of(self.path, world.folder), world.num_clients)
 
     def draw(self, world: World, key: int) -> Graph:
         """Return the graph."""
-        return undirected(world.num_clients, self._read(world.folder))
+        return undirected(world.num_clients, self._read(world))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 import click
 
@@ -70,8 +71,16 @@ _commands = Commands(
 )
 
 
+def _never_refuse_a_letter() -> None:
+    """Have a terminal that is not UTF-8 show `?` for what it has no letter for, instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; every error of ours is plain lines on stderr."""
+    _never_refuse_a_letter()
     try:
         with listener().caught():
             with _commands.make_context("fedsim", list(sys.argv[1:] if args is None else args)) as context:

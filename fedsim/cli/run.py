@@ -17,9 +17,11 @@ def run(
 ) -> None:
     """Run a scenario and leave its results in a folder."""
     from fedsim.core import NonFiniteError
-    from fedsim.scenario import load
+    from fedsim.scenario import load, warnings
 
     loaded = load(scenario, set_ or [])
+    for warning in () if quiet else warnings(loaded):
+        typer.echo(str(warning), err=True)
 
     from rich.console import Console
 

@@ -28,9 +28,11 @@ def validate(
 
 
 def _summary(file: str, overrides: list[str]) -> str:
-    from fedsim.scenario import expand, load, scenario_hash
+    from fedsim.scenario import expand, load, scenario_hash, warnings
 
     scenario = load(file, overrides)
+    for warning in warnings(scenario):
+        typer.echo(str(warning), err=True)
     clients = "clients as the data has" if scenario.num_clients is None else _counted(scenario.num_clients, "client")
     parts = [f"hash {scenario_hash(scenario)[:8]}", clients, _counted(scenario.rounds, "round")]
     if scenario.sweep:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fedsim.core import ScenarioError
+from fedsim.data.headers import Header
 from fedsim.data.partitioned import Features, Partitioned, hold_out, hold_out_within, pool
 from fedsim.data.partitions.config import Dealing, Partition
 from fedsim.data.partitions.natural import Natural
@@ -37,11 +38,10 @@ def deal(
     ScenarioError : for missing arrays, wrong types or shapes, NaN, or lengths that do not belong together.
     """
     column = partition.column if isinstance(partition, Natural) else None
-    _must_hold(source, arrays, column, arrays if names is None else names)
+    for key, message in array_problems(arrays, source, column, arrays if names is None else names):
+        raise ScenarioError(f"data.{key}: {message}")
     x, y = _features(source, arrays, "x"), _labels(source, arrays, "y")
     test = (_features(source, arrays, "x_test"), _labels(source, arrays, "y_test")) if "x_test" in arrays else None
-    if test is not None and test[0].shape[1:] != x.shape[1:]:
-        raise ScenarioError(f"data.path: {source}: an example of x is {x.shape[1:]}, of x_test {test[0].shape[1:]}")
     values = np.unique(y if test is None else np.concatenate([y, test[1]]))
     y = np.searchsorted(values, y).astype(np.int64)
     if test is not None:
@@ -49,7 +49,7 @@ def deal(
 
     train = np.arange(len(y))
     if isinstance(partition, Natural):
-        owners = partition.number(_column(source, arrays, partition.column, len(y)))
+        owners = partition.number(_column(source, arrays, partition.column))
         found = int(owners.max()) + 1
         if clients not in (None, found):
             raise ScenarioError(
@@ -61,29 +61,81 @@ def deal(
             train = hold_out_within(owners, test_fraction, seed)
             owners = owners[train]
     else:
-        assert isinstance(partition, Dealing)
-        assert clients is not None, "the config's problems() asks for it"
+        if clients is None or not isinstance(partition, Dealing):
+            raise ScenarioError(f"data.clients: is needed by the {partition.kind} partition")
         if test is None:
             train = hold_out(y, test_fraction, seed)
         owners = partition.owners(y[train], clients, seed)
     return pool(x, y, owners, clients, len(values), train=train, test=test, divisor=divisor)
 
 
-def _must_hold(source: str, arrays: Mapping[str, Array], column: str | None, names: Iterable[str]) -> None:
-    needed = ["x", "y", *([column] if column else [])]
-    if "x_test" in arrays or "y_test" in arrays:
-        needed += ["x_test", "y_test"]
-    missing = [name for name in needed if name not in arrays]
+def array_problems(
+    arrays: Mapping[str, Array | Header], source: str, column: str | None, names: Iterable[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield (key, message) for arrays that are missing, or of a type, shape or length that cannot be meant.
+
+    Headers are enough, so that it can be told before the arrays are read; `column` is the natural partition's.
+    """
+    needed = ["x", "y"] + (["x_test", "y_test"] if "x_test" in arrays or "y_test" in arrays else [])
+    missing = [name for name in (*needed[:2], *([column] if column else []), *needed[2:]) if name not in arrays]
     if missing:
-        raise ScenarioError(
-            f"data.path: {source} lacks {' and '.join(missing)}; it holds {', '.join(names) or 'nothing'}"
-        )
+        yield "path", f"{source} lacks {' and '.join(missing)}; it holds {', '.join(names) or 'nothing'}"
+    for name in needed:
+        if name in arrays:
+            found = _feature_problem(arrays, name) if name.startswith("x") else _label_problem(arrays, name)
+            yield from (("path", f"{source}: {text}") for text in found)
+    if column is not None and column in arrays and "y" in arrays:
+        for text in _column_problem(arrays, column, source):
+            yield "partition.column", text
+    if not missing and len(needed) == 4 and arrays["x"].shape[1:] != arrays["x_test"].shape[1:]:
+        yield "path", f"{source}: an example of x is {arrays['x'].shape[1:]}, of x_test {arrays['x_test'].shape[1:]}"
+
+
+def channels_last(example: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return the shape that an example should have when it looks like an image with channels last, else None.
+
+    >>> channels_last((32, 32, 3)), channels_last((3, 32, 32)), channels_last((28, 28, 1))
+    ((3, 32, 32), None, (1, 28, 28))
+    """
+    if len(example) == 3 and example[2] in (1, 3, 4) and min(example[:2]) > 4:
+        return (example[2], *example[:2])
+    return None
+
+
+def _feature_problem(arrays: Mapping[str, Array | Header], name: str) -> Iterator[str]:
+    x = arrays[name]
+    if x.dtype.hasobject:
+        yield _python_objects(name, "float")
+    elif x.dtype.kind not in "fiub" or x.ndim == 0 or 0 in x.shape:
+        yield f"{name} should be numbers, shape (n, ...), got {_told(x)}"
+
+
+def _label_problem(arrays: Mapping[str, Array | Header], name: str) -> Iterator[str]:
+    y, x = arrays[name], arrays.get(name.replace("y", "x", 1))
+    if y.dtype.hasobject:
+        yield _python_objects(name, "int")
+    elif y.dtype.kind not in "fiub" or y.ndim != 1:
+        cure = f"; number them: numpy.unique({name}, return_inverse=True)[1]" if y.dtype.kind in "US" else ""
+        yield f"{name} should be integer labels, shape (n,), got {_told(y)}{cure}"
+    elif x is not None and x.ndim and len(y.shape) and x.shape[0] != y.shape[0]:
+        yield f"{x.shape[0]} examples but {y.shape[0]} labels in {name}"
+
+
+def _column_problem(arrays: Mapping[str, Array | Header], name: str, source: str) -> Iterator[str]:
+    values, length = arrays[name], (arrays["y"].shape or (0,))[0]
+    if values.dtype.hasobject:
+        yield f"{source}: {_python_objects(name, 'str')}"
+    elif values.dtype.kind not in "fiubUS" or values.shape != (length,):
+        wanted = f"should be integers or text of shape ({length},)"
+        yield f"{name} in {source} {wanted}, got {_told(values)}"
+
+
+def _python_objects(name: str, kind: str) -> str:
+    return f"{name} holds Python objects; save it with .astype({kind})"
 
 
 def _features(source: str, arrays: Mapping[str, Array], name: str) -> Features:
     x = arrays[name]
-    if x.dtype.kind not in "fiub" or x.ndim == 0 or 0 in x.shape:
-        raise ScenarioError(f"data.path: {source}: {name} should be numbers, shape (n, ...), got {_told(x)}")
     if x.dtype != np.uint8:
         with np.errstate(over="ignore"):  # too large for float32 is infinite, which is refused
             x = x.astype(np.float32)
@@ -97,25 +149,31 @@ def _features(source: str, arrays: Mapping[str, Array], name: str) -> Features:
 
 
 def _labels(source: str, arrays: Mapping[str, Array], name: str) -> Array:
-    y, x = arrays[name], arrays[name.replace("y", "x", 1)]
-    if y.dtype.kind not in "iub" or y.ndim != 1:
-        raise ScenarioError(f"data.path: {source}: {name} should be integer labels, shape (n,), got {_told(y)}")
-    if len(y) != len(x):
-        raise ScenarioError(f"data.path: {source}: {len(x)} examples but {len(y)} labels in {name}")
-    return y.astype(np.int64)
+    row = _first_broken(arrays[name])
+    if row is not None:
+        text = f"{name} should be integer labels, got {arrays[name][row]} in row {row}"
+        raise ScenarioError(f"data.path: {source}: {text}")
+    return arrays[name].astype(np.int64)
 
 
-def _column(source: str, arrays: Mapping[str, Array], name: str, length: int) -> Array:
+def _column(source: str, arrays: Mapping[str, Array], name: str) -> Array:
     values = arrays[name]
-    if values.dtype.kind not in "iubUS" or values.shape != (length,):
-        raise ScenarioError(
-            f"data.partition.column: {name} in {source} should be integers or text of shape ({length},), "
-            f"got {_told(values)}"
-        )
-    return values
+    row = _first_broken(values)
+    if row is not None:
+        text = f"{name} in {source} should be integers or text, got {values[row]} in row {row}"
+        raise ScenarioError(f"data.partition.column: {text}")
+    return values.astype(np.int64) if values.dtype.kind == "f" else values
 
 
-def _told(array: Array) -> str:
+def _first_broken(values: Array) -> int | None:
+    """Return the first row that holds no whole number of at most 2**53, None when all do, or are no floats at all."""
+    if values.dtype.kind != "f":
+        return None
+    broken = ~((np.floor(values) == values) & (np.abs(values) <= 2.0**53))
+    return int(np.flatnonzero(broken)[0]) if broken.any() else None
+
+
+def _told(array: Array | Header) -> str:
     return f"{array.dtype} of shape {array.shape}"
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
-from zipfile import BadZipFile, is_zipfile
+from zipfile import is_zipfile
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fedsim.core import ScenarioError
 from fedsim.core.inputs import InputPath, place_of
-from fedsim.data.arrays import Array, deal
+from fedsim.data.arrays import Array, array_problems, channels_last, deal
+from fedsim.data.headers import UNREADABLE, headers
 from fedsim.data.partitioned import Partitioned
 from fedsim.data.partitions import IID, AnyPartition
 from fedsim.data.partitions.natural import Natural
@@ -25,7 +25,7 @@ class Npz:
     """Your own arrays in one .npz file: x, y, optional x_test and y_test, optional client for the natural partition.
 
     x is (n, ...): vectors, or images with channels first; (n, height, width) becomes (n, 1, height, width). y are
-    integers, any values: sorted and renumbered from 0. Nothing in the file is unpickled.
+    whole numbers, any values: sorted and renumbered from 0. Nothing in the file is unpickled.
     """
 
     dataset: Literal["npz"] = "npz"
@@ -37,8 +37,8 @@ class Npz:
     """How the examples are dealt to them."""
     test_fraction: Annotated[float, Gt(0), Lt(1)] = 0.2
     """Held out when the file has no x_test: stratified by label, or by client for the natural partition."""
-    divide_by: Annotated[float, Gt(0)] = 1.0
-    """Features are divided by this, e.g. 255 for images stored in bytes."""
+    divide_by: Annotated[float, Gt(0)] | None = None
+    """Features are divided by this, e.g. 255 for images; bytes need it (1 leaves them as they are)."""
 
     @property
     def num_clients(self) -> int | None:
@@ -51,20 +51,54 @@ class Npz:
             yield "clients", f"is needed by the {self.partition.kind} partition; only natural counts the clients itself"
 
     def problems_in(self, folder: str) -> Iterator[tuple[str, str]]:
-        """Yield (key, message) when the file is not there, or no .npz file."""
+        """Yield (key, message) when the file is not there or no .npz file, and for each array that cannot be meant."""
         path = place_of(self.path, folder)
         if not path.is_file():
             kind = "is a folder" if path.is_dir() else "is not there"
             yield "path", f"{path} {kind}; expected a .npz file with the arrays x and y"
         elif not is_zipfile(path):
             yield "path", f"{path} is no .npz file (numpy.savez writes one), or it is truncated"
+        else:
+            yield from self._array_problems(path)
+
+    def _array_problems(self, path: Path) -> Iterator[tuple[str, str]]:
+        try:
+            found = headers(path)
+        except UNREADABLE as error:
+            yield "path", f"{path} cannot be read: {error}"
+            return
+        yield from array_problems(found, str(path), self._column, found)
+        stored = [name for name in ("x", "x_test") if name in found and found[name].dtype == np.uint8]
+        if stored and self.divide_by is None:
+            text = f"{path}: {' and '.join(stored)} in bytes (uint8): write `divide_by: 255` to train on numbers in"
+            yield "divide_by", f"{text} [0, 1], or `divide_by: 1` to train on 0 to 255 as they are"
+
+    def image_problems_in(self, folder: str) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for arrays whose examples look unlike images with channels first."""
+        path = place_of(self.path, folder)
+        if not path.is_file() or not is_zipfile(path):
+            return
+        try:
+            found = headers(path)
+        except UNREADABLE:  # told by problems_in
+            return
+        for name in ("x", "x_test"):
+            wanted = channels_last(found[name].shape[1:]) if name in found else None
+            if wanted is not None:
+                shape = f"(n, {', '.join(map(str, wanted))})"
+                cure = f"give {shape}, as numpy.moveaxis({name}, -1, 1) does"
+                yield "path", f"{path}: {name} of shape {found[name].shape} looks like channels last; {cure}"
+
+    @property
+    def _column(self) -> str | None:
+        return self.partition.column if isinstance(self.partition, Natural) else None
 
     def load(self, seed: int, folder: str = ".") -> Partitioned:
         """Read the file and deal its examples."""
         for key, message in self.problems_in(folder):
             raise ScenarioError(f"data.{key}: {message}")
         path = place_of(self.path, folder)
-        column = [self.partition.column] if isinstance(self.partition, Natural) else []
+        column = [] if self._column is None else [self._column]
         arrays, names = _read(path, ["x", "y", "x_test", "y_test", *column])
         return deal(
             arrays,
@@ -73,7 +107,7 @@ class Npz:
             clients=self.clients,
             partition=self.partition,
             test_fraction=self.test_fraction,
-            divisor=self.divide_by,
+            divisor=self.divide_by or 1.0,
             seed=seed,
         )
 
@@ -83,5 +117,5 @@ def _read(path: Path, wanted: list[str]) -> tuple[dict[str, Array], list[str]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in wanted if name in file.files}, list(file.files)
-    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise ScenarioError(f"data.path: {path} cannot be read: {error}") from error

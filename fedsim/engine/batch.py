@@ -216,7 +216,7 @@ class Batch:
             status = "diverged" if isinstance(error, NonFiniteError) else "failed"
             return Outcome(folder, status, summary, error.exit_code, str(error))
         code = NonFiniteError.exit_code if run.status == "diverged" else 0
-        error_text = "the global model is no longer finite" if code else ""
+        error_text = str(run.summary.get("reason") or "the global model is no longer finite") if code else ""
         return Outcome(folder, run.status, run.summary, code, error_text)
 
     def _run(self, scenario: Scenario, folder: Path, anew: bool, inputs: Sequence[Input]) -> Run:

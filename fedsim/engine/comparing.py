@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
+from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from fedsim.core import ScenarioError
 from fedsim.core.inputs import Input
@@ -16,6 +17,7 @@ from fedsim.engine.experiment import build
 from fedsim.engine.lineup import all_problems, lineup, with_strategy
 from fedsim.engine.stopping import Signals, listener
 from fedsim.metrics import METRICS
+from fedsim.metrics.registry import out_of_reach
 from fedsim.scenario import Scenario, read_inputs, slug
 from fedsim.scenario.words import did_you_mean
 
@@ -25,7 +27,7 @@ Tell = Callable[[Entry], None]
 def compare(
     scenario: Scenario,
     *,
-    seeds: int | Sequence[int] = 5,
+    seeds: SupportsIndex | Iterable[SupportsIndex] = 5,
     out: str | Path | None = None,
     baseline: str | None = None,
     target: Target | None = None,
@@ -48,6 +50,9 @@ def compare(
     numbers = seed_numbers(seeds, scenario.seed)
     if target is not None and target.metric not in METRICS:
         raise ScenarioError(f"--target: {target.metric!r} is no metric{did_you_mean(target.metric, METRICS)}")
+    never = None if target is None else out_of_reach(target.metric, target.value)
+    if never is not None:
+        raise ScenarioError(f"--target: {never}")
     ready = _checked(scenario, rules)
     held = {label: read_inputs(one) for label, one in ready.items()}
     plan = [
@@ -83,15 +88,19 @@ MAX_SEEDS = 100_000
 """Seeds of one comparison at most."""
 
 
-def seed_numbers(seeds: int | Sequence[int], first: int) -> tuple[int, ...]:
+def seed_numbers(seeds: SupportsIndex | Iterable[SupportsIndex], first: int) -> tuple[int, ...]:
     """Return the seeds of a comparison: so many from the scenario's own one on, or a list.
 
     >>> seed_numbers(3, 7), seed_numbers([1, 4], 7)
     ((7, 8, 9), (1, 4))
     """
-    if isinstance(seeds, int) and seeds > MAX_SEEDS:
-        raise ScenarioError(f"--seeds: at most {MAX_SEEDS:,} seeds at once, got {seeds:,}")
-    numbers = tuple(range(first, first + seeds)) if isinstance(seeds, int) else tuple(seeds)
+    try:
+        given = [index(one) for one in seeds] if isinstance(seeds, Iterable) else index(seeds)
+    except TypeError:
+        raise ScenarioError(f"--seeds: give a number of seeds or a list of whole numbers, got {seeds!r}") from None
+    if isinstance(given, int) and given > MAX_SEEDS:
+        raise ScenarioError(f"--seeds: at most {MAX_SEEDS:,} seeds at once, got {given:,}")
+    numbers = tuple(range(first, first + given)) if isinstance(given, int) else tuple(given)
     if not numbers:
         raise ScenarioError(f"--seeds: must be at least 1, got {seeds}")
     if max(numbers) >= 2**63:

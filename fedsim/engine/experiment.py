@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -207,7 +208,13 @@ def _world(scenario: Scenario, data: ClientData, inputs: Sequence[Input]) -> Wor
     return World(scenario.seed, data.num_clients, data.label_counts, scenario.folder, content)
 
 
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
 def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...]) -> Experiment:
+    if scenario.client.timeout_s is not None and scenario.engine.kind == "serial" and not _in_main_thread():
+        raise ScenarioError("client.timeout_s: only the main thread can be interrupted; run there, or leave it out")
     if data is None:
         data = scenario.data.load(scenario.seed, scenario.folder)
     world = _world(scenario, data, inputs)

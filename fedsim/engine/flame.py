@@ -68,7 +68,11 @@ def draw(profile: Profile, path: Path) -> None:
     axes.set_ylim(len(laid) - 0.5, -0.5)
     axes.set_xlabel(f"{unit} since round {one.round} began")
     axes.set_title(
-        f"{profile.name}: a round of {scale * one.wall_s:.3g} {unit}", loc="left", fontsize=11, weight="bold"
+        f"{profile.name}: a round of {scale * one.wall_s:.3g} {unit}",
+        loc="left",
+        fontsize=11,
+        weight="bold",
+        parse_math=False,
     )
     axes.spines[["top", "right", "left"]].set_visible(False)
     shown = [phase for phase in PHASES if any(bar[0] == phase for found in laid.values() for bar in found)]

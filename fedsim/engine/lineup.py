@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from typing import Any
 
 from fedsim.core import Problem, Rule, ScenarioError
-from fedsim.scenario import Scenario, from_dict, load, to_mapping
+from fedsim.scenario import Scenario, as_plain, from_dict, load, override, to_mapping
 from fedsim.scenario.text import plain_value
 
-Blocks = Sequence[str | Mapping[str, Any] | Rule]
+Block = str | Mapping[str, Any] | Rule
+Blocks = Block | Iterable[Block]
 
 
 def parse(text: str) -> list[tuple[str, dict[str, str]]]:
@@ -65,7 +66,7 @@ def _split(text: str, separator: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
-def as_override(strategies: str | Blocks) -> str:
+def as_override(strategies: Blocks) -> str:
     """Return strategies as the override `compare=[...]`, which the scenario validates like any other.
 
     >>> as_override("fedavg,fedstale:beta=0.3")
@@ -74,13 +75,15 @@ def as_override(strategies: str | Blocks) -> str:
     'compare=[{"name": mifa}, {"name": "fedstale", "beta": 0.3}]'
     """
     blocks = []
-    for one in [strategies] if isinstance(strategies, str) else strategies:
+    if isinstance(strategies, str | Mapping) or not isinstance(strategies, Iterable):
+        strategies = [strategies]
+    for one in strategies:
         if isinstance(one, str):
             for name, options in parse(one):
                 inner = "".join(f", {json.dumps(key)}: {value}" for key, value in options.items())
                 blocks.append(f'{{"name": {name}{inner}}}')
         else:
-            blocks.append(json.dumps(plain_value(one)))
+            blocks.append(json.dumps(as_plain(one, "compare"), ensure_ascii=False))
     return f"compare=[{', '.join(blocks)}]"
 
 
@@ -98,17 +101,17 @@ def blame_strategies(error: ScenarioError, number: int) -> ScenarioError:
 
 def read_with_strategies(
     source: str | os.PathLike[str] | Mapping[str, Any] | Scenario,
-    strategies: str | Blocks | None,
-    overrides: Sequence[str],
+    strategies: Blocks | None,
+    overrides: Sequence[str | tuple[str, Any]],
 ) -> Scenario:
     """Return a scenario with these strategies under `compare:`; None leaves what is there.
 
     Raises ScenarioError with every problem of the scenario, the overrides and the strategies.
     """
-    options = [*overrides] if strategies is None else [*overrides, as_override(strategies)]
+    options: list[str | tuple[str, Any]] = [*overrides] if strategies is None else [*overrides, as_override(strategies)]
     try:
         if isinstance(source, Scenario):
-            return from_dict(to_mapping(source), options, folder=source.folder) if options else source
+            return override(source, options) if options else source
         return from_dict(source, options) if isinstance(source, Mapping) else load(source, options)
     except ScenarioError as error:
         raise (error if strategies is None else blame_strategies(error, len(options))) from None

@@ -75,6 +75,8 @@ class Rounds(ABC):
     probed: dict[str, Any] = field(default_factory=dict)
     status: str = "completed"
     reason: str | None = None
+    empty: bool = True
+    """Whether nobody has taken part since this process trains."""
     clock: dict[str, float] = field(default_factory=dict)
     played: Played | None = None
 
@@ -162,6 +164,7 @@ class Rounds(ABC):
         began, outcome = perf_counter(), played.outcome
         values = {**self.account(round, played), **probed}
         self.schedule.update(played.there.scheduled)
+        self.empty = self.empty and not len(outcome.cohort)
         self.settle(wait=False)
         scenario, finite = self.experiment.scenario, self.finite()
         self.watch = self.watch.after_round(values).seeing(scenario.stop, values)

@@ -20,6 +20,7 @@ from fedsim.core.files import atomic_write
 from fedsim.core.inputs import changes, place_of, renewed
 from fedsim.engine import checkpoint
 from fedsim.engine.checkpoint import Saved
+from fedsim.engine.emptiness import nobody_took_part
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.folder import ROUNDS, SCENARIO, SUMMARY, RunFolder, params_sha256
 from fedsim.engine.grid import HostLostError, NodeGrid
@@ -98,6 +99,7 @@ class Session:
         self.results: tuple[dict[str, npt.NDArray[Any]], Parameters] | None = None
         self.startup_s = 0.0
         self.peak = 0
+        self.empty: str | None = None
         self.rollbacks = 0
         self.notices = 0
         self.place: dict[str, Any] = {}
@@ -174,6 +176,11 @@ class Session:
                 self.peak = peak_rss_bytes()  # while the hosts still live
                 with suppress(FedsimError):  # models of hosts that are lost cannot be had
                     self.results = loop.results()
+            if loop.empty and loop.progress.round:
+                rows, count = self.folder.path / ROUNDS, self.experiment.population.num_clients
+                self.empty = nobody_took_part(rows, self.scenario, count)
+                if self.empty is not None:
+                    self._notice(self.empty, kind="empty", round=loop.progress.round)
             if loop.reason is not None:
                 self._notice(loop.reason, kind=loop.status, round=loop.progress.round)
             return loop.status
@@ -310,6 +317,7 @@ class Session:
         return {
             "status": status,
             "reason": (loop.reason if loop else None) or why,
+            **({} if self.empty is None else {"empty": self.empty}),
             "run": self.run_id,
             "name": self.scenario.name,
             "strategy": self.scenario.strategy.name,

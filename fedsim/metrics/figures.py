@@ -26,6 +26,7 @@ DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1)),
 _PLOTLY_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid", "dash")
 INK, SOFT, GRID = "#2B2B2B", "#9A9A9A", "#E8E8E8"
 _STYLE: dict[Any, Any] = {
+    "text.parse_math": False,
     "font.size": 9.5,
     "axes.titlesize": 11,
     "axes.titleweight": "bold",

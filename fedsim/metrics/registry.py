@@ -97,6 +97,26 @@ def find(name: str) -> Metric:
     return metric
 
 
+def out_of_reach(name: str, target: float) -> str | None:
+    """Return why a metric can never have a value, None when it can.
+
+    >>> out_of_reach("test_accuracy", 90)
+    'test_accuracy is a share, between 0 and 1: it never reaches 90'
+    >>> out_of_reach("test_loss", -1)
+    'test_loss is never below 0: it never reaches -1'
+    >>> out_of_reach("test_accuracy", 0.9)
+    """
+    if "accuracy" in name and "std" not in name and not 0 <= target <= 1:
+        return f"{name} is a share, between 0 and 1: it never reaches {target:g}"
+    if target < 0 and name not in SIGNED and not name.startswith("probe_"):
+        return f"{name} is never below 0: it never reaches {target:g}"
+    return None
+
+
+SIGNED = frozenset({"weight_bias", "spectral_gap"})
+"""Metrics that may be negative."""
+
+
 def check(names: Iterable[str]) -> None:
     """Assert that every name is registered."""
     for name in names:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fedsim.core import ScenarioError
 from fedsim.metrics.attendance import blocks
 from fedsim.metrics.bands import Band, band
 from fedsim.metrics.figures import Forest, Panel, draw, page
@@ -213,7 +214,8 @@ class Report:
 
 def report(store: Store, rows: Sequence[RunRow], title: str | None = None) -> Report:
     """Return the report of some runs; its title is the runs' common name, unless one is given."""
-    assert rows, "a report needs runs"
+    if not rows:
+        raise ScenarioError("a report needs runs, and none was given")
     names = list(dict.fromkeys(row.name for row in rows))
     return Report(store, tuple(rows), title or (names[0] if len(names) == 1 else f"{len(rows)} runs"))
 
@@ -249,7 +251,13 @@ def _attendance(drawn: Sequence[tuple[str, dict[str, Any]]], width: float) -> by
         share = np.array(found["share"])
         extent = (found["rounds"][0] - 0.5, found["rounds"][-1] - 0.5, found["clients"][-1] - 0.5, -0.5)
         axes.imshow(share, aspect="auto", interpolation="nearest", cmap=ramp, vmin=0, extent=extent)
-        axes.set_title("Who took part" + (f": {label}" if label else ""), loc="left", fontsize=11, fontweight="bold")
+        axes.set_title(
+            "Who took part" + (f": {label}" if label else ""),
+            loc="left",
+            fontsize=11,
+            fontweight="bold",
+            parse_math=False,
+        )
         axes.set(xlabel="round", ylabel="client")
     return _saved(figure)
 
@@ -264,7 +272,8 @@ def _tabled(left: Sequence[Table], right: Sequence[Table], width: float) -> byte
             figure.text(
                 (0.2 + 0.44 * column * width) / width,
                 1 - (0.15 + LINE * place) / height,
-                text.replace("$", r"\$"),
+                text,
+                parse_math=False,
                 ha="left",
                 va="top",
                 fontsize=10.5 if bold else 7.8,

@@ -18,6 +18,11 @@ def image_shape(model: str, input_shape: tuple[int, ...], smallest: int) -> tupl
             "linear and mlp take any shape"
         )
     channels, height, width = input_shape
+    if width in (1, 3, 4) and min(channels, height) > 4:
+        raise ScenarioError(
+            f"data: examples of shape {input_shape} look like images with channels last; "
+            f"give ({width}, {channels}, {height})"
+        )
     if min(height, width) < smallest:
         raise ScenarioError(
             f"model.name: {model} needs images of at least {smallest}x{smallest}, the data has {height}x{width}; "

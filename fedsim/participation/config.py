@@ -36,6 +36,10 @@ class Participation(ABC):
         """
         yield from ()
 
+    def nobody_comes(self, world: World, rounds: int) -> str | None:
+        """Return why nobody can be there in any of rounds 1..`rounds`, None when somebody may. `check` has passed."""
+        return None
+
     def check(self, world: World) -> None:
         """Raise one ScenarioError that names everything that is wrong."""
         found = [*self.problems(), *self.problems_in(world)]

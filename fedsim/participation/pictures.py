@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREEN, INK, SOFT = "#0072B2", "#E69F00", "#009E73", "#2B2B2B", "#9A9A9A"
 _STYLE: dict[Any, Any] = {
+    "text.parse_math": False,
     "font.size": 9.5,
     "axes.titlesize": 11,
     "axes.titleweight": "bold",

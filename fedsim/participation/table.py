@@ -58,7 +58,7 @@ def read_table(path: Path, names: tuple[str, ...]) -> Table:
     `refuse` can tell them together with what is wrong in the others.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise ScenarioError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
@@ -97,7 +97,7 @@ def unknown_clients(table: Table, num_clients: int) -> list[Problem]:
 def _numbers(fields: list[str], width: int) -> list[float]:
     """Return the numbers of a line, or as many NaN when it has others than it should."""
     try:
-        numbers = [float(field) for field in fields]
+        numbers = [_number(field) for field in fields]
     except ValueError:
         numbers = []
     return numbers if len(numbers) == width else [nan] * width
@@ -117,6 +117,13 @@ def _explain(path: Path, number: int, line: str, header: list[str]) -> list[Prob
 
 def _is_number(field: str) -> bool:
     try:
-        return isfinite(float(field))
+        return isfinite(_number(field))
     except ValueError:
         return False
+
+
+def _number(field: str) -> float:
+    """Return the number in a field; Python alone reads 1_000 as a thousand, other programs as text."""
+    if "_" in field or not field.isascii():
+        raise ValueError(field)
+    return float(field)

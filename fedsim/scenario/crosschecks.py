@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 from fedsim.core import Rule, ScenarioError, World
 from fedsim.metrics import METRICS
+from fedsim.metrics.registry import out_of_reach
 from fedsim.participation import Participation
+from fedsim.scenario.float32 import LARGEST, last_rate, unfit
 from fedsim.scenario.sections import DEFAULT_NODES
 from fedsim.scenario.words import did_you_mean
 
@@ -209,6 +211,37 @@ def model_takes_the_examples(data: Any, model: Any) -> Found:
         yield ("model", "name"), text
 
 
+def images_have_their_channels_first(data: Any, model: Any, folder: str) -> Found:
+    """What looks like images with channels last would be convolved as many channels of thin images."""
+    if model.smallest_side is not None and hasattr(data, "image_problems_in"):
+        yield from ((_keys("data", key), message) for key, message in data.image_problems_in(folder))
+
+
+def rates_fit_float32(client: Any, strategy: Any) -> Found:
+    """Training computes in float32: a rate that it cannot hold would be zero, or infinite, in every client."""
+    for section, config in (("client", client), ("strategy", strategy)):
+        yield from (((section, *keys), message) for keys, message in unfit(config))
+
+
+def compared_rates_fit_float32(compare: Any) -> Found:
+    """So do the rates of the strategies under `compare:`."""
+    yield from ((("compare", *keys), message) for keys, message in unfit(compare or ()))
+
+
+def starts_and_data_fit_float32(data: Any, model: Any) -> Found:
+    """Starting points, the centers of quadratic and what features are divided by are float32, too."""
+    for name in ("divide_by", "centers"):
+        yield from ((("data", *keys), message) for keys, message in unfit(getattr(data, name, None), (name,)))
+    yield from ((("model", *keys), message) for keys, message in unfit(getattr(model, "init", None), ("init",)))
+
+
+def rates_do_not_grow_beyond_float32(client: Any, rounds: Any) -> Found:
+    """A rate that grows from round to round still fits in the last one."""
+    if client.lr_decay > 1 and last_rate(client.lr, client.lr_decay, rounds) > LARGEST:
+        text = f"from {client.lr:g} the rate grows beyond {LARGEST:.2g}, what float32 holds, in {rounds:,} rounds"
+        yield ("client", "lr_decay"), text
+
+
 def labels_for_the_law(data: Any, participation: Any) -> Found:
     """Participation that follows labels needs labels."""
     laws = (getattr(getattr(part, "probabilities", None), "law", None) for part in _parts(participation))
@@ -229,6 +262,28 @@ def stop_looks_at_a_metric(stop: Any) -> Found:
     """The metric that ends a run is one that is recorded."""
     if stop is not None and stop.metric is not None and stop.metric.split(".")[0] not in METRICS:
         yield ("stop", "metric"), f"no metric is called {stop.metric!r}{did_you_mean(stop.metric, METRICS)}"
+    elif stop is not None and stop.metric is not None and stop.target is not None:
+        never = out_of_reach(stop.metric, stop.target)
+        if never is not None:
+            yield ("stop", "target"), never
+
+
+def stop_looks_at_what_is_measured(stop: Any, data: Any, strategy: Any, devices: Any) -> Found:
+    """What ends a run is something that this run measures."""
+    if stop is None:
+        return
+    quadratic, gossip = _is_quadratic(data), strategy.name == "gossip"
+    instead = None
+    if stop.metric == "distance" and not quadratic:
+        instead = "only quadratic has a known optimum; test_loss is measured"
+    elif stop.metric is not None and "accuracy" in stop.metric and quadratic:
+        instead = "quadratic has no labels; test_loss and distance are measured"
+    elif stop.metric is not None and stop.metric.startswith("node_") and not gossip:
+        instead = "only gossip has models of nodes; test_loss and test_accuracy are measured"
+    if instead is not None:
+        yield ("stop", "metric"), f"{stop.metric} is never measured in this run: {instead}"
+    if stop.max_virtual_s is not None and devices is None:
+        yield ("stop", "max_virtual_s"), "without `devices:` the virtual clock stands still, and never comes so far"
 
 
 def nodes_hold_clients(data: Any, engine: Any) -> Found:
@@ -314,9 +369,15 @@ CHECKS: tuple[Check, ...] = (
     compared_strategies_fit,
     probe_can_draw_again,
     model_takes_the_examples,
+    images_have_their_channels_first,
+    rates_fit_float32,
+    compared_rates_fit_float32,
+    starts_and_data_fit_float32,
+    rates_do_not_grow_beyond_float32,
     labels_for_the_law,
     probe_knows_who_comes,
     stop_looks_at_a_metric,
+    stop_looks_at_what_is_measured,
     nodes_hold_clients,
     hosts_run_nodes,
     flower_has_a_server_model,

@@ -14,19 +14,18 @@ from fedsim.core.inputs import place_of
 from fedsim.scenario.check import INVALID, Report, read_keys
 from fedsim.scenario.crosschecks import cross_problems
 from fedsim.scenario.nodes import Items, Keys, Place, nearest
-from fedsim.scenario.raw import Raw, laid_over, problem_at, read_mapping, read_scenario, reread
+from fedsim.scenario.raw import Overrides, Raw, laid_over, problem_at, read_mapping, read_scenario, reread
 from fedsim.scenario.scenario import Origin, Scenario
 from fedsim.scenario.sections import Ray
 from fedsim.scenario.shape import homes, keys_of
-from fedsim.scenario.text import to_mapping
 from fedsim.scenario.words import did_you_mean, printable, show
 
 MAX_RUNS = 10_000
 MAX_KEY = 200
 
 
-def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Scenario:
-    """Return the scenario in a YAML file, with `a.b=c` overrides applied.
+def load(path: str | os.PathLike[str], overrides: Overrides = ()) -> Scenario:
+    """Return the scenario in a YAML file, with overrides applied: `a.b=c` as text, or (dotted key, value).
 
     Raises
     ------
@@ -35,7 +34,7 @@ def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Scenari
     return _finish(read_scenario(path, overrides))
 
 
-def from_dict(mapping: Mapping[str, Any], overrides: Sequence[str] = (), *, folder: str | None = None) -> Scenario:
+def from_dict(mapping: Mapping[str, Any], overrides: Overrides = (), *, folder: str | None = None) -> Scenario:
     """Return the scenario in a plain mapping (numpy numbers, tuples and paths are understood); see `load`.
 
     Relative input paths start at `folder`, the working folder by default.
@@ -43,14 +42,12 @@ def from_dict(mapping: Mapping[str, Any], overrides: Sequence[str] = (), *, fold
     return _finish(read_mapping(mapping, overrides, folder))
 
 
-def override(scenario: Scenario, overrides: Sequence[str]) -> Scenario:
-    """Return a scenario with `a.b=c` options applied to what it was read from, so that defaults follow them."""
+def override(scenario: Scenario, overrides: Overrides) -> Scenario:
+    """Return a scenario with overrides applied to what it was read from, so that defaults follow them."""
     return _finish(_reread(scenario, overrides))
 
 
-def expand(
-    source: str | os.PathLike[str] | Mapping[str, Any] | Scenario, overrides: Sequence[str] = ()
-) -> list[Scenario]:
+def expand(source: str | os.PathLike[str] | Mapping[str, Any] | Scenario, overrides: Overrides = ()) -> list[Scenario]:
     """Return one scenario for each combination of the `sweep:` values, the last key varying fastest.
 
     A scenario without a sweep gives a list of one. Every run is validated; they carry no sweep themselves.
@@ -62,9 +59,8 @@ def expand(
     else:
         raw = read_scenario(source, overrides)
     whole = _finish(raw)
-    assert raw.tree is not None
-    sweep = raw.tree.entries.get("sweep")
-    if whole.sweep is None or sweep is None or not isinstance(sweep.node, Keys):
+    sweep = None if raw.tree is None else raw.tree.entries.get("sweep")
+    if raw.tree is None or whole.sweep is None or sweep is None or not isinstance(sweep.node, Keys):
         return [whole]
     count = prod(len(values) for values in whole.sweep.values())
     if count > MAX_RUNS:
@@ -83,11 +79,11 @@ def expand(
     return runs
 
 
-def _reread(scenario: Scenario, overrides: Sequence[str]) -> Raw:
+def _reread(scenario: Scenario, overrides: Overrides) -> Raw:
     """Return what a scenario was read from; a scenario that was changed since, or made by hand, is written out."""
     if scenario.origin is not None and _finish(reread(scenario.origin, ())) == scenario:
         return reread(scenario.origin, overrides)
-    return read_mapping(to_mapping(scenario), overrides, scenario.folder)
+    return read_mapping({key: getattr(scenario, key) for key in keys_of(Scenario)}, overrides, scenario.folder)
 
 
 def _finish(raw: Raw) -> Scenario:
@@ -132,6 +128,15 @@ def _sweep_problems(sweep: Mapping[str, Any] | None) -> Iterator[tuple[tuple[str
         known = [name for name in keys_of(Scenario) if name not in ("sweep", "compare", "folder")]
         if first not in known:
             yield ("sweep", key), f"{show(key)} starts with no section of a scenario{did_you_mean(first, known)}"
+    for key, values in (sweep or {}).items():
+        for place, value in enumerate(values):
+            if any(_equal(value, before) for before in values[:place]):
+                yield ("sweep", key, str(place)), f"{show(value)} is there twice; each value is run once"
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Return whether two values of an axis are the same: 1 and 1.0 are, 1 and true are not."""
+    return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
 
 
 def _in_order(problems: Sequence[Problem], file: str) -> list[Problem]:

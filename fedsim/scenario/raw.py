@@ -7,25 +7,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fedsim.core import Problem
+from fedsim.core import Problem, ScenarioError
 from fedsim.core.inputs import Reads, place_of, reads
 from fedsim.scenario import document
 from fedsim.scenario.check import Report
 from fedsim.scenario.merge import overlay, spread
 from fedsim.scenario.nodes import Broken, Entry, Items, Keys, Node, Place, Scalar, Source, exactly, is_broken, plain
 from fedsim.scenario.scenario import Origin, Scenario
-from fedsim.scenario.shape import keys_of, shape
+from fedsim.scenario.shape import configs, keys_of, shape
 from fedsim.scenario.words import show
 
 ANYWHERE = "<dict>"
 """Stands for the file where a scenario is no file."""
+
+Overrides = Sequence[str | tuple[str, Any]]
+"""What is laid over a scenario: options `a.b=c` as text, or a dotted key with a value of Python's."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def problem_at(place: Place, key: str, message: str) -> Problem:
     return Problem(place.file, place.line, place.column, key, message)
 
 
-def read_scenario(path: str | os.PathLike[str], overrides: Sequence[str]) -> Raw:
+def read_scenario(path: str | os.PathLike[str], overrides: Overrides) -> Raw:
     """Read a file, its base and the options over both."""
     file = os.fspath(path)
     folder = os.path.dirname(os.path.abspath(file))
@@ -53,7 +57,7 @@ def read_scenario(path: str | os.PathLike[str], overrides: Sequence[str]) -> Raw
     return _with_overrides(_with_base(raw), overrides)
 
 
-def read_mapping(mapping: Mapping[str, Any], overrides: Sequence[str], folder: str | None) -> Raw:
+def read_mapping(mapping: Mapping[str, Any], overrides: Overrides, folder: str | None) -> Raw:
     """Read a plain mapping, its base and the options over both."""
     report = Report()
     found = document.Document(_node(mapping, (), report), tuple(report.problems))
@@ -61,7 +65,7 @@ def read_mapping(mapping: Mapping[str, Any], overrides: Sequence[str], folder: s
     return _with_overrides(_with_base(raw), overrides)
 
 
-def reread(origin: Origin, overrides: Sequence[str]) -> Raw:
+def reread(origin: Origin, overrides: Overrides) -> Raw:
     """Return what a scenario was read from, with options over it."""
     return _with_overrides(Raw(origin.file, origin.folder, origin.tree), overrides)
 
@@ -196,13 +200,22 @@ def _below(annotation: Any, node: Node, name: str) -> tuple[Any, Reads | None]:
     return (found[0] if found else None), (marks[0] if marks else None)
 
 
-def _with_overrides(raw: Raw, overrides: Sequence[str]) -> Raw:
-    """Apply `--set a.b=c` options; the value is read as YAML. Problems name the option by its number."""
+def _with_overrides(raw: Raw, overrides: Overrides) -> Raw:
+    """Apply `--set a.b=c` options, whose values are read as YAML, and values as they are.
+
+    Problems name an option by its number.
+    """
     values: list[tuple[str, Node]] = []
     problems = list(raw.problems)
     for number, option in enumerate(overrides, start=1):
-        dotted, equals, text = option.partition("=")
         place = Place("--set", number, 1, "--set")
+        if not isinstance(option, str):
+            report = Report()
+            node = _placed(_node(option[1], tuple(option[0].split(".")), report), place)
+            problems.extend(replace(p, file=place.file, line=number) for p in report.problems)
+            values.append((option[0], node))
+            continue
+        dotted, equals, text = option.partition("=")
         if not equals or not dotted.strip():
             problems.append(problem_at(place, "", f"write it as key=value, for instance seed=2; got {show(option)}"))
             continue
@@ -234,27 +247,57 @@ def laid_over(raw: Raw, values: Sequence[tuple[str, Node]]) -> Raw:
     return replace(raw, tree=merged, problems=tuple(report.problems))
 
 
+def as_plain(value: Any, key: str) -> Any:
+    """Return a Python value as the plain text, numbers, lists and mappings that a file would hold.
+
+    Raises
+    ------
+    ScenarioError : for what a scenario cannot hold; `key` is where it was to stand.
+    """
+    report = Report()
+    node = _node(value, (key,), report)
+    if report.problems:
+        raise ScenarioError(report.problems)
+    return plain(node)
+
+
 def _node(value: Any, path: tuple[str, ...], report: Report) -> Node:
     """Return the tree of a plain Python value."""
     place = Place(ANYWHERE)
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
+    value = _plain_python(value)
     if isinstance(value, str | int | float | None):
         return Scalar(value, place)
     if len(path) > document.MAX_DEPTH:
         report.add(place, path[:3], f"values are nested more than {document.MAX_DEPTH} deep")
+    elif is_dataclass(value) and type(value) in configs(Scenario):
+        kept = {f.name: getattr(value, f.name) for f in fields(value) if f.init and not f.metadata.get("internal")}
+        return _node(kept, path, report)
     elif isinstance(value, Mapping):
         entries = {}
         for key, inner in value.items():
             if isinstance(key, str):
-                entries[key] = Entry(place, _node(inner, (*path, key), report))
+                entries[str(key)] = Entry(place, _node(inner, (*path, key), report))
             else:
                 report.add(place, path, f"a key must be text, got {show(key)}")
         return Keys(entries, place)
     elif isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return Items(tuple(_node(inner, (*path, str(k)), report) for k, inner in enumerate(value)), place)
     else:
-        report.add(place, path, f"a scenario holds text, numbers, lists and mappings; got {type(value).__name__}")
+        kinds = "text, numbers, lists, mappings and the configs of its own sections"
+        given = f"the class {value.__qualname__}" if isinstance(value, type) else type(value).__qualname__
+        report.add(place, path, f"a scenario holds {kinds}; got {given}")
     return Scalar(Broken(), place)
+
+
+def _plain_python(value: Any) -> Any:
+    """Return numbers, arrays, paths and texts of any kind as Python's own; everything else as it is."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, Enum):
+        value = value.value
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value

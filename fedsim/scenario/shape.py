@@ -141,3 +141,27 @@ def homes(root: type) -> dict[str, str]:
             for name in keys_of(cls):
                 found.setdefault(name, f"{section}.{name}")
     return found
+
+
+@lru_cache(maxsize=8)
+def configs(root: type) -> frozenset[type]:
+    """Return a config class and those of all its sections, at any depth.
+
+    >>> from fedsim.scenario import Scenario
+    >>> from strategies.fedavg import FedAvg
+    >>> FedAvg in configs(Scenario), int in configs(Scenario)
+    (True, False)
+    """
+    found: set[type] = set()
+    waiting = [root]
+    while waiting:
+        cls = waiting.pop()
+        if cls not in found:
+            found.add(cls)
+            waiting += [member for key in keys_of(cls).values() for member in _members(key.annotation)]
+    return frozenset(found)
+
+
+def _members(annotation: Any) -> list[type]:
+    allowed = shape(annotation)
+    return [*(allowed.members or {}).values(), *(_members(allowed.item) if allowed.item is not None else [])]

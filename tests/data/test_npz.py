@@ -100,7 +100,7 @@ def with_nan() -> np.ndarray[Any, Any]:
         ({"x": X, "y": Y, "x_test": X}, "lacks y_test; it holds x, y, x_test"),
         ({"x": X, "y": Y[:19]}, "20 examples but 19 labels in y"),
         ({"x": X, "y": Y, "x_test": X, "y_test": Y[:3]}, "20 examples but 3 labels in y_test"),
-        ({"x": X, "y": Y.astype(float)}, "y should be integer labels, shape (n,), got float64 of shape (20,)"),
+        ({"x": X, "y": Y / 2}, "y should be integer labels, got 0.5 in row 1"),
         ({"x": X, "y": np.full(20, np.nan)}, "y should be integer labels"),
         ({"x": X, "y": Y[:, None]}, "y should be integer labels, shape (n,), got int64 of shape (20, 1)"),
         ({"x": X, "y": np.array(["a"] * 20)}, "y should be integer labels"),
@@ -114,7 +114,7 @@ def with_nan() -> np.ndarray[Any, Any]:
             "x should be numbers, shape (n, ...), got float64 of shape (0, 2)",
         ),
         ({"x": X, "y": Y, "x_test": X[:, :1], "y_test": Y}, "an example of x is (2,), of x_test (1,)"),
-        ({"x": np.array([{"a": 1}] * 20), "y": Y}, "cannot be read: Object arrays cannot be loaded"),
+        ({"x": np.array([{"a": 1}] * 20), "y": Y}, "x holds Python objects; save it with .astype(float)"),
     ],
 )
 def test_arrays_that_do_not_belong_are_named(npz_file: Save, arrays: dict[str, Any], message: str) -> None:
@@ -129,7 +129,8 @@ def test_arrays_that_do_not_belong_are_named(npz_file: Save, arrays: dict[str, A
     [
         ({}, "lacks client; it holds x, y"),
         ({"client": Y[:7]}, "client in .* should be integers or text of shape \\(20,\\), got int64 of shape \\(7,\\)"),
-        ({"client": Y / 2}, "should be integers or text of shape \\(20,\\), got float64"),
+        ({"client": Y / 2}, "client in .* should be integers or text, got 0.5 in row 1"),
+        ({"client": np.array(["a", "b"] * 10, object)}, r"client holds Python objects; save it with .astype\(str\)"),
     ],
 )
 def test_a_wrong_client_column_is_named(npz_file: Save, column: dict[str, Any], message: str) -> None:
@@ -166,3 +167,45 @@ def test_a_flipped_byte_is_noticed(npz_file: Save) -> None:
     path.write_bytes(bytes(content))
     with pytest.raises(ScenarioError, match=r"cannot be read: Bad CRC-32"):
         Npz(path=str(path), clients=2).load(seed=1)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_whole_numbers_in_floats_are_labels_and_clients_as_integers_are(npz_file: Save, kind: type) -> None:
+    given = Npz(path=npz_file(x=X, y=Y.astype(kind), client=(Y % 3).astype(kind)), partition=NATURAL).load(seed=1)
+    whole = Npz(path=npz_file(x=X, y=Y, client=Y % 3), partition=NATURAL).load(seed=1)
+    np.testing.assert_array_equal(given.y, whole.y)
+    np.testing.assert_array_equal(given.order, whole.order)
+
+
+def test_everything_that_headers_tell_is_told_before_the_arrays_are_read(npz_file: Save) -> None:
+    ward = np.array(["a"] * 20, object)
+    path = npz_file(x=X.astype(object), y=Y[:3], client=ward)
+    assert list(Npz(path=path, partition=NATURAL).problems_in(".")) == [
+        ("path", f"{path}: x holds Python objects; save it with .astype(float)"),
+        ("path", f"{path}: 20 examples but 3 labels in y"),
+        ("partition.column", f"{path}: client holds Python objects; save it with .astype(str)"),
+    ]
+
+
+def test_bytes_need_to_be_told_what_they_are_divided_by(npz_file: Save) -> None:
+    path = npz_file(x=np.full((20, 2), 51, np.uint8), y=Y)
+    ((key, message),) = Npz(path=path, clients=2).problems_in(".")
+    assert key == "divide_by"
+    assert message.startswith(f"{path}: x in bytes (uint8): write `divide_by: 255` to train on numbers in [0, 1]")
+    as_they_are = Npz(path=path, clients=2, divide_by=1)
+    assert not list(as_they_are.problems_in("."))
+    assert as_they_are.load(seed=1).rows(np.array([0]), np.array([[0]])).x[0, 0].tolist() == [51.0, 51.0]
+
+
+@pytest.mark.parametrize("shape", [(20, 32, 32, 3), (20, 28, 28, 1), (20, 64, 32, 4)])
+def test_images_with_channels_last_are_named_with_the_shape_they_should_have(npz_file: Save, shape: Any) -> None:
+    path = npz_file(x=np.zeros(shape), y=Y)
+    ((key, message),) = Npz(path=path, clients=2).image_problems_in(".")
+    wanted = f"(n, {shape[3]}, {shape[1]}, {shape[2]})"
+    assert key == "path"
+    assert f"x of shape {shape} looks like channels last; give {wanted}" in message
+
+
+@pytest.mark.parametrize("shape", [(20, 3, 32, 32), (20, 32, 32), (20, 16, 8, 8), (20, 3, 4, 3), (20, 12)])
+def test_what_may_be_channels_first_is_taken_as_it_is(npz_file: Save, shape: Any) -> None:
+    assert not list(Npz(path=npz_file(x=np.zeros(shape), y=Y), clients=2).image_problems_in("."))

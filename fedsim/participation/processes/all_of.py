@@ -70,3 +70,8 @@ class AllOf(Participation):
         """Yield (key, message) for parts that do not fit the world."""
         for k, config in enumerate(self.processes):
             yield from prefixed(f"processes.{k}", config.problems_in(world))
+
+    def nobody_comes(self, world: World, rounds: int) -> str | None:
+        """Return why a part has nobody: then the whole has nobody."""
+        why = (part.nobody_comes(inner, rounds) for part, inner in zip(self.processes, self.inner(world), strict=True))
+        return next((text for text in why if text is not None), None)

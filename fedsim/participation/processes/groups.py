@@ -132,6 +132,15 @@ class Groups(Participation):
                 continue
             yield from prefixed(f"groups.{k}.process", group.process.problems_in(self.inner(world)[k]))
 
+    def nobody_comes(self, world: World, rounds: int) -> str | None:
+        """Return why no group has anybody: it joins after the last round, or its own process has nobody."""
+        late = [group.joins_at for group in self.groups if group.joins_at > rounds]
+        if len(late) == len(self.groups):
+            return f"the first group joins in round {min(late)}, after the last round {rounds}: lower joins_at"
+        places = zip(self.groups, self.inner(world), strict=True)
+        why = [group.process.nobody_comes(inner, rounds) for group, inner in places if group.joins_at <= rounds]
+        return None if None in why else why[0]
+
     def inner(self, world: World) -> list[World]:
         """Return each group's own world."""
         starts = self.starts(world.num_clients)

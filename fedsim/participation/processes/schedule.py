@@ -87,6 +87,15 @@ class Schedule(Participation):
             _, problem = self._read(world)
             yield from () if problem is None else [("file", problem)]
 
+    def nobody_comes(self, world: World, rounds: int) -> str | None:
+        """Return that every cohort which is written down for these rounds is empty."""
+        if self.cohorts is not None:
+            empty = not any(self.cohorts[:rounds])
+        else:
+            saved, _ = self._read(world)
+            empty = saved is not None and not saved.matrix[:rounds].any()
+        return "every cohort that is written down is empty" if empty else None
+
     def _read(self, world: World) -> tuple[SavedSchedule | None, str | None]:
         """Return the saved schedule, or why it cannot be used."""
         path = place_of(str(self.file), world.folder)

@@ -99,6 +99,32 @@ class Trace(Participation):
         except ScenarioError as error:
             yield from (("file", line) for line in str(error).splitlines())
 
+    def nobody_comes(self, world: World, rounds: int) -> str | None:
+        """Return why no window of the trace holds the start of a round."""
+        found = self.process(world)
+        last = self.offset_s + (rounds - 1) * self.round_s
+        if rounds > _LOOKED_AT:
+            return None
+        times = self.offset_s + np.arange(rounds) * self.round_s
+        if self.cycle:
+            times = np.fmod(times, found.length_s)
+        # somebody is there at t when more windows have started than ended
+        started = np.searchsorted(np.sort(found.start_s), times, side="right")
+        ended = np.searchsorted(np.sort(found.end_s), times, side="right")
+        if (started > ended).any():
+            return None
+        first, end = found.start_s.min(), found.end_s.max()
+        if first > last:
+            return f"the first window starts at {first:.15g} s, after the last round at {last:.15g} s: use offset_s"
+        if not self.cycle and self.offset_s >= end:
+            text = f"the last window ends at {end:.15g} s, before round 1 at {self.offset_s:.15g} s"
+            return f"{text}: lower offset_s, or give cycle: true"
+        return f"no round starts inside a window, and {rounds:,} were looked at: change offset_s or round_s"
+
+
+_LOOKED_AT = 1_000_000
+"""Rounds of a trace that are looked at before it is called one in which nobody comes."""
+
 
 def merged(clients: Ids, start: Vector, end: Vector) -> tuple[Ids, Vector, Vector]:
     """Return the windows by client and time, those of one client that touch or overlap made one.
