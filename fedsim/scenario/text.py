@@ -31,7 +31,8 @@ NOT_HASHED = frozenset(
         "folder",
     }
 )
-"""Sections that change no bit of a round. Of the engine, the number of nodes does; of the memory, the tier does not."""
+"""Sections that change no bit of a round. Of the engine, the number of nodes does; of the memory, `dtype` does, and
+`of` where the learning rate changes."""
 
 
 def to_mapping(scenario: Scenario) -> dict[str, Any]:
@@ -91,7 +92,8 @@ def scenario_hash(scenario: Scenario) -> str:
     mapping = {key: value for key, value in to_mapping(scenario).items() if key not in NOT_HASHED and value is not None}
     clients = scenario.num_clients
     mapping["nodes"] = scenario.engine.nodes if clients is None else scenario.nodes_for(clients)
-    mapping["memory"] = {"dtype": scenario.memory.dtype}
+    rescaled = scenario.strategy.remembers and scenario.rescales
+    mapping["memory"] = {"dtype": scenario.memory.dtype} | ({"of": "gradient"} if rescaled else {})
     return sha256(json.dumps(mapping, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

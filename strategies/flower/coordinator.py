@@ -12,16 +12,20 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from fedsim.core import Cohort, Combination, Failure, Reply
-from fedsim.core.contracts import Parameters, Vector
+from fedsim.core.contracts import Ids, Parameters, Vector
 
 
 @dataclass(frozen=True)
 class ServerState:
-    """All that the server knows after a round: the parameters, the rule's state, the optimiser's state."""
+    """All that the server knows after a round: the parameters, the rule's state, the optimiser's state.
+
+    `written` is kept where memories of gradients meet a changing rate: the round of each client's memory (0: none).
+    """
 
     params: Parameters
     rule: Any
     optimizer: Any
+    written: Ids | None = None
 
 
 @dataclass(frozen=True)
