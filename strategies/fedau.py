@@ -10,7 +10,8 @@ open interval of length K is closed as if the client had come, which bounds the 
 Bernoulli(p) E[w] -> (1 - (1-p)^K)/p. K = 1 is exactly FedAvg/population; full participation gives w = 1 for ever.
 
 State: closed intervals, open lengths, weights, O(N). Empty cohort: nothing arrives, nothing moves; the intervals
-advance. Departures from the paper: none.
+advance. Departures from the paper: none; the authors' code passes over empty rounds, and its intervals stand still
+in them.
 """
 
 from __future__ import annotations

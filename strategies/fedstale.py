@@ -6,14 +6,18 @@ a_i = `weights`, p_i = `probabilities`, h_i the memory before this round and H =
     v = sum_S (a_i / p_i) (delta_i - beta h_i) + beta H
     then, on S only:  H <- H + sum_S a_i (delta_i - h_i),   h_i <- delta_i
 
-beta = 0 is FedAvg/inverse_probability and beta = 1 FedVARP/inverse_probability, exactly. Unbiased for every beta with
-`on_empty: apply`; conditional variance under independent participation
+beta = 0 is FedAvg/inverse_probability, exactly, and beta = 1 FedVARP/inverse_probability, at equal `memory.of`: here
+the default is `update`, h_i as it was sent, as in the authors' code; with `gradient` h_i and H are used at the rate of
+the round, h_i lr_t / lr_i, which differs only when the learning rate changes. beta above 1 is allowed. Unbiased for
+every beta with `on_empty: apply`; conditional variance under independent participation
 sum_i a_i^2 (1 - p_i) / p_i ||delta_i - beta h_i||^2.
 
 State: H, float64, O(d) (and O(N) counters with `probabilities: estimated`); the memories h_i, N x d, live with the
 clients' hosts. Empty cohort: `apply` moves by beta H, as the formula says; `skip` moves nothing, remembers nothing,
 and costs unbiasedness (beta P(empty) H is lost). Departures from the paper: weights a_i may follow examples; p_i may
-be listed or estimated.
+be listed or estimated. The authors' code estimates p_i, weighs by examples and passes over empty rounds, for which
+write `probabilities: estimated`, `weights: examples`, `on_empty: skip`; its server also decays the model by 5e-4 in
+every round, which is not done here.
 """
 
 from __future__ import annotations
@@ -22,9 +26,9 @@ from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from annotated_types import Ge, Le
+from annotated_types import Ge
 
-from fedsim.core.contracts import Cohort, Diagnostics, LinearSum, Parameters, Population, Rule, Sums, Vector
+from fedsim.core.contracts import Cohort, Diagnostics, LinearSum, MemoryOf, Parameters, Population, Rule, Sums, Vector
 from strategies import inverse
 from strategies.inverse import Inverse, Probabilities
 
@@ -54,10 +58,11 @@ class FedStale(Rule):
 
     remembers: ClassVar[bool] = True
     forms: ClassVar[tuple[str, ...]] = ("beta",)
+    memory_of: ClassVar[MemoryOf] = "update"
 
     name: Literal["fedstale"] = "fedstale"
-    beta: Annotated[float, Ge(0), Le(1)] = 0.5
-    """Share of the memory that is subtracted from each fresh delta and added back as beta H."""
+    beta: Annotated[float, Ge(0)] = 0.5
+    """Share of the memory that is subtracted from each fresh delta and added back as beta H; above 1 is allowed."""
     probabilities: Probabilities = "known"
     """Where p_i comes from."""
     on_empty: Literal["apply", "skip"] = "apply"

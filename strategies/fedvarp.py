@@ -11,7 +11,10 @@ and in both h_i <- delta_i on S afterwards. They agree when a_i = 1/N and p_i = 
 |S| under unequal p_i is biased: results must name the form.
 
 State: H, float64, O(d); the memories h_i, N x d, live with the clients' hosts. Empty cohort: `apply` moves by H,
-`skip` moves nothing and remembers nothing. Departures from the paper: the cohort need not be of fixed size.
+`skip` moves nothing and remembers nothing. The paper remembers delta_i / (lr tau), and so, but for the number of steps
+tau, does `memory: {of: gradient}`, the default: under a changing rate h_i is used as h_i lr_t / lr_i, and so is H; with
+`update` h_i is the delta as it was sent. Departures from the paper: the cohort need not be of fixed size, and clients
+may do unequal numbers of steps, which are not divided by.
 """
 
 from __future__ import annotations

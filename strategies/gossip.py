@@ -19,7 +19,7 @@ tensors are options.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -28,6 +28,7 @@ from annotated_types import Ge, Le
 
 from fedsim.core import PeerRule, ScenarioError, World, rng
 from fedsim.core.contracts import Ids
+from fedsim.core.written import Written
 from strategies import mixing
 from strategies.graph import Graph
 from strategies.mixing import Law, Rows, Target
@@ -69,7 +70,7 @@ class Exchange:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gossip(PeerRule):
+class Gossip(Written, PeerRule):
     """Average with neighbours, without a server; variance-corrected on request (Tian et al. 2024).
 
     >>> rule = Gossip(preset="tian2024")
@@ -84,7 +85,7 @@ class Gossip(PeerRule):
 
     name: Literal["gossip"] = "gossip"
     preset: Literal["plain", "corrected", "tian2024"] | None = None
-    """A named choice of correction, self_weight and target; an option beside it that is not at its default wins."""
+    """A named choice of correction, self_weight and target; an option that is written beside it wins."""
     topology: AnyTopology = field(default_factory=Ring)
     """Who is whose neighbour."""
     mixing: Law = "metropolis"
@@ -113,10 +114,14 @@ class Gossip(PeerRule):
     """Whether variances and factors are measured in every round; `correction: variance` needs most of it anyway."""
 
     def __post_init__(self) -> None:
-        default = {f.name: f.default for f in fields(self)}
-        for key, value in PRESETS.get(self.preset or "", {}).items():
-            if getattr(self, key) == default[key]:
+        for key, value in self.preset_values.items():
+            if not self.wrote(key):
                 object.__setattr__(self, key, value)
+
+    @property
+    def preset_values(self) -> Mapping[str, Any]:
+        """What the preset chooses for keys that are not written."""
+        return PRESETS.get(self.preset or "", {})
 
     def problems_in(self, world: World) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for a graph that does not fit the number of clients."""

@@ -8,7 +8,9 @@ Gu et al., "Fast federated learning in the presence of arbitrary device unavaila
 Biased given S, and needs no p_i. State: H, float64, O(d), and who has been seen, O(N); the memories h_i, N x d, live
 with the clients' hosts. `init: zero` starts from empty memories; `init: wait` does not move the model until every
 client has been seen once (the paper's assumption). Empty cohort: `apply` moves by H, `skip` does not move.
-Departures from the paper: weights a_i may follow examples.
+The paper remembers delta_i / lr, and so does `memory: {of: gradient}`, the default: under a changing rate h_i is used
+as h_i lr_t / lr_i, and so is H; K_i stays in it. With `update` h_i is the delta as it was sent. Departures from the
+paper: weights a_i may follow examples, clients may do unequal numbers of steps.
 """
 
 from __future__ import annotations

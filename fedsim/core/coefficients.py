@@ -7,7 +7,7 @@ rule is said once, in `ask` and `step`. Effective weights and the variance probe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,10 @@ class Coefficients:
 
     fresh: Vector
     stale: Vector | None = None
+
+    def rescaled(self, factors: Vector | None) -> Coefficients:
+        """Return the coefficients of memories that count `factors` (N,) times; None leaves them as they are."""
+        return self if self.stale is None or factors is None else replace(self, stale=self.stale * factors)
 
 
 def coefficients(rule: Rule, state: Any, cohort: Cohort, weights: Vector) -> Coefficients:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -21,6 +21,7 @@ from fedsim.core.server import ServerOptimizer
 Ids = npt.NDArray[np.int64]
 Vector = npt.NDArray[np.float64]
 Parameters = npt.NDArray[np.float32]
+MemoryOf = Literal["update", "gradient"]
 Sums = Mapping[str, Vector]
 """The sums that came back, by the name that `ask` gave them: float64 vectors of length d."""
 
@@ -76,6 +77,10 @@ class LinearSum:
         """Return the part of this sum that belongs to some places of the cohort."""
         return LinearSum(self.fresh[places], None if self.stale is None else self.stale[places], self.stored)
 
+    def rescaled(self, factors: Vector) -> LinearSum:
+        """Return the sum over memories that count `factors` (|S|,) times."""
+        return self if self.stale is None else replace(self, stale=self.stale * factors)
+
 
 @dataclass(frozen=True)
 class Diagnostics:
@@ -106,6 +111,9 @@ class Strategy:
 
     remembers: ClassVar[bool] = False
     """True when clients keep h_i, the last delta they sent."""
+    memory_of: ClassVar[MemoryOf] = "gradient"
+    """What h_i stands for when the learning rate changes, unless the scenario says `memory.of`: `update` is the delta
+    as it was sent; `gradient` is used at the rate of the round, h_i lr_t / lr_i with lr_i the rate it was made with."""
 
     weights: Literal["uniform", "examples"] = "uniform"
     """Objective weights a_i: 1/N each, or proportional to the clients' examples."""

@@ -54,3 +54,8 @@ class LocalWork:
     def rate(self, round: int) -> float:
         """Return the learning rate of a round (1-based)."""
         return self.lr * self.lr_decay ** (round - 1)
+
+    @property
+    def constant_rate(self) -> bool:
+        """Whether all rounds have the same learning rate."""
+        return self.lr_decay == 1.0 or self.lr == 0.0

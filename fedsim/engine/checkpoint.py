@@ -60,12 +60,21 @@ class Saved:
         return self.manifest.round
 
     def state(self, template: Any) -> Any:
-        """Return the saved state in the structure of `template`."""
-        if isinstance(self.place, Remote):
-            assert self.arrays is not None, "what is remote was read when it was checked"
-            return restore(template, self.arrays)
-        with np.load(self.place / STATE, allow_pickle=False) as arrays:
-            return restore(template, dict(arrays))
+        """Return the saved state in the structure of `template`.
+
+        Raises
+        ------
+        NoCheckpointError : it was written by a version that kept less.
+        """
+        try:
+            if isinstance(self.place, Remote):
+                assert self.arrays is not None, "what is remote was read when it was checked"
+                return restore(template, self.arrays)
+            with np.load(self.place / STATE, allow_pickle=False) as arrays:
+                return restore(template, dict(arrays))
+        except KeyError as error:
+            text = f"{self.place}: holds no {error.args[0]}; another version of fedsim wrote it: start anew"
+            raise NoCheckpointError(text) from error
 
 
 def name_of(round: int) -> str:

@@ -31,6 +31,7 @@ from fedsim.metrics.paired import (
     Interval,
     Reached,
     holm,
+    log_rank,
     median_reached,
     paired_difference,
     rounds_to_target,
@@ -230,15 +231,18 @@ class Comparison:
         return found
 
     def saved(self, label: str) -> Difference:
-        """Return the paired difference to the baseline in rounds to the target.
+        """Return the paired difference to the baseline in rounds to the target; none where a run did not reach it.
 
-        A run that did not reach it counts with its last round: with censored runs the difference is a bound; where
-        no run of either reached it there is none.
+        When such a run would have reached it is not known, and no number may stand for it: see `reached_p`.
         """
         ours, theirs = self.reached[label], self.reached[self.baseline]
-        if all(one.censored for one in (*ours, *theirs)):
+        if any(one.censored for one in (*ours, *theirs)):
             return paired_difference([nan] * len(ours), [nan] * len(theirs))
         return paired_difference([float(one.round) for one in ours], [float(one.round) for one in theirs])
+
+    def reached_p(self, label: str) -> float:
+        """Return the p-value of the log-rank test that a strategy and the baseline reach the target equally soon."""
+        return log_rank(self.reached[label], self.reached[self.baseline])
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -263,6 +267,7 @@ class Comparison:
                 row["reached"] = sum(not one.censored for one in self.reached[label])
                 if label != self.baseline:
                     row |= _columns("rounds_to_target_difference", self.saved(label))
+                    row["rounds_to_target_p_logrank"] = self.reached_p(label)
             rows.append(row)
         return pd.DataFrame(rows).set_index("strategy")
 

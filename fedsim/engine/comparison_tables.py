@@ -49,13 +49,10 @@ def _target_table(found: Comparison) -> Table:
         if label == found.baseline:
             cells += ["baseline", ""]
         else:
-            both = [*reached, *found.reached[found.baseline]]
-            saved = found.saved(label)
-            some = any(one.censored for one in both) and saved.count > 0
-            cells += [_difference(saved, ".4g") + (" *" if some else ""), _p(saved)]
+            cells += [_difference(found.saved(label), ".4g"), number(found.reached_p(label), ".2g")]
         rows.append(tuple(cells))
-    header = ("", "median", "reached", f"difference to {found.baseline}", "p")
-    note = " (>: not within these rounds; *: some runs never did and count with their last round)"
+    header = ("", "median", "reached", f"difference to {found.baseline}", "p (log-rank)")
+    note = " (>: not within these rounds; –: no difference where a run never did)"
     censored = any(one.censored for each in found.reached.values() for one in each)
     title = f"rounds until {target.metric} is {sign} {target.value:g}{chosen}{note if censored else ''}"
     return Table(title, header, tuple(rows))

@@ -83,6 +83,11 @@ class Experiment:
         return self.scenario.strategy.remembers or self.scenario.probe is not None
 
     @property
+    def rescales(self) -> bool:
+        """Whether memories are used at another learning rate than they were made with."""
+        return self.remembers and self.scenario.rescales
+
+    @property
     def world(self) -> World:
         """What participation may know of the run."""
         return _world(self.scenario, self.data, self.inputs)
@@ -126,6 +131,7 @@ class Experiment:
             self.num_nodes,
             coarse=self.remembers and self.scenario.memory.dtype != "float32",
             remember=self.remembers,
+            rates=self.scenario.client.rate if self.rescales else None,
         )
 
     def peers(self, environment: Environment) -> GossipStrategy:

@@ -118,17 +118,17 @@ def read_with_strategies(
 
 
 def label(rule: Any) -> str:
-    """Return what a strategy is called: its name and the options that differ from their defaults.
+    """Return what a strategy is called: its name and the options that differ from their defaults or its preset's.
 
     >>> from strategies.fedstale import FedStale
     >>> label(FedStale(beta=0.3, on_empty="skip")), label(FedStale())
     ('fedstale:beta=0.3:on_empty=skip', 'fedstale')
     """
-    parts = [str(rule.name)]
+    parts, preset = [str(rule.name)], getattr(rule, "preset_values", {})
     for field in fields(rule):
         default = field.default_factory() if field.default_factory is not MISSING else field.default
         value = getattr(rule, field.name)
-        if field.name != "name" and field.init and value != default:
+        if field.name != "name" and field.init and (value != default or value != preset.get(field.name, value)):
             parts.append(f"{field.name}={_short(value)}")
     return ":".join(parts)
 

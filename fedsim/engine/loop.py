@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import ConfigRecord, Message
 
-from fedsim.core.contracts import ADDED_UP, Parameters
+from fedsim.core.contracts import ADDED_UP, Parameters, Vector
 from fedsim.engine.grid import Collected
 from fedsim.engine.ledger import Ledger
 from fedsim.engine.measure import round_values
 from fedsim.engine.probe import Prober
 from fedsim.engine.rounds import Played, Rounds
 from strategies.flower import arrays
+from strategies.flower.adapter import RuleStrategy
 from strategies.flower.coordinator import Coordinator, ServerState
 
 
@@ -64,7 +65,7 @@ class Loop(Rounds):
             return {}
         began = perf_counter()
         server, shadows = self.progress.server, self.progress.shadows
-        found = self.prober.measure(self.grid, server.params, round, server.rule, shadows)
+        found = self.prober.measure(self.grid, server.params, round, server.rule, shadows, self._rescaling(round))
         self.probed = {"round": round, **{tag: estimate.table() for tag, estimate in found.items()}}
         values = {name: value for tag, estimate in found.items() for name, value in estimate.values(tag).items()}
         return values | {"probe_s": perf_counter() - began}
@@ -77,7 +78,14 @@ class Loop(Rounds):
         mean = self.experiment.scenario.strategy.memory_mean(self.progress.server.rule)
         if mean is None:
             return {}
-        return {"memory_drift": float(np.linalg.norm(mean - self.grid.audit(self.experiment.population.weights)))}
+        weights, scale = self.experiment.population.weights, self._rescaling(round)
+        anew = self.grid.audit(weights if scale is None else weights * scale)
+        return {"memory_drift": float(np.linalg.norm(mean - anew))}
+
+    def _rescaling(self, round: int) -> Vector | None:
+        """Return what each client's memory is multiplied by at the rate of a round, None when nothing is."""
+        strategy = self.strategy
+        return strategy.rescaling(self.progress.server, round) if isinstance(strategy, RuleStrategy) else None
 
     def choose(self, round: int) -> Sequence[Message]:
         """Ask the world who is there and the rule what it needs; write the nodes' messages."""

@@ -161,10 +161,20 @@ class Prober:
         return moved
 
     def measure(
-        self, grid: NodeGrid, params: Parameters, round: int, own: Any, shadows: Mapping[str, Any]
+        self,
+        grid: NodeGrid,
+        params: Parameters,
+        round: int,
+        own: Any,
+        shadows: Mapping[str, Any],
+        scale: Vector | None = None,
     ) -> dict[str, Estimate]:
-        """Return the estimates of a round before it is trained, by tag; `own` is the rule's state."""
+        """Return the estimates of a round before it is trained, by tag; `own` is the rule's state.
+
+        `scale` (N,) is what each client's memory is multiplied by at the round's learning rate.
+        """
         fresh, stale = self._rows(grid, params, round)
+        stale = stale if scale is None else stale * scale[:, None]
         target = self.population.weights @ fresh
         cohorts = [self.redraw(round, draw) for draw in range(self.draws)]
         found = {}

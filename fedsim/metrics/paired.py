@@ -146,6 +146,31 @@ def rounds_to_target(rounds: Sequence[int], values: Values, target: float, *, hi
     return Reached(int(rounds[-1]) if len(rounds) else 0, censored=True)
 
 
+def log_rank(found: Sequence[Reached], baseline: Sequence[Reached]) -> float:
+    """Return the two-sided p-value of the log-rank test (Mantel 1966) that both reach the target equally soon.
+
+    It counts a seed that never got there as followed until its last round, and no longer. NaN where there is nothing
+    to compare: fewer than two seeds, or a target that nobody reached.
+
+    >>> late = Reached(10, censored=True)
+    >>> round(log_rank([Reached(10), Reached(10)], [late, late]), 4)   # z = 1 / sqrt(1/3)
+    0.0833
+    >>> log_rank([late, late], [late, late])
+    nan
+    """
+    from scipy.stats import CensoredData, logrank
+
+    if min(len(found), len(baseline)) < 2 or all(one.censored for one in (*found, *baseline)):
+        return nan
+    ours, theirs = (
+        CensoredData.right_censored([one.round for one in those], [one.censored for one in those])
+        for those in (found, baseline)
+    )
+    with np.errstate(invalid="ignore"):  # all at the same round: no variance, and no difference
+        p = float(logrank(ours, theirs).pvalue)
+    return p if p == p else 1.0
+
+
 def median_reached(found: Sequence[Reached]) -> Reached:
     """Return the round by which half of the seeds had reached the target, censored when fewer ever did.
 

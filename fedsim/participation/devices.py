@@ -13,6 +13,7 @@ from annotated_types import Ge, Gt, Le
 from fedsim.core import Process, ScenarioError, World
 from fedsim.core.contracts import Vector
 from fedsim.core.inputs import InputPath, place_of
+from fedsim.core.written import Written
 from fedsim.participation.clock import Clock
 from fedsim.participation.config import Participation
 from fedsim.participation.processes.uniform import Uniform
@@ -23,7 +24,7 @@ _SPEEDS = ("steps_per_s", "up_bytes_per_s", "down_bytes_per_s")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Devices:
+class Devices(Written):
     """The clients' devices: compute speed, bandwidth, and what the server does about the slow ones.
 
     Each speed is a number, a list with one entry per client, or a law; or all three come from a CSV file with the
@@ -61,9 +62,12 @@ class Devices:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for options that are wrong whatever the world."""
+        given = {name for name in _SPEEDS if self.wrote(name)}
+        if len(given) == len(_SPEEDS):  # a scenario that was written out gives them all, at their defaults
+            given = set()
         for name in _SPEEDS:
             yield from ((f"{name}.{key}".rstrip("."), message) for key, message in speed_problems(getattr(self, name)))
-            if self.file is not None and getattr(self, name) != Devices.__dataclass_fields__[name].default:
+            if self.file is not None and (name in given or getattr(self, name) != getattr(Devices, name)):
                 yield name, "comes from the file; leave it out or leave out `file`"
 
     def problems_in(self, world: World) -> Iterator[tuple[str, str]]:

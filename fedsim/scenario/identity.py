@@ -31,7 +31,8 @@ NOT_HASHED = frozenset(
         "origin",
     }
 )
-"""Sections that change no bit of a round. Of the engine, the number of nodes does; of the memory, the tier does not."""
+"""Sections that change no bit of a round. Of the engine, the number of nodes does; of the memory, `dtype` does, and
+`of` where the learning rate changes."""
 
 
 YOUNGER = (("strategy", "inner"),)
@@ -65,7 +66,8 @@ def scenario_hash(scenario: Scenario, inputs: Sequence[Input] | None = None) -> 
     by_content(mapping, read_inputs(scenario) if inputs is None else inputs)
     clients = scenario.num_clients
     mapping["nodes"] = scenario.engine.nodes if clients is None else scenario.nodes_for(clients)
-    mapping["memory"] = {"dtype": scenario.memory.dtype}
+    rescaled = scenario.strategy.remembers and scenario.rescales
+    mapping["memory"] = {"dtype": scenario.memory.dtype} | ({"of": "gradient"} if rescaled else {})
     return sha256(json.dumps(mapping, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

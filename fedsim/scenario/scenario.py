@@ -101,6 +101,11 @@ class Scenario:
         count: int | None = self.data.num_clients
         return count
 
+    @property
+    def rescales(self) -> bool:
+        """Whether clients' memories are used at another learning rate than they were made with."""
+        return (self.memory.of or self.strategy.memory_of) == "gradient" and not self.client.constant_rate
+
     def nodes_for(self, num_clients: int) -> int:
         """Return the number of nodes: as given, else min(4, N)."""
         return self.engine.nodes or min(DEFAULT_NODES, num_clients)

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Ge, Gt, MinLen
 
+from fedsim.core.contracts import MemoryOf
 from fedsim.core.tagged import Tagged
 
 DEFAULT_NODES = 4
@@ -175,14 +176,17 @@ class Probe:
     """Probe after every so many rounds."""
     draws: Annotated[int, Ge(2)] = 200
     """How many cohorts are drawn at a probe."""
-    betas: Annotated[tuple[Annotated[float, Ge(0), Le(1)], ...], MinLen(1)] = (0.5,)
+    betas: Annotated[tuple[Annotated[float, Ge(0)], ...], MinLen(1)] = (0.5,)
     """The betas at which FedStale is shown beside the scenario's own strategy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """How hosts keep what each client sent last."""
+    """How hosts keep what each client sent last, and what that stands for when the learning rate changes."""
 
+    of: MemoryOf | None = None
+    """`update`: what was sent counts as it is. `gradient`: it counts lr_t/lr_i times, lr_i being the rate it was made
+    with, lr_t the round's. The default is the strategy's own: update for fedstale, gradient for the others."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Number format of the memories; bfloat16 halves them and rounds."""
     tier: Literal["ram", "disk"] = "ram"

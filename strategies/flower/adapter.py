@@ -8,7 +8,7 @@ float64, cast once), the server optimiser, and the parameters.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,10 @@ from flwr.serverapp import Grid
 from fedsim.core import ClusterLostError, Cohort, Population, Reply, Rule, Task
 from fedsim.core.coefficients import Coefficients, coefficients
 from fedsim.core.contracts import Ids, Parameters, Sums, Vector
+from fedsim.core.state import swapped
 from strategies.flower import arrays, codec
 from strategies.flower.coordinator import Coordinator, Outcome, ServerState
+from strategies.flower.rates import Rates, factors, ratio
 from strategies.flower.sums import SumPlan, plan
 
 
@@ -43,6 +45,7 @@ class RuleStrategy(Coordinator):
     coarse : memories are kept below float32.
     variance : also learn sum_S delta_i, for the update variance.
     remember : clients keep their deltas; None leaves it to the rule (a probe wants memories with every rule).
+    rates : the learning rate by round, where memories of gradients are used at another rate than they were made with.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class RuleStrategy(Coordinator):
         coarse: bool = False,
         variance: bool = True,
         remember: bool | None = None,
+        rates: Rates | None = None,
     ) -> None:
         self.rule = rule
         self.population = population
@@ -63,6 +67,7 @@ class RuleStrategy(Coordinator):
         self.coarse = coarse
         self.variance = variance
         self.remember = rule.remembers if remember is None else remember
+        self.rates = rates
         self._round: _Round | None = None
 
     def begin(self, params: Parameters) -> ServerState:
@@ -72,16 +77,33 @@ class RuleStrategy(Coordinator):
             params.astype(np.float32, copy=False),
             self.rule.start(params, self.population),
             optimizer.init(len(params)) if optimizer is not None else None,
+            None if self.rates is None else np.zeros(self.population.num_clients, np.int64),
         )
         return self.state
+
+    def rescaling(self, state: ServerState, round: int) -> Vector | None:
+        """Return what each client's memory is multiplied by in a round (N,); None when all are used as they are."""
+        if self.rates is None or state.written is None:
+            return None
+        return factors(self.rates, state.written, round)
+
+    def _at_rate(self, state: ServerState, round: int) -> ServerState:
+        """Return the state at the rate of a round: the running mean of memories follows the memories."""
+        if self.rates is None or round == 1:
+            return state
+        factor, mean = ratio(self.rates(round), self.rates(round - 1)), self.rule.memory_mean(state.rule)
+        return state if factor == 1.0 or mean is None else replace(state, rule=swapped(state.rule, mean, factor * mean))
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Ask: one message per node that has participants, all sharing one model record."""
-        state = self.state or self.begin(arrays[codec.PARAMS].numpy())
+        state = self._at_rate(self.state or self.begin(arrays[codec.PARAMS].numpy()), server_round)
         cohort = Cohort(server_round, self.choose(server_round))
-        planned = plan(self.rule.ask(state.rule, cohort), len(cohort), coarse=self.coarse, variance=self.variance)
+        asked, scale = self.rule.ask(state.rule, cohort), self.rescaling(state, server_round)
+        if scale is not None:
+            asked = {name: one.rescaled(scale[cohort.clients]) for name, one in asked.items()}
+        planned = plan(asked, len(cohort), coarse=self.coarse, variance=self.variance)
         self._round = _Round(cohort, planned, state)
         node_ids = sorted(grid.get_node_ids())
         messages = []
@@ -122,7 +144,7 @@ class RuleStrategy(Coordinator):
         cohort = Cohort(server_round, clients)
         sums = reduce(received, current.plan.sent, len(current.state.params))
         rule_state, update = self.rule.step(current.state.rule, cohort, current.plan.asked(sums))
-        self.state = self._move(current.state, rule_state, update)
+        self.state = self._move(_noted(current.state, cohort), rule_state, update)
         proportional = current.plan.cohort
         return Outcome(
             invited=current.invited,
@@ -132,23 +154,35 @@ class RuleStrategy(Coordinator):
             cohort_sum=sums[proportional[0]] * proportional[1] if proportional else None,
             replies=tuple(received),
             failures=tuple(failure for reply in received for failure in reply.failures),
-            used=self._used(current.state.rule, cohort),
+            used=self._used(current.state, cohort),
             told=self.rule.diagnostics(current.state.rule, cohort),
         )
 
-    def _used(self, before: Any, cohort: Cohort) -> Coefficients | None:
-        return coefficients(self.rule, before, cohort, self.population.weights) if self.rule.linear else None
+    def _used(self, before: ServerState, cohort: Cohort) -> Coefficients | None:
+        if not self.rule.linear:
+            return None
+        found = coefficients(self.rule, before.rule, cohort, self.population.weights)
+        return found.rescaled(self.rescaling(before, cohort.round))
 
     def _move(self, state: ServerState, rule_state: Any, update: Vector | None) -> ServerState:
         """Params' = params + server_lr * update, in float64, cast once; None moves nothing, momentum included."""
         if update is None:
-            return ServerState(state.params, rule_state, state.optimizer)
+            return replace(state, rule=rule_state)
         optimizer = state.optimizer
         if self.rule.server_optimizer is not None:
             optimizer, update = self.rule.server_optimizer.apply(state.optimizer, update)
         moved = state.params + self.rule.server_lr * update
         with np.errstate(over="ignore"):  # an overflow becomes inf here and is reported as divergence by the engine
-            return ServerState(moved.astype(np.float32), rule_state, optimizer)
+            return replace(state, params=moved.astype(np.float32), rule=rule_state, optimizer=optimizer)
+
+
+def _noted(state: ServerState, cohort: Cohort) -> ServerState:
+    """Note whose memories are of this round."""
+    if state.written is None:
+        return state
+    written = state.written.copy()
+    written[cohort.clients] = cohort.round
+    return replace(state, written=written)
 
 
 def _open(message: Message) -> Reply:

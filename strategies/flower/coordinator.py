@@ -13,16 +13,20 @@ from flwr.serverapp.strategy import Strategy
 
 from fedsim.core import Cohort, Diagnostics, Failure, Reply
 from fedsim.core.coefficients import Coefficients
-from fedsim.core.contracts import SILENT, Parameters, Vector
+from fedsim.core.contracts import SILENT, Ids, Parameters, Vector
 
 
 @dataclass(frozen=True)
 class ServerState:
-    """All that the server knows after a round: the parameters, the rule's state, the optimiser's state."""
+    """All that the server knows after a round: the parameters, the rule's state, the optimiser's state.
+
+    `written` is kept where memories of gradients meet a changing rate: the round of each client's memory (0: none).
+    """
 
     params: Parameters
     rule: Any
     optimizer: Any
+    written: Ids | None = None
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def test_the_exit_code_is_that_of_the_worst_run(
     ("options", "said"),
     [
         (
-            ["--strategies", "fedavg,fedstale:beta=2"],
+            ["--strategies", "fedavg,fedstale:beta=-2"],
             "--strategies:1:1: compare.1.beta: must be a number of at least 0",
         ),
         (["--strategies", "fedvrap"], "did you mean 'fedvarp'?"),

@@ -16,7 +16,9 @@ from fedsim.data.quadratic import Quadratic
 from fedsim.engine import ray_session
 from fedsim.engine.comparing import compare
 from fedsim.engine.comparison import Comparison, Entry, Target
+from fedsim.engine.comparison_tables import tables
 from fedsim.engine.lineup import label, lineup, parse, read_with_strategies
+from fedsim.metrics.paired import Reached
 from strategies.fedau import FedAU
 from strategies.fedstale import FedStale
 
@@ -70,6 +72,17 @@ def test_rounds_to_target_are_those_of_paper_and_pencil(toy: Comparison) -> None
     assert bool(never.table.loc["mifa", "rounds_to_target_censored"])
     assert never.table.loc["mifa", "rounds_to_target"] == 5
     assert pd.isna(never.table.loc["mifa", "rounds_to_target_difference"])
+    assert pd.isna(never.table.loc["mifa", "rounds_to_target_p_logrank"])
+
+
+def test_who_never_reached_the_target_is_not_level_with_who_did_in_the_last_round(toy: Comparison) -> None:
+    late, there = [Reached(5, censored=True)] * 2, [Reached(5)] * 2
+    found = Comparison(toy.name, toy.folder, toy.strategies, "fedavg", toy.seeds, toy.entries, Target("distance", 0.3))
+    vars(found)["reached"] = {"fedavg": there, "mifa": late}
+    assert pd.isna(found.table.loc["mifa", "rounds_to_target_difference"])
+    table = tables(found)[-1]
+    assert [row[1:] for row in table.rows] == [("5", "2/2", "baseline", ""), (">5", "0/2", "–", "0.083")]
+    assert table.header[-1] == "p (log-rank)"
 
 
 def test_final_values_may_be_means_of_the_last_evaluations(toy: Comparison) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import pickle
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from fedsim.core import ScenarioError, World
+from fedsim.engine.lineup import label
+from fedsim.scenario import expand
 from strategies import topology as kinds
 from strategies.gossip import Gossip
 from strategies.graph import Graph, Topology, from_networkx
@@ -208,3 +211,20 @@ def test_presets_choose_options_and_given_ones_win() -> None:
     assert Gossip(preset="corrected").correction == "variance"
     chosen = Gossip(preset="tian2024", self_weight=0.25)
     assert (chosen.correction, chosen.self_weight, chosen.target) == ("variance", 0.25, "neighbours")
+
+
+def test_what_is_written_wins_over_a_preset_also_where_it_is_the_default() -> None:
+    assert Gossip(preset="corrected", correction="none").correction == "none"
+    chosen = Gossip(preset="tian2024", self_weight=None, target="all")
+    assert (chosen.correction, chosen.self_weight, chosen.target) == ("variance", None, "all")
+    for again in (replace(chosen), pickle.loads(pickle.dumps(chosen))):
+        assert again == chosen
+
+
+def test_a_label_tells_what_is_written_beside_a_preset() -> None:
+    assert label(Gossip(preset="corrected", correction="none")) == "gossip:preset=corrected:correction=none"
+
+
+def test_the_shipped_sweep_over_topologies_has_rows_with_and_without_correction() -> None:
+    runs = expand(Path(__file__).parents[2] / "scenarios" / "gossip" / "topologies.yaml")
+    assert [run.strategy.correction for run in runs] == ["none", "variance"] * 4

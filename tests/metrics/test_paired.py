@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isnan, nan, sqrt
+from math import erfc, isnan, nan, sqrt
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from fedsim.metrics.paired import (
     Difference,
     Reached,
     holm,
+    log_rank,
     median_reached,
     paired_difference,
     rounds_to_target,
@@ -102,6 +103,22 @@ def test_a_target_that_is_never_reached_is_censored_at_the_last_round() -> None:
     found = rounds_to_target([0, 5, 10], [0.1, 0.2, nan], 0.8, higher=True)
     assert (found, str(found)) == (Reached(10, censored=True), ">10")
     assert rounds_to_target([], [], 0.8, higher=True).censored
+
+
+def test_the_log_rank_test_is_that_of_paper_and_pencil() -> None:
+    # at risk 4, 3, 2, 1, of which ours 2, 1, 1, 0, and one reaches it each time: ours less expected is
+    # 2 - (1/2 + 1/3 + 1/2), and the variance 1/4 + 2/9 + 1/4
+    z = (2 - 4 / 3) / (13 / 18) ** 0.5
+    found = log_rank([Reached(10), Reached(30)], [Reached(20), Reached(40)])
+    assert found == pytest.approx(erfc(z / 2**0.5))
+
+
+def test_all_at_the_target_in_the_same_round_are_equally_soon() -> None:
+    assert log_rank([Reached(5), Reached(5)], [Reached(5), Reached(5)]) == 1.0
+
+
+def test_one_seed_makes_no_test() -> None:
+    assert isnan(log_rank([Reached(5)], [Reached(6)]))
 
 
 def test_the_median_is_the_round_by_which_half_of_the_seeds_were_there() -> None:

@@ -179,6 +179,7 @@ def test_a_wrong_file_of_speeds_is_refused_by_line(tmp_path: Path, rows: str, sa
         (Devices(steps_per_s=-1.0), "devices.steps_per_s: must be positive"),
         (Devices(up_bytes_per_s=UniformSpeeds(low=3, high=2)), "devices.up_bytes_per_s.low: must not exceed high"),
         (Devices(file="d.csv", steps_per_s=5.0), "devices.steps_per_s: comes from the file"),
+        (Devices(file="d.csv", steps_per_s=100.0), "devices.steps_per_s: comes from the file"),
     ],
 )
 def test_wrong_options_are_refused_by_key(devices: Devices, said: str) -> None:
