@@ -15,11 +15,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import file_digest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -64,8 +65,11 @@ class Saved:
         if isinstance(self.place, Remote):
             assert self.arrays is not None, "what is remote was read when it was checked"
             return restore(template, self.arrays)
-        with np.load(self.place / STATE, allow_pickle=False) as arrays:
-            return restore(template, dict(arrays))
+        try:
+            with np.load(self.place / STATE, allow_pickle=False) as arrays:
+                return restore(template, dict(arrays))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile) as error:
+            raise NoCheckpointError(f"{self.place}: {STATE} holds no state of this run ({error})") from error
 
 
 def name_of(round: int) -> str:
@@ -178,7 +182,9 @@ def check(place: Path | Remote, run: str | None, scenario_hash: str) -> Saved:
             raise refuse(f"format {raw.get('format')!r}, this version reads format {FORMAT}")
         files = {name: (str(digest), int(size)) for name, (digest, size) in raw["files"].items()}
         manifest = Manifest(**{**raw, "round": int(raw["round"]), "files": files})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        versions = {str(name): str(value) for name, value in raw["versions"].items()}
+        manifest = replace(manifest, versions=versions)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise refuse(f"its manifest cannot be read ({type(error).__name__})") from error
     if run is not None and manifest.run != run:
         raise refuse(f"it belongs to run {manifest.run}, not to {run}")
@@ -187,6 +193,8 @@ def check(place: Path | Remote, run: str | None, scenario_hash: str) -> Saved:
     if STATE not in manifest.files or name_of(manifest.round) != path.name:
         raise refuse("its manifest does not describe it")
     for name, (digest, size) in manifest.files.items():
+        if "/" in name or "\0" in name or len(name) > 255:
+            raise refuse(f"its manifest names {name[:40]!r}, which is no file of it")
         file = path / name
         if not file.is_file():
             raise refuse(f"{name} is missing")

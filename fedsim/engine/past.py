@@ -11,6 +11,7 @@ from typing import Any
 from fedsim.core import ScenarioError
 from fedsim.core.files import atomic_write
 from fedsim.engine.folder import NOTE, ROUNDS, SCENARIO
+from fedsim.metrics.rounds_csv import whole_rounds
 from fedsim.scenario import Scenario, from_dict, load, scenario_hash, to_mapping
 
 
@@ -35,8 +36,7 @@ class Past:
         """Return whether its rows tell of more rounds than it would have trained without saving."""
         every = self.scenario.checkpoint and self.scenario.checkpoint.every
         rows = folder / ROUNDS
-        last = rows.read_text(encoding="utf-8").rstrip().rpartition("\n")[2].partition(",")[0] if rows.is_file() else ""
-        return bool(every and last.isdigit() and int(last) > every)
+        return bool(every and rows.is_file() and whole_rounds(rows) > every)
 
     def unrepeatable(self, longer: Scenario) -> int | None:
         """Return a round that may not be gone on from: it was evaluated only because it was to be the last one."""
@@ -60,7 +60,7 @@ def read_past(folder: Path) -> Past:
     try:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
         run, before = str(note["run"]), from_dict(note["scenario"], folder=note["scenario"]["folder"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, ScenarioError) as error:
         raise ScenarioError(f"{folder}: cannot be resumed, its {NOTE} is missing or damaged") from error
     now = load(path)
     changed = list(differences(to_mapping(before), to_mapping(replace(now, rounds=before.rounds))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from clients import numerics
-from fedsim.core import FedsimError, NonFiniteError
+from fedsim.core import FedsimError, NonFiniteError, ScenarioError
 from fedsim.core.contracts import Parameters
 from fedsim.core.files import atomic_write
 from fedsim.engine import checkpoint
 from fedsim.engine.checkpoint import Saved
+from fedsim.engine.earlier import Earlier, lost, tell_again
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.folder import ROUNDS, SCENARIO, SUMMARY, RunFolder, params_sha256
 from fedsim.engine.grid import HostLostError, NodeGrid
@@ -28,10 +30,12 @@ from fedsim.engine.past import remember
 from fedsim.engine.remote import Digests, Remote
 from fedsim.engine.reported import reported
 from fedsim.engine.rounds import Rounds, Standing, nowhere
+from fedsim.engine.seals import FILES, seal
 from fedsim.engine.stopping import Signals, Stopped
 from fedsim.engine.versions import versions
 from fedsim.engine.watch import Watch
 from fedsim.metrics import Notice, RunEnded, RunStarted, columns
+from fedsim.metrics.delivered import lacking, rounds_of
 from fedsim.metrics.recorder import Recorder
 from fedsim.metrics.rounds_csv import RoundsCsv
 from fedsim.metrics.sinks.base import Sink
@@ -98,6 +102,9 @@ class Session:
         self.rollbacks = 0
         self.notices = 0
         self.place: dict[str, Any] = {}
+        self.earlier: Earlier | None = None
+        self.csv: RoundsCsv | None = None
+        self.started: RunStarted | None = None
 
     @property
     def checkpoints(self) -> Path | Remote:
@@ -106,11 +113,13 @@ class Session:
 
     def run(self) -> dict[str, Any]:
         """Train to the end and return the summary; raise what stopped the run once the folder is in order."""
+        self.earlier = Earlier.of(self.folder.path)
         atomic_write(self.folder.path / SCENARIO, self._scenario_text().encode())
         remember(self.folder.path, self.run_id, self.scenario)
         status = "failed"
         error: BaseException | None = None
-        self.recorder.emit(self._started())
+        self.started = self._started()
+        self.recorder.emit(self.started)
         try:
             with self.signals.caught():
                 status = self._train()
@@ -132,7 +141,7 @@ class Session:
             grid = stack.enter_context(
                 open_grid(self.experiment, self.folder.path, self.ray, self._notice, self.flower)
             )
-            csv = RoundsCsv(self.folder.path / ROUNDS, columns(reported(self.experiment)))
+            self.csv = csv = RoundsCsv(self.folder.path / ROUNDS, columns(reported(self.experiment)))
             stack.callback(csv.close)
             overlap = None
             if self.scenario.engine.kind == "ray":
@@ -149,7 +158,7 @@ class Session:
                 csv=csv,
                 signals=self.signals,
                 checkpoint=lambda: self._save(grid),
-                at=self.at,
+                at=self._at,
             )
             self._go_back(loop, self.saved, told=not self.fresh)
             self.place = grid.describe()
@@ -242,6 +251,15 @@ class Session:
             at=lambda step: self.at(step, round),
         )
 
+    def _at(self, point: str, round: int) -> None:
+        """Look, before every round, whether the folder is still ours and the rows are still where they belong."""
+        if point == "choose":
+            assert self.csv is not None
+            self.folder.check_held()
+            if self.csv.mend():
+                self._notice(f"{ROUNDS} was removed or replaced; it was written again", kind="folder", round=round)
+        self.at(point, round)
+
     def _notice(self, text: str, kind: str = "notice", host: str | None = None, round: int | None = None) -> None:
         now = round if round is not None else (self.loop.progress.round + 1 if self.loop and self.loop.progress else 0)
         self.notices += 1
@@ -314,14 +332,42 @@ class Session:
         }
 
     def _leave(self, summary: Mapping[str, Any], status: str) -> None:
-        """Leave parameters and summary behind, each under its final name only when whole."""
+        """Leave parameters and summary behind, each under its final name only when whole.
+
+        A finished run that rounds were to be added to, and that got no further, is left as it was. So is a folder that
+        is no longer ours.
+        """
+        path = self.folder.path
+        if status == "failed" and self.earlier is not None and summary["rounds"] <= self.earlier.rounds:
+            self.earlier.put_back(path)
+            status, summary = self.earlier.status, self.earlier.summary
+        elif self.folder.held():
+            summary = self._write(summary)
+        self.recorder.emit(RunEnded(run=self.run_id, status=status, summary=summary))
+        self.recorder.close()
+        if self.started is not None and (path / ROUNDS).is_file() and not (path / SPOOL).exists():
+            tell_again(
+                self.store, self.started, path / ROUNDS, RunEnded(run=self.run_id, status=status, summary=summary)
+            )
+
+    def _write(self, summary: Mapping[str, Any]) -> Mapping[str, Any]:
+        path = self.folder.path
         try:
             if self.results is not None:
                 self.folder.write_params(self.results[0])
-            write_summary(self.folder.path / SUMMARY, summary)
-        finally:
-            self.recorder.emit(RunEnded(run=self.run_id, status=status, summary=summary))
+            self.recorder.flush()
+            again = lacking(self.store, self.run_id, rounds_of(self.run_id, path / ROUNDS))
+            if again:
+                self._notice(lost(self.store, len(again)), kind="store")
+                for event in again:
+                    self.recorder.emit(event)
+            summary = {**summary, "told_again": len(again), FILES: seal(path)}
+            write_summary(path / SUMMARY, summary)
+        except BaseException:
+            self.recorder.emit(RunEnded(run=self.run_id, status=str(summary["status"]), summary=summary))
             self.recorder.close()
+            raise
+        return summary
 
 
 def checkpoints_of(scenario: Scenario, folder: Path, run: str) -> Path | Remote:
@@ -331,7 +377,14 @@ def checkpoints_of(scenario: Scenario, folder: Path, run: str) -> Path | Remote:
         return folder / checkpoint.FOLDER
     if "://" in chosen and not chosen.startswith("file://"):
         return Remote(chosen).check() / run
-    return Path(chosen.removeprefix("file://")) / run
+    path = Path(chosen.removeprefix("file://"))
+    try:
+        os.stat(path / run)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        raise ScenarioError(f"checkpoint.path: {chosen[:60]!r} cannot be a folder: {error.args[-1]}") from error
+    return path / run
 
 
 def machine() -> dict[str, str]:
