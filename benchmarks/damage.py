@@ -25,7 +25,7 @@ SCENARIO = {
     "seed": 4,
     "rounds": 4,
     "data": {"dataset": "quadratic", "centers": [[1.0, 0.0], [0.0, 1.0], [3.0, 2.0]]},
-    "model": {"name": "point"},
+    "model": {"name": "point", "init": [0.0, 0.0]},
     "client": {"local_steps": 1, "lr": 0.1},
     "strategy": {"name": "fedavg"},
     "checkpoint": {"every": 2, "keep": 2},
