@@ -28,6 +28,7 @@ SCENARIO = {
     "model": {"name": "point", "init": [0.0, 0.0]},
     "client": {"local_steps": 1, "lr": 0.1},
     "strategy": {"name": "fedavg"},
+    "evaluate": {"every": 2},
     "checkpoint": {"every": 2, "keep": 2},
 }
 

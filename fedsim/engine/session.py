@@ -131,7 +131,7 @@ class Session:
         finally:
             with self.signals.shielded():
                 summary = self._summary(status, str(error) if error else None)
-                self._leave(summary, status)
+                summary = self._leave(summary, status)
         if error is not None:
             raise error
         return summary
@@ -331,7 +331,7 @@ class Session:
             "store": self.store,
         }
 
-    def _leave(self, summary: Mapping[str, Any], status: str) -> None:
+    def _leave(self, summary: dict[str, Any], status: str) -> dict[str, Any]:
         """Leave parameters and summary behind, each under its final name only when whole.
 
         A finished run that rounds were to be added to, and that got no further, is left as it was. So is a folder that
@@ -340,7 +340,7 @@ class Session:
         path = self.folder.path
         if status == "failed" and self.earlier is not None and summary["rounds"] <= self.earlier.rounds:
             self.earlier.put_back(path)
-            status, summary = self.earlier.status, self.earlier.summary
+            status, summary = self.earlier.status, dict(self.earlier.summary)
         elif self.folder.held():
             summary = self._write(summary)
         self.recorder.emit(RunEnded(run=self.run_id, status=status, summary=summary))
@@ -349,8 +349,10 @@ class Session:
             tell_again(
                 self.store, self.started, path / ROUNDS, RunEnded(run=self.run_id, status=status, summary=summary)
             )
+        return summary
 
-    def _write(self, summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _write(self, summary: dict[str, Any]) -> dict[str, Any]:
+        """Write the parameters, tell the store again what it lost, and write the summary."""
         path = self.folder.path
         try:
             if self.results is not None:

@@ -28,7 +28,7 @@ def rounds_of(run: str, path: Path) -> list[RoundDone]:
         RoundDone(
             run=run,
             round=int(row["round"]),
-            values={name: float(cell) for name, cell in row.items() if name in METRICS and cell},
+            values={name: float(cell) for name, cell in row.items() if name in METRICS and name != "round" and cell},
         )
         for row in read_rows(path)
     ]

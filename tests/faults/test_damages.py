@@ -14,7 +14,7 @@ import fedsim
 from benchmarks.damage import SCENARIO, damaged
 from fedsim.api import read
 from fedsim.cli import main
-from fedsim.core import DiskError, LockedError
+from fedsim.core import DiskError, LockedError, ScenarioError
 from fedsim.engine.run import execute
 from fedsim.engine.seals import broken
 from fedsim.metrics.store import Store
@@ -93,7 +93,7 @@ def test_a_forged_manifest_is_passed_over(folder: Path, word: str) -> None:
 
 @pytest.mark.parametrize("path", ["a\0b", "x" * 300])
 def test_a_checkpoint_path_that_cannot_be_is_refused(tmp_path: Path, path: str) -> None:
-    with pytest.raises(fedsim.ScenarioError, match=r"checkpoint\.path: .* cannot be a folder"):
+    with pytest.raises(ScenarioError, match=r"checkpoint\.path: .* cannot be a folder"):
         execute(read({**SCENARIO, "checkpoint": {"every": 2, "path": path}}, {}), out=tmp_path / "run")
 
 
