@@ -13,6 +13,7 @@ and said so; nothing is ever taken from it.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +26,7 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from fedsim.core import NoCheckpointError
+from fedsim.core import NoCheckpointError, ScenarioError
 from fedsim.core.files import atomic_folder
 from fedsim.core.state import flatten, restore, save_arrays
 from fedsim.engine.remote import Digests, Remote, digests_of
@@ -228,6 +229,22 @@ def newest(
     if reasons:
         raise NoCheckpointError("; ".join(reasons) + "; no good checkpoint is left")
     return None
+
+
+def possible(base: Path) -> Path:
+    """Return a folder for checkpoints, when there can be one of this name.
+
+    Raises
+    ------
+    ScenarioError : the system takes no such name.
+    """
+    try:
+        os.stat(base)
+    except FileNotFoundError:
+        return base
+    except (OSError, ValueError) as error:
+        raise ScenarioError(f"checkpoint.path: {str(base)[:60]!r} cannot be a folder: {error.args[-1]}") from error
+    return base
 
 
 def found_in(base: Path | Remote) -> list[Path | Remote]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from clients import numerics
-from fedsim.core import FedsimError, NonFiniteError, ScenarioError
+from fedsim.core import FedsimError, NonFiniteError
 from fedsim.core.contracts import Parameters
 from fedsim.core.files import atomic_write
 from fedsim.engine import checkpoint
@@ -332,11 +331,7 @@ class Session:
         }
 
     def _leave(self, summary: dict[str, Any], status: str) -> dict[str, Any]:
-        """Leave parameters and summary behind, each under its final name only when whole.
-
-        A finished run that rounds were to be added to, and that got no further, is left as it was. So is a folder that
-        is no longer ours.
-        """
+        """Leave parameters and summary; a finished run that got no further, and another's folder, stay as they were."""
         path = self.folder.path
         if status == "failed" and self.earlier is not None and summary["rounds"] <= self.earlier.rounds:
             self.earlier.put_back(path)
@@ -379,14 +374,7 @@ def checkpoints_of(scenario: Scenario, folder: Path, run: str) -> Path | Remote:
         return folder / checkpoint.FOLDER
     if "://" in chosen and not chosen.startswith("file://"):
         return Remote(chosen).check() / run
-    path = Path(chosen.removeprefix("file://"))
-    try:
-        os.stat(path / run)
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError) as error:
-        raise ScenarioError(f"checkpoint.path: {chosen[:60]!r} cannot be a folder: {error.args[-1]}") from error
-    return path / run
+    return checkpoint.possible(Path(chosen.removeprefix("file://")) / run)
 
 
 def machine() -> dict[str, str]:
