@@ -6,6 +6,7 @@ A command is a plain function with typer's annotations. It is loaded when it is 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from io import TextIOWrapper
 import click
 
 from fedsim.cli.commands import Commands
-from fedsim.core import FedsimError
+from fedsim.core import CapacityError, FedsimError
 from fedsim.engine.stopping import Stopped, listener
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -104,4 +105,9 @@ def main(args: Sequence[str] | None = None) -> int:
         # the reader went away, as in `fedsim list | head -1`; python would complain once more at its exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        click.echo(f"no file can be opened any more: {error.strerror}; `ulimit -n` says how many may be", err=True)
+        return CapacityError.exit_code
     return 0

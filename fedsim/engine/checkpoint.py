@@ -13,18 +13,20 @@ and said so; nothing is ever taken from it.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import file_digest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
-from fedsim.core import NoCheckpointError
+from fedsim.core import NoCheckpointError, ScenarioError
 from fedsim.core.files import atomic_folder
 from fedsim.core.state import flatten, restore, save_arrays
 from fedsim.engine.remote import Digests, Remote, digests_of
@@ -64,7 +66,7 @@ class Saved:
 
         Raises
         ------
-        NoCheckpointError : it was written by a version that kept less.
+        NoCheckpointError : it was written by a version that kept less, or is no state of this run.
         """
         try:
             if isinstance(self.place, Remote):
@@ -75,6 +77,8 @@ class Saved:
         except KeyError as error:
             text = f"{self.place}: holds no {error.args[0]}; another version of fedsim wrote it: start anew"
             raise NoCheckpointError(text) from error
+        except (OSError, ValueError, TypeError, AttributeError, EOFError, BadZipFile) as error:
+            raise NoCheckpointError(f"{self.place}: {STATE} holds no state of this run ({error})") from error
 
 
 def name_of(round: int) -> str:
@@ -187,7 +191,9 @@ def check(place: Path | Remote, run: str | None, scenario_hash: str) -> Saved:
             raise refuse(f"format {raw.get('format')!r}, this version reads format {FORMAT}")
         files = {name: (str(digest), int(size)) for name, (digest, size) in raw["files"].items()}
         manifest = Manifest(**{**raw, "round": int(raw["round"]), "files": files})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        versions = {str(name): str(value) for name, value in raw["versions"].items()}
+        manifest = replace(manifest, versions=versions)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise refuse(f"its manifest cannot be read ({type(error).__name__})") from error
     if run is not None and manifest.run != run:
         raise refuse(f"it belongs to run {manifest.run}, not to {run}")
@@ -196,6 +202,8 @@ def check(place: Path | Remote, run: str | None, scenario_hash: str) -> Saved:
     if STATE not in manifest.files or name_of(manifest.round) != path.name:
         raise refuse("its manifest does not describe it")
     for name, (digest, size) in manifest.files.items():
+        if "/" in name or "\0" in name or len(name) > 255:
+            raise refuse(f"its manifest names {name[:40]!r}, which is no file of it")
         file = path / name
         if not file.is_file():
             raise refuse(f"{name} is missing")
@@ -229,6 +237,22 @@ def newest(
     if reasons:
         raise NoCheckpointError("; ".join(reasons) + "; no good checkpoint is left")
     return None
+
+
+def possible(base: Path) -> Path:
+    """Return a folder for checkpoints, when there can be one of this name.
+
+    Raises
+    ------
+    ScenarioError : the system takes no such name.
+    """
+    try:
+        os.stat(base)
+    except FileNotFoundError:
+        return base
+    except (OSError, ValueError) as error:
+        raise ScenarioError(f"checkpoint.path: {str(base)[:60]!r} cannot be a folder: {error.args[-1]}") from error
+    return base
 
 
 def found_in(base: Path | Remote) -> list[Path | Remote]:

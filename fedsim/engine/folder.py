@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedsim.core import LockedError, ScenarioError
+from fedsim.core import DiskError, LockedError, ScenarioError
 from fedsim.core.contracts import Parameters
 from fedsim.core.files import atomic_write, told_plainly
 from fedsim.core.inputs import place_of
@@ -43,8 +43,32 @@ class RunFolder:
 
     def release(self) -> None:
         """Let go of the folder."""
-        (self.path / LOCK).unlink(missing_ok=True)
+        if self.held():
+            (self.path / LOCK).unlink(missing_ok=True)
         os.close(self._lock)
+
+    def held(self) -> bool:
+        """Return whether the lock in the folder is still this one: two calls to the system, for every round."""
+        try:
+            there = os.stat(self.path / LOCK)
+        except OSError:
+            return False
+        ours = os.fstat(self._lock)
+        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
+    def check_held(self) -> None:
+        """Raise when the folder is no longer this process's to write into.
+
+        Raises
+        ------
+        DiskError : the folder was removed or moved away.
+        LockedError : the lock was removed or replaced; another process may be writing.
+        """
+        if self.held():
+            return
+        if not self.path.is_dir():
+            raise DiskError(f"{self.path}: the run's folder was removed while the run went on")
+        raise LockedError(f"{self.path / LOCK}: was removed or replaced while the run went on; nothing more is written")
 
     def file(self, name: str) -> Path:
         """Return the path of a file in the folder."""

@@ -12,6 +12,7 @@ from fedsim.core.errors import InputsChangedError, ScenarioError
 from fedsim.core.files import atomic_write
 from fedsim.core.inputs import Input, changes, renewed
 from fedsim.engine.folder import NOTE, ROUNDS, SCENARIO
+from fedsim.metrics.rounds_csv import whole_rounds
 from fedsim.scenario import Scenario, from_dict, holder, load, read_inputs, scenario_hash, to_mapping
 
 
@@ -39,8 +40,7 @@ class Past:
         """Return whether its rows tell of more rounds than it would have trained without saving."""
         every = self.scenario.checkpoint and self.scenario.checkpoint.every
         rows = folder / ROUNDS
-        last = rows.read_text(encoding="utf-8").rstrip().rpartition("\n")[2].partition(",")[0] if rows.is_file() else ""
-        return bool(every and last.isdigit() and int(last) > every)
+        return bool(every and rows.is_file() and whole_rounds(rows) > every)
 
     def unrepeatable(self, longer: Scenario) -> int | None:
         """Return a round that may not be gone on from: it was evaluated only because it was to be the last one."""
@@ -120,7 +120,7 @@ def read_past(folder: Path) -> Past:
     path = folder / SCENARIO
     try:
         note = Note.read(folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ScenarioError(f"{folder}: cannot be resumed, its {NOTE} is missing or damaged") from error
     try:
         now = load(path)
@@ -131,7 +131,7 @@ def read_past(folder: Path) -> Past:
     note.refuse_changes(folder, inputs if note.inputs is not None else ())
     try:
         before = from_dict(note.moved_to(now, inputs), folder=now.folder if note.inputs else note.scenario["folder"])
-    except (KeyError, TypeError, IndexError, ValueError) as error:
+    except (KeyError, TypeError, IndexError, ValueError, OverflowError, RecursionError, ScenarioError) as error:
         raise ScenarioError(f"{folder}: cannot be resumed, its {NOTE} is damaged") from error
     changed = list(differences(to_mapping(before), to_mapping(replace(now, rounds=before.rounds))))
     if changed or now.rounds < before.rounds:

@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 from fedsim.core import NoCheckpointError, ScenarioError
 from fedsim.core.files import remove_temporaries
 from fedsim.core.inputs import Input
-from fedsim.engine.checkpoint import newest
+from fedsim.engine.checkpoint import found_in, newest
+from fedsim.engine.earlier import tell_again
 from fedsim.engine.experiment import build
-from fedsim.engine.folder import create, reopen
-from fedsim.engine.past import read_past
+from fedsim.engine.folder import ROUNDS, create, reopen
+from fedsim.engine.past import Past, read_past
 from fedsim.engine.rounds import nowhere
 from fedsim.engine.session import Session, checkpoints_of
 from fedsim.engine.stopping import Signals, listener
-from fedsim.metrics import new_run_id
+from fedsim.engine.versions import versions
+from fedsim.metrics import RunEnded, RunStarted, new_run_id
+from fedsim.metrics.rounds_csv import whole_rounds
 from fedsim.metrics.sinks.base import Sink
 from fedsim.metrics.summary import read_summary
-from fedsim.scenario import Scenario, scenario_hash, slug
+from fedsim.scenario import Scenario, dump, scenario_hash, slug
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,10 +134,12 @@ def resume(
         past = read_past(folder.path)
         scenario = past.scenario if rounds is None else past.with_rounds(rounds)
         summary = read_summary(folder.path)
-        if summary.get("status") in FINISHED and summary.get("rounds", 0) >= scenario.rounds:
-            return Run(past.run, folder.path, str(summary["store"]), summary)
-        if summary.get("status") in ("stopped", "diverged"):
-            return Run(past.run, folder.path, str(summary["store"]), summary)
+        finished = summary.get("status") in FINISHED and summary.get("rounds", 0) >= scenario.rounds
+        if finished or summary.get("status") in ("stopped", "diverged"):
+            store = str(summary.get("store") or "")
+            if store:
+                tell_again(store, *_ends(past, folder.path, store, summary))
+            return Run(past.run, folder.path, store, summary)
         session = Session(
             build(scenario, data, past.inputs),
             folder,
@@ -148,9 +153,16 @@ def resume(
         )
         if isinstance(session.checkpoints, Path):
             remove_temporaries(session.checkpoints)
-        before = past.unrepeatable(scenario)
+        barred = past.unrepeatable(scenario)
+        known = whole_rounds(folder.path / ROUNDS)
+        before = known + 1 if barred is None else min(known + 1, barred)
         session.saved = newest(session.checkpoints, past.run, past.hash, session.warn, before)
-        if session.saved is None and before is None and past.lost(folder.path):
+        if session.saved is None and barred is None and found_in(session.checkpoints):
+            raise NoCheckpointError(
+                f"{folder.path}: {ROUNDS} holds {known} whole rounds, fewer than any checkpoint goes on from; "
+                "put the file back, or `fedsim run --overwrite` starts anew"
+            )
+        if session.saved is None and barred is None and past.lost(folder.path):
             raise NoCheckpointError(f"{folder.path}: its checkpoints are gone; `fedsim run --overwrite` starts anew")
         if past.unhashed:
             session.warn(f"{', '.join(past.unhashed)}: not hashed when the run began, so nobody knows if it changed")
@@ -161,3 +173,22 @@ def resume(
         return Run(session.run_id, folder.path, session.store, session.run())
     finally:
         folder.release()
+
+
+def _ends(past: Past, folder: Path, store: str, summary: Mapping[str, Any]) -> tuple[RunStarted, Path, RunEnded]:
+    """Return the first and the last event of a finished run, as its folder tells them, and where its rows are."""
+    scenario = past.scenario
+    started = RunStarted(
+        run=past.run,
+        name=scenario.name,
+        strategy=scenario.strategy.name,
+        seed=scenario.seed,
+        num_clients=int(summary.get("clients", 0)),
+        rounds=scenario.rounds,
+        scenario=dump(scenario),
+        scenario_hash=past.hash,
+        versions=summary.get("versions") or versions(),
+        folder=str(folder),
+        store=store,
+    )
+    return started, folder / ROUNDS, RunEnded(run=past.run, status=str(summary["status"]), summary=summary)

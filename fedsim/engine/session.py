@@ -20,6 +20,7 @@ from fedsim.core.files import atomic_write
 from fedsim.core.inputs import changes, place_of, renewed
 from fedsim.engine import checkpoint
 from fedsim.engine.checkpoint import Saved
+from fedsim.engine.earlier import Earlier, lost, tell_again
 from fedsim.engine.emptiness import nobody_took_part
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.folder import ROUNDS, SCENARIO, SUMMARY, RunFolder, params_sha256
@@ -29,11 +30,13 @@ from fedsim.engine.loops import open_loop
 from fedsim.engine.past import listed, remember
 from fedsim.engine.remote import Digests, Remote
 from fedsim.engine.rounds import Rounds, Standing, nowhere
+from fedsim.engine.seals import FILES, seal
 from fedsim.engine.stopping import Signals, Stopped
 from fedsim.engine.versions import versions
 from fedsim.engine.watch import Watch
 from fedsim.metrics import Notice, RunEnded, RunStarted, appearing, columns
 from fedsim.metrics.database import SPOOL, Database
+from fedsim.metrics.delivered import lacking, rounds_of
 from fedsim.metrics.recorder import Recorder
 from fedsim.metrics.rounds_csv import RoundsCsv
 from fedsim.metrics.sinks.base import Sink
@@ -103,6 +106,9 @@ class Session:
         self.rollbacks = 0
         self.notices = 0
         self.place: dict[str, Any] = {}
+        self.earlier: Earlier | None = None
+        self.csv: RoundsCsv | None = None
+        self.started: RunStarted | None = None
 
     @property
     def checkpoints(self) -> Path | Remote:
@@ -111,11 +117,13 @@ class Session:
 
     def run(self) -> dict[str, Any]:
         """Train to the end and return the summary; raise what stopped the run once the folder is in order."""
+        self.earlier = Earlier.of(self.folder.path)
         atomic_write(self.folder.path / SCENARIO, self._scenario_text().encode())
         remember(self.folder.path, self.run_id, self.scenario, self.hash, self.experiment.inputs)
         status = "failed"
         error: BaseException | None = None
-        self.recorder.emit(self._started())
+        self.started = self._started()
+        self.recorder.emit(self.started)
         try:
             with self.signals.caught():
                 status = self._train()
@@ -128,7 +136,7 @@ class Session:
             with self.signals.shielded():
                 self._watch_inputs()
                 summary = self._summary(status, str(error) if error else None)
-                self._leave(summary, status)
+                summary = self._leave(summary, status)
         if error is not None:
             raise error
         return summary
@@ -138,7 +146,8 @@ class Session:
             grid = stack.enter_context(
                 open_grid(self.experiment, self.folder.path, self.ray, self._notice, self.flower)
             )
-            csv = RoundsCsv(self.folder.path / ROUNDS, columns(appearing(*self.experiment.facts())))
+            shown = columns(appearing(*self.experiment.facts()))
+            self.csv = csv = RoundsCsv(self.folder.path / ROUNDS, shown)
             stack.callback(csv.close)
             overlap = None
             if self.scenario.engine.kind == "ray":
@@ -155,7 +164,7 @@ class Session:
                 csv=csv,
                 signals=self.signals,
                 checkpoint=lambda: self._save(grid),
-                at=self.at,
+                at=self._at,
             )
             self._go_back(loop, self.saved, told=not self.fresh)
             self.place = grid.describe()
@@ -253,6 +262,15 @@ class Session:
             at=lambda step: self.at(step, round),
         )
 
+    def _at(self, point: str, round: int) -> None:
+        """Look, before every round, whether the folder is still ours and the rows are still where they belong."""
+        if point == "choose":
+            assert self.csv is not None
+            self.folder.check_held()
+            if self.csv.mend():
+                self._notice(f"{ROUNDS} was removed or replaced; it was written again", kind="folder", round=round)
+        self.at(point, round)
+
     def _notice(self, text: str, kind: str = "notice", host: str | None = None, round: int | None = None) -> None:
         now = round if round is not None else (self.loop.progress.round + 1 if self.loop and self.loop.progress else 0)
         self.notices += 1
@@ -338,15 +356,41 @@ class Session:
             "store": self.store,
         }
 
-    def _leave(self, summary: Mapping[str, Any], status: str) -> None:
-        """Leave parameters and summary behind, each under its final name only when whole."""
+    def _leave(self, summary: dict[str, Any], status: str) -> dict[str, Any]:
+        """Leave parameters and summary; a finished run that got no further, and another's folder, stay as they were."""
+        path = self.folder.path
+        if status == "failed" and self.earlier is not None and summary["rounds"] <= self.earlier.rounds:
+            self.earlier.put_back(path)
+            status, summary = self.earlier.status, dict(self.earlier.summary)
+        elif self.folder.held():
+            summary = self._write(summary)
+        self.recorder.emit(RunEnded(run=self.run_id, status=status, summary=summary))
+        self.recorder.close()
+        if self.started is not None and (path / ROUNDS).is_file() and not (path / SPOOL).exists():
+            tell_again(
+                self.store, self.started, path / ROUNDS, RunEnded(run=self.run_id, status=status, summary=summary)
+            )
+        return summary
+
+    def _write(self, summary: dict[str, Any]) -> dict[str, Any]:
+        """Write the parameters, tell the store again what it lost, and write the summary."""
+        path = self.folder.path
         try:
             if self.results is not None:
                 self.folder.write_params(self.results[0])
-            write_summary(self.folder.path / SUMMARY, summary)
-        finally:
-            self.recorder.emit(RunEnded(run=self.run_id, status=status, summary=summary))
+            self.recorder.flush()
+            again = lacking(self.store, self.run_id, rounds_of(self.run_id, path / ROUNDS))
+            if again:
+                self._notice(lost(self.store, len(again)), kind="store")
+                for event in again:
+                    self.recorder.emit(event)
+            summary = {**summary, "told_again": len(again), FILES: seal(path)}
+            write_summary(path / SUMMARY, summary)
+        except BaseException:
+            self.recorder.emit(RunEnded(run=self.run_id, status=str(summary["status"]), summary=summary))
             self.recorder.close()
+            raise
+        return summary
 
 
 def checkpoints_of(scenario: Scenario, folder: Path, run: str) -> Path | Remote:
@@ -356,7 +400,7 @@ def checkpoints_of(scenario: Scenario, folder: Path, run: str) -> Path | Remote:
         return folder / checkpoint.FOLDER
     if "://" in chosen and not chosen.startswith("file://"):
         return Remote(chosen).check() / run
-    return place_of(chosen.removeprefix("file://")) / run
+    return checkpoint.possible(place_of(chosen.removeprefix("file://")) / run)
 
 
 def machine() -> dict[str, str]:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
-from fedsim.core.errors import InputsChangedError, NoCheckpointError, ScenarioError
+import numpy as np
+
+from fedsim.core import FedsimError, NoCheckpointError, ScenarioError
+from fedsim.core.errors import InputsChangedError
 from fedsim.core.inputs import place_of
 from fedsim.engine import checkpoint
 from fedsim.engine.checkpoint import Saved
 from fedsim.engine.experiment import build
-from fedsim.engine.folder import ROUNDS, SCENARIO, RunFolder
+from fedsim.engine.folder import NOTE, PARAMS, ROUNDS, SCENARIO, SUMMARY, RunFolder
 from fedsim.engine.past import read_past
+from fedsim.engine.seals import broken
 from fedsim.engine.session import Session, checkpoints_of
 from fedsim.engine.stopping import Signals, listener
 from fedsim.metrics import METRICS
+from fedsim.metrics.rounds_csv import read_rows, whole_rounds
 from fedsim.metrics.summary import read_summary
 from fedsim.scenario import Checkpoint, Scenario
 
@@ -40,15 +46,20 @@ class Known:
 
 @dataclass(frozen=True)
 class Verified:
-    """What a verification came to: from where to where, what was compared, and what differs."""
+    """What a verification came to: from where to where, what was compared, and what differs.
 
-    first: Known
-    last: Known
+    Without `first` and `last` the files are too damaged to train anything again.
+    """
+
+    first: Known | None
+    last: Known | None
     compared: tuple[str, ...]
     differences: tuple[str, ...]
     remark: str = ""
 
     def __str__(self) -> str:
+        if self.first is None or self.last is None:
+            return "\n".join([f"nothing trained again: {len(self.differences)} differ", *self.differences])
         rounds = self.last.round - self.first.round
         if not rounds:
             return "\n".join(["nothing was trained again: what the run reads has changed", *self.differences])
@@ -61,7 +72,7 @@ class Verified:
 
 
 def verify(path: str | Path, rounds: int | None = None, signals: Signals | None = None) -> Verified:
-    """Train rounds of a finished or stopped run again and compare with what it left; nothing in its folder changes.
+    """Check every file of a run, train rounds of it again and compare; nothing in its folder changes.
 
     Without `rounds` the last stretch between two known states is repeated, with it the longest one of at most so many
     rounds. Known states are good checkpoints, the end, and the start.
@@ -73,20 +84,35 @@ def verify(path: str | Path, rounds: int | None = None, signals: Signals | None 
     ScenarioError : no run is there, its scenario was changed, or no two known states are that close.
     """
     folder = place_of(path)
-    if not (folder / SCENARIO).is_file():
+    if not any((folder / name).is_file() for name in (SCENARIO, NOTE, SUMMARY)):
         raise ScenarioError(f"{folder}: no run is in this folder ({SCENARIO} is missing)")
+    files = broken(folder)
     try:
-        past = read_past(folder)
+        found = _trained_again(folder, rounds, signals)
     except InputsChangedError as error:
-        return Verified(Known(0), Known(0), (), tuple(str(error).splitlines()))
+        return Verified(Known(0), Known(0), (), (*files, *str(error).splitlines()))
+    except FedsimError as error:
+        if not files:
+            raise
+        return Verified(None, None, (), (*files, f"cannot be trained again: {error}"))
+    return replace(found, compared=("files", *found.compared), differences=(*files, *found.differences))
+
+
+def _trained_again(folder: Path, rounds: int | None, signals: Signals | None) -> Verified:
+    past = read_past(folder)
     summary = read_summary(folder)
-    first, last = _stretch(_known(folder, past.scenario, past.run, past.hash, summary), rounds, folder)
+    passed: list[str] = []
+    known = _known(folder, past.scenario, past.run, past.hash, summary, passed)
+    first, last = _stretch(known, rounds, folder)
+    rows = folder / ROUNDS
+    if (whole := whole_rounds(rows)) < first.round:
+        short = f"{ROUNDS}: holds {whole} whole rounds, and training again begins after round {first.round}"
+        return Verified(None, None, (), (*passed, short))
     place = Path(tempfile.mkdtemp(prefix="fs-verify-"))
     try:
         scenario = _again(past.scenario, last.round, place)
         out = place / "run"
         out.mkdir()
-        rows = folder / ROUNDS
         if rows.is_file():
             shutil.copy(rows, out / ROUNDS)
         held = RunFolder(out)
@@ -101,21 +127,28 @@ def verify(path: str | Path, rounds: int | None = None, signals: Signals | None 
             hash=past.hash,
         )
         done = session.run()
+        found = _compare(first, last, done, folder, out)
         remark = f"{', '.join(past.unhashed)}: not hashed when the run began" if past.unhashed else ""
-        return replace(_compare(first, last, done, folder, out), remark=remark)
+        return replace(found, differences=(*passed, *found.differences), remark=remark)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _known(folder: Path, scenario: Scenario, run: str, hash: str, summary: Mapping[str, Any]) -> list[Known]:
-    """Return what is known of a run, by round; of a checkpoint and the end of one round the checkpoint."""
+def _known(
+    folder: Path, scenario: Scenario, run: str, hash: str, summary: Mapping[str, Any], passed: list[str]
+) -> list[Known]:
+    """Return what is known of a run, by round; of a checkpoint and the end of one round the checkpoint.
+
+    A checkpoint that is not good is passed over, and told in `passed`.
+    """
     found = {0: Known(0)}
     if summary.get("params_sha256") and summary.get("rounds"):
         found[summary["rounds"]] = Known(summary["rounds"], None, summary["params_sha256"])
     for place in checkpoint.found_in(checkpoints_of(scenario, folder, run)):
         try:
             saved = checkpoint.check(place, run, hash)
-        except NoCheckpointError:
+        except NoCheckpointError as error:
+            passed.append(str(error))
             continue
         digest = found[saved.round].params_sha256 if saved.round in found else None
         found[saved.round] = Known(saved.round, saved, digest)
@@ -155,6 +188,8 @@ def _compare(first: Known, last: Known, done: Mapping[str, Any], folder: Path, o
             before, now = last.saved.manifest.files.get(name), again.manifest.files.get(name)
             if before != now:
                 differences.append(f"{name} of the checkpoint: was {before and before[0]}, is {now and now[0]}")
+    if last.params_sha256 is not None:
+        differences += _parameters(folder / PARAMS, out / PARAMS)
     lines = list(_rows(folder / ROUNDS, out / ROUNDS, first.round, last.round))
     return Verified(first, last, (*compared, "metrics of every round"), (*differences, *lines))
 
@@ -170,8 +205,16 @@ def _rows(before: Path, now: Path, first: int, last: int) -> Iterator[str]:
                 yield f"round {round}, {name}: was {values[0]}, is {values[1]}"
 
 
+def _parameters(before: Path, now: Path) -> Iterator[str]:
+    """Yield a line for every array of params.npz that differs, or one when the file cannot be read."""
+    try:
+        with np.load(before, allow_pickle=False) as one, np.load(now, allow_pickle=False) as other:
+            for name in sorted({*one, *other}):
+                if name not in one or name not in other or one[name].tobytes() != other[name].tobytes():
+                    yield f"{PARAMS}: {name} differs"
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error, NotImplementedError) as error:
+        yield f"{PARAMS}: cannot be read ({error})"
+
+
 def _table(path: Path) -> dict[str, dict[str, str]]:
-    if not path.is_file():
-        return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["round"]: row for row in csv.DictReader(file)}
+    return {row.get("round", ""): row for row in read_rows(path)}

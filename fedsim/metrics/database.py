@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from fedsim.metrics.events import Event, RunStarted
 from fedsim.metrics.sinks.spooled import Spooled
 from fedsim.metrics.spool import Spool
 from fedsim.metrics.store import Store
+
+log = logging.getLogger(__name__)
 
 SPOOL = "spool.jsonl"
 """Name of the spool inside a run folder."""
@@ -30,7 +33,7 @@ class Database(Spooled):
         super().__init__(spool, shown(self._url))
         self._busy_s = busy_s
         self._store: Store | None = None
-        self._identity: tuple[int, int] | None = None
+        self._identity: tuple[int, ...] | None = None
         self._starts: dict[str, RunStarted] = {}
 
     def write(self, events: Sequence[Event]) -> None:
@@ -52,6 +55,7 @@ class Database(Spooled):
     def _opened(self) -> Store:
         """Return the store, opened anew when its file was replaced; whoever reads it then still finds the run."""
         if self._store is not None and _identity(self._url) != self._identity:
+            log.warning("%s was removed or replaced while the run went on; it is opened anew", self)
             self._let_go()
         if self._store is None:
             self._store = Store(self._url, busy_s=self._busy_s)
@@ -81,12 +85,13 @@ def deliver(spool: str | Path, store: Store | str | Path) -> int:
             opened.close()
 
 
-def _identity(url: URL) -> tuple[int, int] | None:
+def _identity(url: URL) -> tuple[int, ...] | None:
+    """Return which file the store is, and which log lies beside it; a server has no file."""
     file = file_of(url)
     if file is None:
-        return (0, 0)
+        return ()
     try:
-        found = os.stat(file)
+        found, beside = os.stat(file), os.stat(f"{file}-wal")
     except OSError:
         return None
-    return (found.st_dev, found.st_ino)
+    return (found.st_dev, found.st_ino, beside.st_ino)

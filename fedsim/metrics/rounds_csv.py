@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fedsim.core.errors import DiskError
 from fedsim.core.files import atomic_write, told_plainly
 from fedsim.metrics.registry import find
 
@@ -39,6 +40,7 @@ class RoundsCsv:
         self._columns = tuple(columns)
         self._waiting: dict[int, tuple[dict[str, float], bool]] = {}
         self._file: io.FileIO | None = None
+        self._size = 0
         self.written = 0
         """The last round whose row is in the file."""
         self.cut(None)
@@ -65,8 +67,32 @@ class RoundsCsv:
         writer.writerows(rows[:keep])
         atomic_write(self._path, text.getvalue().encode())
         with told_plainly(self._path):
-            self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115 - lives as long as the run
+            self._file = open(self._path, "a+b", buffering=0)  # noqa: SIM115 - lives as long as the run
+        self._size = len(text.getvalue().encode())
         self.written = keep
+
+    def mend(self) -> bool:
+        """Put the file back when it was removed or replaced; return whether that was so.
+
+        Raises
+        ------
+        DiskError : its rows cannot be had any more: somebody cut the file, or wrote into it.
+        """
+        assert self._file is not None, "the file is closed"
+        with told_plainly(self._path):
+            ours = os.fstat(self._file.fileno())
+            try:
+                there = os.stat(self._path)
+            except FileNotFoundError:
+                there = None
+            if ours.st_size != self._size:
+                raise DiskError(f"{self._path}: was changed by somebody else while the run went on")
+            if there is not None and (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
+                return False
+            atomic_write(self._path, os.pread(self._file.fileno(), self._size, 0))
+            self._file.close()
+            self._file = open(self._path, "a+b", buffering=0)  # noqa: SIM115 - lives as long as the run
+        return True
 
     def add(self, round: int, values: Mapping[str, float], *, awaits_evaluation: bool = False) -> None:
         """Take the values of a finished round. Rounds come one after the other."""
@@ -106,14 +132,35 @@ class RoundsCsv:
             lines.append(",".join(cell(name, values[name]) if name in values else "" for name in self._columns))
         if lines:
             left = memoryview(("\n".join(lines) + "\n").encode())
+            self._size += len(left)
             with told_plainly(self._path):
                 while left:  # a full disk takes a part and refuses only the next write
                     left = left[self._file.write(left) :]
 
     def _read(self) -> list[dict[str, str]]:
-        if not self._path.exists():
-            return []
         with told_plainly(self._path):
-            text = self._path.read_text(encoding="utf-8", errors="replace")
-        whole = text[: text.rfind("\n") + 1]
-        return [row for row in csv.DictReader(io.StringIO(whole)) if None not in row and None not in row.values()]
+            return read_rows(self._path)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Return the whole rows of a file, none when there is no file; what is torn, or no text, is left out."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8", errors="replace")
+    rows = []
+    try:
+        for row in csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])):
+            if None not in row and None not in row.values():
+                rows.append(row)
+    except csv.Error:  # a cell without an end: nothing after it is a row
+        pass
+    return rows
+
+
+def whole_rounds(path: Path) -> int:
+    """Return after how many rounds, counted from the first without a gap, the file's whole rows end."""
+    count = 0
+    for count, row in enumerate(read_rows(path), start=1):
+        if row.get("round") != str(count):
+            return count - 1
+    return count

@@ -138,6 +138,7 @@ def test_more_columns_after_a_resume_leave_the_old_rows_empty_there(opened: Open
 def test_a_full_disk_is_said_plainly() -> None:
     file = RoundsCsv.__new__(RoundsCsv)
     file._path, file._columns, file._waiting, file.written = Path("/dev/full"), COLUMNS, {}, 0
+    file._size = 0
     file._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
     with pytest.raises(DiskError, match=r"/dev/full: cannot be written: No space left on device \(\d+ bytes free"):
         file.add(1, {})
