@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 
 import click
@@ -96,7 +97,8 @@ def main(args: Sequence[str] | None = None) -> int:
         click.echo(str(error), err=True)
         return error.exit_code
     except Stopped as stop:
-        click.echo(str(stop), err=True)
+        with suppress(OSError):  # the terminal may be what has gone
+            click.echo(str(stop), err=True)
         return stop.exit_code
     except click.Abort:
         click.echo("interrupted", err=True)

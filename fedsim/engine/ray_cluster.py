@@ -44,6 +44,19 @@ def knock(address: str) -> None:
             raise ClusterLostError(text) from error
 
 
+def ended_here() -> list[str]:
+    """Return which of the processes that this process started for its own Ray session have ended by themselves.
+
+    Ray would end this process, too, without a word, a while after its raylet.
+    """
+    from ray._private import worker
+
+    node = worker._global_node
+    names = {"raylet": "raylet", "gcs_server": "control service"}
+    ended: set[str] = {kind for kind, _ in node.dead_processes()} if node is not None else set()
+    return [name for kind, name in names.items() if kind in ended]
+
+
 def check_versions() -> None:
     """Refuse a cluster whose machines have other software than this one: bits could differ, or worse.
 

@@ -188,13 +188,16 @@ class Hosts:
 
     def check_cluster(self, *, thoroughly: bool = False) -> None:
         """Raise ClusterLostError when the cluster's control service, or this machine's part of it, is gone."""
+        gone = "the Ray cluster is lost: {}; `fedsim resume` goes on from the last checkpoint"
+        ended = ray_cluster.ended_here()
+        if ended:
+            raise ClusterLostError(gone.format(f"its {' and '.join(ended)} on this machine ended"))
         now = time.monotonic()
         if not thoroughly and now - self._checked < CHECK_S:
             return
         self._checked = now
         context = ray.get_runtime_context()
         address, _, port = context.gcs_address.rpartition(":")
-        gone = "the Ray cluster is lost: {}; `fedsim resume` goes on from the last checkpoint"
         try:
             socket.create_connection((address, int(port)), 5.0).close()
         except OSError as error:
@@ -205,8 +208,8 @@ class Hosts:
                 raise ClusterLostError(gone.format("Ray on this machine has ended"))
 
     def close(self) -> None:
-        """End all hosts."""
-        for actor in self.actors:
+        """End all hosts; those of a session that has ended are cleared away with it."""
+        for actor in [] if ray_cluster.ended_here() else self.actors:
             ray.kill(actor, no_restart=True)
         self.actors = []
         self._door.close()

@@ -5,20 +5,23 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from fedsim.core import CapacityError, ClusterLostError
 from fedsim.engine import reaper
 from fedsim.engine.ray_cluster import check_versions, knock
-from fedsim.engine.reaper import MARK, clear
+from fedsim.engine.reaper import MARK, clear, processes
 from fedsim.engine.stopping import listener
 
 PINNED = {
@@ -32,6 +35,10 @@ PINNED = {
 }
 """What every process of a run sees: one thread per host, so that bits do not depend on the number of cores."""
 
+LOCAL = {"RAY_worker_register_timeout_seconds": "300"}
+"""What the processes of a session of our own see besides: a busy machine takes long to start them."""
+START_S = 300.0
+"""A session may take so long to start as long as its processes live."""
 
 chatter = logging.getLogger(__name__)
 
@@ -54,7 +61,8 @@ def session(address: str, cpus: int, log: Path | None = None) -> Iterator[RaySes
     """Open a Ray session and close it on the way out, however that happens.
 
     `local` starts one of its own, in a short folder of its own (a socket's path has at most 107 bytes), and never
-    joins a session that happens to run on this machine; any other address is that of a cluster.
+    joins a session that happens to run on this machine; any other address is that of a cluster. One of its own listens
+    on the loopback interface only, and to nobody without its random token.
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in PINNED.items()})
     import ray
@@ -67,11 +75,16 @@ def session(address: str, cpus: int, log: Path | None = None) -> Iterator[RaySes
         quiet |= {"num_cpus": cores, "include_dashboard": False, "_temp_dir": str(folder)}
     elif address != "auto":
         knock(address)
+    before = dict(os.environ)
     try:
         with listener().shielded(), warnings.catch_warnings():  # half a session could not be shut down
             warnings.simplefilter("ignore")  # Ray warns about its own future
             _mute()
-            ray.init(address=address, namespace="fedsim", **quiet)
+            if folder is None:
+                ray.init(address=address, namespace="fedsim", **quiet)
+            else:
+                _with_token({**LOCAL, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
+                start(folder, lambda: ray.init(address=address, namespace="fedsim", **quiet))
             listener().listen_again()
         if folder is None:
             check_versions()
@@ -92,6 +105,9 @@ def session(address: str, cpus: int, log: Path | None = None) -> Iterator[RaySes
             ray.shutdown()
         if folder is not None and watcher is not None:
             os.environ.pop(MARK, None)
+            for name in (*LOCAL, "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+                os.environ.pop(name, None)
+            _with_token({name: before[name] for name in (*LOCAL, "RAY_AUTH_MODE", "RAY_AUTH_TOKEN") if name in before})
             if log is not None:
                 _keep_logs(folder, log)
             clear(str(folder))
@@ -99,6 +115,55 @@ def session(address: str, cpus: int, log: Path | None = None) -> Iterator[RaySes
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ResourceWarning)
                 gc.collect()
+
+
+def _with_token(environment: dict[str, str]) -> None:
+    """Put variables into the environment, which Ray's processes inherit, and let Ray read its settings anew."""
+    from ray import _raylet
+
+    os.environ.update(environment)
+    core: Any = _raylet
+    core.AuthenticationTokenLoader.instance().reset_cache()
+    core.Config.initialize("")
+
+
+def start(folder: Path, init: Callable[[], Any]) -> None:
+    """Start a session in `folder` on the loopback interface: wait while its processes live, and try twice.
+
+    Ray itself gives up after half a minute, however much is going on.
+
+    Raises
+    ------
+    ClusterLostError : it did not start, twice.
+    """
+    import ray
+    from ray._private import ray_constants, services
+
+    known: Callable[..., Any] = services.get_node
+
+    def patiently(*arguments: Any) -> Any:
+        began = time.monotonic()
+        while True:
+            try:
+                return known(*arguments)
+            except RuntimeError:
+                if time.monotonic() - began > START_S or not any(processes(str(folder))):
+                    raise
+                time.sleep(0.2)
+
+    with patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False), patch.object(services, "get_node", patiently):
+        for last in (False, True):
+            try:
+                init()
+                return
+            except ValueError:
+                raise
+            except Exception as error:  # Ray raises no narrower kind
+                if last:
+                    raise ClusterLostError(f"Ray did not start on this machine, twice: {error}") from error
+                ray.shutdown()
+                clear(str(folder))
+                folder.mkdir(mode=0o700)
 
 
 def _mute() -> None:

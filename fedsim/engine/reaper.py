@@ -35,6 +35,8 @@ def processes(folder: str) -> Iterator[int]:
 def _belongs(process: Path, folder: str) -> bool:
     command = (process / "cmdline").read_bytes()
     marked = f"{MARK}={folder}".encode() in (process / "environ").read_bytes().split(b"\0")
+    if Path(__file__).name.encode() in command:  # whatever the path to it holds
+        return False
     return b"ray" in command and (marked or (command.startswith(b"ray::") and _holds_a_file_in(folder, process)))
 
 

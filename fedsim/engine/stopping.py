@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: stop at once, but never in the middle of a write."""
+"""Ctrl-C, SIGTERM and a terminal that hangs up: stop at once, but never in the middle of a write."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from functools import cache
 from types import FrameType
 from typing import Any
 
-EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
+"""What ends a run in order, and its exit code; a terminal that closes (SIGHUP) ends it as SIGTERM does."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -48,14 +49,15 @@ class Signals:
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Listen to SIGINT and SIGTERM inside this block (in the main thread; elsewhere nothing changes).
+        """Listen to SIGINT, SIGTERM and SIGHUP inside this block (in the main thread; elsewhere nothing changes).
 
         Blocks may be nested; the outermost one installs the handlers and puts back what was there before.
         """
         outermost = not self._before and threading.current_thread() is threading.main_thread()
         if outermost:
             self._received, self._held_back = None, False
-            self._before = {number: signal.signal(number, self._handle) for number in EXIT_CODES}
+            heard = [number for number in EXIT_CODES if number != signal.SIGHUP or not _under_nohup()]
+            self._before = {number: signal.signal(number, self._handle) for number in heard}
         try:
             yield
         except Stopped:
@@ -85,6 +87,11 @@ class Signals:
             if self._depth == 0 and self._held_back and self._received is not None:
                 self._held_back = False
                 raise Stopped(self._received)
+
+
+def _under_nohup() -> bool:
+    """Whether who started this process wants it to outlive the terminal."""
+    return signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 @cache

@@ -102,7 +102,7 @@ class _Worker:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, self._hosts), name="fedsim-worker", daemon=True)
-        with _blocked(signal.SIGINT):  # the child inherits the mask
+        with _blocked(signal.SIGINT, signal.SIGHUP):  # the child inherits the mask
             self._process.start()
         theirs.close()
 
@@ -148,8 +148,8 @@ class _Worker:
 
 
 @contextmanager
-def _blocked(number: signal.Signals) -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+def _blocked(*numbers: signal.Signals) -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:

@@ -247,6 +247,9 @@ class _Composer:
         if problem in ("could not find expected ':'", "found unexpected end of stream") and start:
             mark, start = start, None
         place = Place(self.file, mark.line + 1, mark.column + 1) if mark else Place(self.file)
+        if "nesting" in problem:  # newer versions of the parser have a limit of their own, read ahead of our count
+            self._report(place, f"values are nested more than {MAX_DEPTH} deep")
+            return
         opened = f"; it starts in line {start.line + 1}" if start and mark and start.line != mark.line else ""
         self._report(place, f"not valid YAML: {_in_words(problem, error.context)}{opened}")
 

@@ -124,7 +124,7 @@ def stopped_after(command: Command, seconds: float, signum: signal.Signals) -> N
     with pytest.raises(subprocess.TimeoutExpired):
         command.process.wait(seconds)
     code, errors = command.stop(signum)
-    word, expected = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("terminated", 143)}[signum]
+    word, expected = ("interrupted", 130) if signum == signal.SIGINT else ("terminated", 143)
     assert (code, len(errors)) == (expected, 1), errors
     assert errors[0].startswith(word)
     assert until(lambda: not command.survivors(), 15.0), command.survivors()
@@ -145,14 +145,29 @@ def test_ctrl_c_ends_a_run_on_ray_and_all_its_processes(seconds: float, start: C
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("engine", [SERIAL, pytest.param(RAY, marks=pytest.mark.ray)])
-def test_sigterm_ends_a_run_in_the_same_order_with_143(engine: str, start: Callable[..., Command]) -> None:
+def test_sigterm_and_a_closed_terminal_end_a_run_in_the_same_order_with_143(
+    engine: str, signum: signal.Signals, start: Callable[..., Command]
+) -> None:
     command = start(engine)
     assert until(lambda: command.rounds() > 3)
-    stopped_after(command, 0.01, signal.SIGTERM)
+    stopped_after(command, 0.01, signum)
     summary = json.loads((command.out / "summary.json").read_text())
     assert summary["status"] == "interrupted"
     assert summary["rounds"] == command.rounds() > 3
+
+
+@pytest.mark.slow
+def test_under_nohup_a_closed_terminal_does_not_end_a_run(start: Callable[..., Command]) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which the command inherits
+    command = start()
+    signal.signal(signal.SIGHUP, before)
+    assert until(lambda: command.rounds() > 3)
+    os.killpg(command.process.pid, signal.SIGHUP)
+    done = command.rounds()
+    assert until(lambda: command.rounds() > done + 3)
+    assert command.stop(signal.SIGTERM)[0] == 143
 
 
 @pytest.mark.slow

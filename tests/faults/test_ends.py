@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from threading import Event
 from time import monotonic
 from uuid import uuid4
 
+import grpc
 import pytest
 
 import fedsim
@@ -132,6 +134,32 @@ def holders(folder: str) -> set[str]:
     return found
 
 
+def listeners(processes: dict[int, str]) -> set[tuple[str, int]]:
+    """Addresses and ports at which processes listen."""
+    inodes = set()
+    for process in processes:
+        for place in Path(f"/proc/{process}/fd").glob("*"):
+            if place.is_symlink() and os.readlink(place).startswith("socket:["):
+                inodes.add(os.readlink(place)[8:-1])
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == "0A" and words[9] in inodes:
+                host, _, port = words[1].partition(":")
+                digits = b"".join(bytes.fromhex(host[at : at + 8])[::-1] for at in range(0, len(host), 8))
+                found.add((str(ip_address(digits)), int(port, 16)))
+    return found
+
+
+def tokens(processes: dict[int, str]) -> Iterator[str]:
+    """The token that processes of a session have in their environment."""
+    for process in processes:
+        for part in Path(f"/proc/{process}/environ").read_bytes().split(b"\0"):
+            if part.startswith(b"RAY_AUTH_TOKEN="):
+                yield part.decode().partition("=")[2]
+
+
 def assert_nothing_left(command: Command, session: str) -> None:
     assert until(lambda: not command.descendants(), 30.0), command.descendants()
     assert until(lambda: not holders(session), 30.0), holders(session)
@@ -154,14 +182,40 @@ def test_a_run_whose_driver_raylet_or_control_service_is_killed_leaves_nothing_a
     else:
         command.kill(f"/{victim}")
     ended, errors = command.ended()
-    if victim == "raylet" and ended == 0:  # its hosts outlived it long enough
-        ended, errors = code, "the Ray cluster is lost: "
     assert ended == code, errors
     if code > 0:
         assert errors.startswith("the Ray cluster is lost: ")
-        assert len(errors.splitlines()) <= 1
+        assert len(errors.splitlines()) == 1
+        assert "fedsim resume" in errors
+        summary = read_summary(command.out)
+        assert (summary["status"], summary["reason"]) == ("failed", errors.strip())
     assert_nothing_left(command, session)
     assert_as_undisturbed(resume(command.out), quiet_end)
+
+
+def test_the_session_of_a_run_refuses_who_has_not_its_token_and_nothing_listens_outside_the_machine(
+    start: Callable[..., Command], tmp_path: Path
+) -> None:
+    command = start(tmp_path / "a", long_scene("fedavg"))
+    assert until(lambda: command.rounds() > 1)
+    processes = command.descendants()
+    listening = listeners(processes)
+    assert listening
+    assert {address for address, _ in listening} <= {"127.0.0.1", "::ffff:7f00:1", "::ffff:127.0.0.1"}
+    raylet = next(line for line in processes.values() if "/raylet " in line)
+    address = raylet.partition("--gcs-address=")[2].split()[0]
+    token = next(tokens(processes))
+    with grpc.insecure_channel(address, [("grpc.enable_http_proxy", 0)]) as channel:
+        ask = channel.unary_unary("/ray.rpc.NodeInfoGcsService/GetAllNodeInfo")
+        for strange in ((), (("authorization", f"Bearer {'0' * 64}"),)):
+            with pytest.raises(grpc.RpcError) as refused:
+                ask(b"", timeout=20, metadata=strange)
+            assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        assert ask(b"", timeout=20, metadata=(("authorization", f"Bearer {token}"),))
+    assert command.process.poll() is None
+    assert not any(token in line for line in processes.values())
+    command.process.terminate()
+    assert command.ended()[0] == 143
 
 
 def test_two_runs_at_once_do_not_disturb_each_other_and_leave_nothing(
