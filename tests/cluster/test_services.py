@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.skipif(not POSTGRES or PROMETHEUS is None, reason="needs Debian's postgresql and prometheus"),
 ]
 ROOT = Path(__file__).parents[2]
-SECRETS = {"RAY_AUTH_TOKEN": "a" * 64, "FEDSIM_TOKEN": "b" * 32, "POSTGRES_PASSWORD": "c" * 16}
+SECRETS = {"RAY_AUTH_TOKEN": "a" * 64, "FEDSIM_TOKEN": "b" * 32, "POSTGRES_PASSWORD": "c" * 16, "POSTGRES_ADMIN_PASSWORD": "d" * 16}
 NAMED = ["unshare", "--uts", "sh", "-c", 'hostname "$0"; exec "$@"']
 """A container's host name is that of its address; Ray finds its own address by it."""
 SET = {**SECRETS, "OBJECT_STORE_BYTES": "100000000"}
