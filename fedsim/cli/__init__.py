@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from typing import TextIO, cast
 
 import click
 
 from fedsim.cli.commands import Commands
 from fedsim.core import FedsimError
+from fedsim.core.terminal import Rim
 from fedsim.engine.stopping import Stopped, listener
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -72,6 +75,11 @@ _commands = Commands(
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; every error of ours is plain lines on stderr."""
+    with redirect_stdout(cast(TextIO, Rim(sys.stdout))), redirect_stderr(cast(TextIO, Rim(sys.stderr))):
+        return _called(args)
+
+
+def _called(args: Sequence[str] | None) -> int:
     try:
         with listener().caught():
             with _commands.make_context("fedsim", list(sys.argv[1:] if args is None else args)) as context:

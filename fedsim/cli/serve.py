@@ -26,10 +26,10 @@ def serve(
 ) -> None:
     """Serve a page with all runs, live, and the same as REST; other machines may send their runs here."""
     from fedsim.core import ScenarioError
-    from fedsim.metrics.service.guard import LOOPBACK
+    from fedsim.metrics.service.guard import LOOPBACK, is_near
 
     token = os.environ.get(token_env, "").strip() or None
-    near = host in LOOPBACK or host.startswith("127.")
+    near = is_near(host)
     if not near and token is None:
         raise ScenarioError(
             f"--host {host}: other machines could reach this address, so that a token is needed; "

@@ -7,26 +7,29 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import FailFast, Field
 
 from fedsim.metrics import attendance, queries
 from fedsim.metrics.codec import plain
+from fedsim.metrics.csv_text import harmless
 from fedsim.metrics.grouping import About
 from fedsim.metrics.service import live, overlay
+from fedsim.metrics.service.tally import MOST_EVENTS
 from fedsim.metrics.service.wire import AnyEvent
 from fedsim.metrics.store import Store
 
 MOST_STREAMS = 100
 MOST_COMPARED = 60
-MOST_EVENTS = 5_000
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"description": "This is not how it is asked"},
     401: {"description": "A token is needed"},
     413: {"description": "The body is too large"},
     414: {"description": "The query is too long"},
+    422: {"description": "What is asked or told is malformed, and where"},
     503: {"description": "The store cannot be reached just now; ask again"},
 }
 MISSING: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such run"}}
@@ -112,15 +115,13 @@ def _about_runs(router: APIRouter, desk: Desk) -> None:
         return JSONResponse(overlay.overlaid(desk.store, about, _clean(metric) or "", x, points))
 
     @router.post("/events", status_code=200)
-    def events(request: Request, told: list[AnyEvent]) -> dict[str, int]:
+    def events(told: Annotated[list[AnyEvent], FailFast(), Field(max_length=MOST_EVENTS)]) -> dict[str, int]:
         """Record events, all or none, in their order; the answer comes when they are durable.
 
         Events are idempotent: a sender that got no answer sends the same again.
         """
         if not desk.writes:
             raise HTTPException(503, "the store can only be read", {"retry-after": "60"})
-        if len(told) > MOST_EVENTS:
-            raise HTTPException(413, f"at most {MOST_EVENTS} events at once")
         read = [event.read() for event in told]
         if read:
             with desk.lock:
@@ -241,7 +242,8 @@ def _csv(store: Store, run: str) -> Iterator[str]:
     for metric in queries.names(store, run):
         parts = queries.series(store, {(run, metric): -1})
         for rounds, values in parts.values():
-            names = [run] * len(rounds), rounds.tolist(), [metric] * len(rounds), map(repr, values.tolist())
+            about, named = harmless(run), harmless(metric)
+            names = [about] * len(rounds), rounds.tolist(), [named] * len(rounds), map(repr, values.tolist())
             writer.writerows(zip(*names, strict=True))
         yield text.getvalue()
         text.seek(0)

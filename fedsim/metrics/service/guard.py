@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
+from ipaddress import ip_address
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fedsim.metrics.service.tally import Tally, TooManyError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 COOKIE = "fedsim_session"
@@ -38,6 +42,7 @@ class Limits:
     body_bytes: int = 32_000_000
     query_bytes: int = 8_000
     login_bytes: int = 4_000
+    login_s: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -89,8 +94,8 @@ def _cookie(headers: Headers) -> str:
     return "" if found is None else found.value
 
 
-class _TooLargeError(Exception):
-    """The body went beyond the limit."""
+class _RefusedError(Exception):
+    """The body is not read to its end."""
 
 
 class Guard:
@@ -105,11 +110,12 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun, too_much = False, False
+        begun = False
+        refusal: Response | None = None
 
         async def safely(message: Message) -> None:
             nonlocal begun
-            if too_much and not begun:
+            if refusal is not None and not begun:
                 return  # whatever the application makes of half a body
             if message["type"] == "http.response.start":
                 begun = True
@@ -127,25 +133,30 @@ class Guard:
             return
         limit = self._door.limits.body_bytes
         if scope["path"] == "/login" and scope["method"] == "POST" and self._door.token is not None:
-            response = await self._login(receive)
+            try:
+                async with asyncio.timeout(self._door.limits.login_s):
+                    response = await self._login(receive)
+            except TimeoutError:
+                response = _plain(408, "the token did not come in time")
             await response(scope, receive, safely)
             return
-        counted = 0
+        counted, tally = 0, Tally()
 
         async def measured() -> Message:
-            nonlocal counted, too_much
+            nonlocal counted, refusal
             message = await receive()
-            counted += len(message.get("body", b""))
-            too_much = counted > limit
-            if too_much:
-                raise _TooLargeError
+            body = message.get("body", b"")
+            counted += len(body)
+            refusal = _too_large(limit) if counted > limit else _unparsable(tally, body)
+            if refusal is not None:
+                raise _RefusedError
             return message
 
-        with suppress(_TooLargeError):
+        with suppress(_RefusedError):
             await self._app(scope, measured, safely)
-        if too_much and not begun:
-            too_much = False
-            await _too_large(limit)(scope, receive, safely)
+        if refusal is not None and not begun:
+            answer, refusal = refusal, None
+            await answer(scope, receive, safely)
 
     def _refused(self, scope: Scope, headers: Headers) -> Response | None:
         door = self._door
@@ -181,6 +192,18 @@ class Guard:
         return answer
 
 
+def is_near(host: str) -> bool:
+    """Return whether an address is of this machine only.
+
+    >>> [is_near(host) for host in ("127.0.0.2", "::1", "localhost", "127.evil.example", "127.1", "0.0.0.0")]
+    [True, True, True, False, False, False]
+    """
+    try:
+        return host in LOOPBACK or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _name(host: str) -> str:
     """Return the name in a Host header, without its port.
 
@@ -194,6 +217,17 @@ def _name(host: str) -> str:
 
 def _plain(status: int, text: str) -> Response:
     return JSONResponse({"detail": text}, status)
+
+
+def _unparsable(tally: Tally, piece: bytes) -> Response | None:
+    """Return the answer to a body that is too much to parse, as soon as that is seen."""
+    try:
+        tally.take(piece)
+    except TooManyError as error:
+        return _plain(413, str(error))
+    except ValueError as error:
+        return _plain(400, str(error))
+    return None
 
 
 def _too_large(limit: int) -> Response:
