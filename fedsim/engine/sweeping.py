@@ -16,6 +16,7 @@ from fedsim.core.files import atomic_write
 from fedsim.engine.batch import Outcome, batch_folder, recognised, run_folders, run_key
 from fedsim.engine.stopping import Signals
 from fedsim.engine.workers import Job, run_jobs
+from fedsim.metrics.csv_text import harmless_texts
 from fedsim.metrics.paired import Interval, t_interval
 from fedsim.scenario import Scenario, expand, from_dict, load, slug
 
@@ -123,7 +124,7 @@ def sweep(
             run_jobs(jobs, parallel, signals or Signals(), done)
         finally:
             found = Sweep(folder, tuple(points))
-            atomic_write(folder / TABLE, found.table.to_csv(index=False).encode())
+            atomic_write(folder / TABLE, harmless_texts(found.table).to_csv(index=False).encode())
     return found
 
 

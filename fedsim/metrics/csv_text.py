@@ -14,7 +14,8 @@ def harmless(text: str) -> str:
     >>> harmless("=1+1"), harmless("fedavg")
     ("'=1+1", 'fedavg')
     """
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    guarded = f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return guarded.replace("\r", " ")  # a bare one ends a line for some readers, and is not quoted
 
 
 def harmless_texts(frame: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,12 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-SECRETS = {"RAY_AUTH_TOKEN": "one", "FEDSIM_TOKEN": "two", "POSTGRES_PASSWORD": "three", "POSTGRES_ADMIN_PASSWORD": "four"}
+SECRETS = {
+    "RAY_AUTH_TOKEN": "one",
+    "FEDSIM_TOKEN": "two",
+    "POSTGRES_PASSWORD": "three",
+    "POSTGRES_ADMIN_PASSWORD": "four",
+}
 COMPOSE = shutil.which("docker-compose")
 needs_compose = pytest.mark.skipif(COMPOSE is None, reason="needs docker-compose (apt-get install docker-compose)")
 

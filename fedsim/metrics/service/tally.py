@@ -30,7 +30,7 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self.events = 0
+        self.events = 1
         self._depth = 0
         self._in_event = 0
         self._in_all = 0
@@ -63,11 +63,12 @@ class Tally:
 
     def _count(self, token: bytes) -> None:
         if token in b"[{":
-            self.events += self._depth == 1
-            self._in_event *= self._depth != 1
             self._depth += 1
         elif token in b"]}":
             self._depth -= 1
+        elif token == b"," and self._depth == 1:
+            self.events += 1
+            self._in_event = 0
         self._in_event += 1
         self._in_all += 1
         if self._depth > DEEPEST:
