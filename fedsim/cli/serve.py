@@ -21,7 +21,8 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen at; other than loopback needs a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8080,
     token_env: Annotated[
-        str, typer.Option(metavar="NAME", help="Environment variable that holds the token.")
+        str,
+        typer.Option(metavar="NAME", help="Environment variable that holds the token; several with commas between."),
     ] = TOKEN_ENV,
 ) -> None:
     """Serve a page with all runs, live, and the same as REST; other machines may send their runs here."""
