@@ -7,10 +7,21 @@ import binascii
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    PlainSerializer,
+    RootModel,
+    WithJsonSchema,
+    model_validator,
+)
 
 from fedsim.metrics.codec import array_from_bytes
 from fedsim.metrics.events import Evaluated, Event, Notice, RolledBack, RoundDone, RunEnded, RunStarted
+from fedsim.metrics.service.tally import MOST_EVENTS
 
 LATEST_S = 253_370_764_800
 """The first day of the year 9999: calendars go no further."""
@@ -186,3 +197,7 @@ def _inner(value: Any) -> list[Any]:
 
 AnyEvent = Annotated[Started | Done | Judged | Noticed | Voided | Ended, Field(discriminator="event")]
 """What POST /api/events takes, one by one; the key `event` says which."""
+
+
+class Told(RootModel[Annotated[list[AnyEvent], FailFast(), Field(max_length=MOST_EVENTS)]]):
+    """Events in their order; the first that is malformed ends the reading."""
