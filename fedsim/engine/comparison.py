@@ -19,6 +19,7 @@ import numpy as np
 
 from fedsim.core import ScenarioError
 from fedsim.core.files import atomic_write
+from fedsim.core.terminal import visible
 from fedsim.engine.batch import Outcome
 from fedsim.engine.comparison_tables import tables
 from fedsim.engine.versions import versions
@@ -322,7 +323,7 @@ class Comparison:
         atomic_write(self.folder / TABLE, harmless_texts(self.table.reset_index()).to_csv(index=False).encode())
         content = json.dumps(plain(self.as_json()), indent=2, allow_nan=False)
         atomic_write(self.folder / RESULT, f"{content}\n".encode())
-        atomic_write(self.folder / PICTURE, draw(self.name, self.panels))
+        atomic_write(self.folder / PICTURE, draw(visible(self.name), self.panels))
         atomic_write(self.folder / PAGE, page(self.name, self.panels, rows).encode())
 
 
