@@ -10,13 +10,15 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from io import TextIOWrapper
+from typing import TextIO, cast
 
 import click
 
 from fedsim.cli.commands import Commands
 from fedsim.core import CapacityError, FedsimError
+from fedsim.core.terminal import Rim
 from fedsim.engine.stopping import Stopped, listener
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -83,6 +85,11 @@ def _never_refuse_a_letter() -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; every error of ours is plain lines on stderr."""
     _never_refuse_a_letter()
+    with redirect_stdout(cast(TextIO, Rim(sys.stdout))), redirect_stderr(cast(TextIO, Rim(sys.stderr))):
+        return _called(args)
+
+
+def _called(args: Sequence[str] | None) -> int:
     try:
         with listener().caught():
             with _commands.make_context("fedsim", list(sys.argv[1:] if args is None else args)) as context:

@@ -39,9 +39,10 @@ def data(
     _print_split(loaded, split, summary)
     if out is not None:
         from fedsim.core.files import atomic_write
+        from fedsim.core.terminal import visible
         from fedsim.data.picture import draw
 
-        atomic_write(out, draw(summary, loaded.name, _told(loaded, split)))
+        atomic_write(out, draw(summary, visible(loaded.name), _told(loaded, split)))
         typer.echo(f"picture: {out}")
 
 

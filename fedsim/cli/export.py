@@ -19,6 +19,7 @@ def export(
     metric: Annotated[list[str] | None, typer.Option(help="Only this metric; may be repeated.")] = None,
 ) -> None:
     """Write the metrics of runs to one file: columns run, name, strategy, seed, round, metric, value."""
+    from fedsim.metrics.csv_text import harmless_texts
     from fedsim.metrics.frames import load, open_for_reading
 
     kind = _kind(format, out)
@@ -27,7 +28,7 @@ def export(
         frame = load(opened, runs=runs, metrics=metric or None)
     content = io.BytesIO()
     if kind == "csv":
-        frame.to_csv(content, index=False)
+        harmless_texts(frame).to_csv(content, index=False)
     else:
         frame.to_parquet(content, index=False)
     from fedsim.core.files import atomic_write

@@ -26,6 +26,7 @@ def participation(
 
     from fedsim.core import ScenarioError, World
     from fedsim.core.files import atomic_write
+    from fedsim.core.terminal import visible
     from fedsim.participation.devices import environment
     from fedsim.participation.pictures import write_pictures
     from fedsim.participation.report import facts
@@ -46,7 +47,7 @@ def participation(
     kind = loaded.participation.kind
     _print(known, found, f"{loaded.name}: {kind}, {found.num_clients:,} clients, {found.rounds:,} rounds")
     folder = Path("runs") / f"{slug(loaded.name)}-participation" if out is None else out
-    title = f"{loaded.name}  \N{MIDDLE DOT}  {kind}"
+    title = f"{visible(loaded.name)}  \N{MIDDLE DOT}  {kind}"
     paths = write_pictures(folder, title, found, labels, rates)
     atomic_write(folder / "participation.json", json.dumps(known, indent=2).encode())
     typer.echo(f"\npictures in {folder}: {', '.join(path.name for path in paths)}; numbers in participation.json")
@@ -61,13 +62,15 @@ def _sample(num_clients: int) -> Ids:
 def _print(known: dict[str, Any], found: Summary, title: str) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
+    from fedsim.core.terminal import visible
     from fedsim.participation.report import gap_bins, rows
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 200  # a pipe has no width to obey: nothing is cut there
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(title=Text(visible(title)), title_justify="left", title_style="bold", box=None, pad_edge=False)
     table.add_column("quantity", no_wrap=True)
     table.add_column("expected", justify="right", no_wrap=True)
     table.add_column("realised", justify="right", no_wrap=True)

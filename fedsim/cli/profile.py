@@ -21,17 +21,19 @@ def profile(
 ) -> None:
     """Run a few rounds and show what the driver and every host spent them on."""
     import tempfile
+    from dataclasses import replace
 
     from fedsim.scenario import load
 
     loaded = load(scenario, [*(set_ or []), f"rounds={rounds}"])
 
+    from fedsim.core.terminal import visible
     from fedsim.engine.flame import draw
     from fedsim.engine.profiling import profile as measure
 
     if out is not None:
         found = measure(loaded, out)
-        draw(found, out / PICTURE)
+        draw(replace(found, name=visible(found.name)), out / PICTURE)
     else:
         with tempfile.TemporaryDirectory() as folder:
             found = measure(loaded, Path(folder) / "run")
@@ -43,14 +45,16 @@ def profile(
 def _print(found: Profile) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
+    from fedsim.core.terminal import visible
     from fedsim.engine.profiling import MEANING, PHASES
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 200  # a pipe has no width to obey: nothing is cut there
     title = f"{found.name}: {1e3 * found.wall_s:.2f} ms a round (median of {len(found.rounds)}); mean ms by phase"
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(title=Text(visible(title)), title_justify="left", title_style="bold", box=None, pad_edge=False)
     shown = [phase for phase in PHASES if any(found.mean(actor, phase) > 0 for actor in found.actors)]
     table.add_column("", no_wrap=True)
     for phase in (*shown, "sum"):

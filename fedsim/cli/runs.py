@@ -43,16 +43,27 @@ def runs(
 def _cells(row: RunRow) -> tuple[str, ...]:
     from rich.markup import escape
 
-    final = row.summary.get("final", {})
+    from fedsim.core.terminal import visible
+
+    final = row.summary.get("final")
+    final = final if isinstance(final, dict) else {}
     accuracy, loss = final.get("test_accuracy"), final.get("test_loss")
     return (
-        row.run,
-        escape(row.name),
-        escape(row.strategy),
+        escape(visible(row.run)),
+        escape(visible(row.name)),
+        escape(visible(row.strategy)),
         str(row.seed),
-        row.status,
+        escape(visible(row.status)),
         f"{row.round}/{row.rounds}",
-        datetime.fromtimestamp(row.started).strftime("%Y-%m-%d %H:%M"),
+        _when(row.started),
         f"{accuracy:.4f}" if isinstance(accuracy, float) else "",
         f"{loss:.4g}" if isinstance(loss, float) else "",
     )
+
+
+def _when(seconds: float) -> str:
+    """Return a time for people; a dash for one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):
+        return "–"

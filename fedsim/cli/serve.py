@@ -21,15 +21,16 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen at; other than loopback needs a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8080,
     token_env: Annotated[
-        str, typer.Option(metavar="NAME", help="Environment variable that holds the token.")
+        str,
+        typer.Option(metavar="NAME", help="Environment variable that holds the token; several with commas between."),
     ] = TOKEN_ENV,
 ) -> None:
     """Serve a page with all runs, live, and the same as REST; other machines may send their runs here."""
     from fedsim.core import ScenarioError
-    from fedsim.metrics.service.guard import LOOPBACK
+    from fedsim.metrics.service.guard import LOOPBACK, is_near
 
     token = os.environ.get(token_env, "").strip() or None
-    near = host in LOOPBACK or host.startswith("127.")
+    near = is_near(host)
     if not near and token is None:
         raise ScenarioError(
             f"--host {host}: other machines could reach this address, so that a token is needed; "

@@ -19,11 +19,13 @@ import numpy as np
 
 from fedsim.core import ScenarioError
 from fedsim.core.files import atomic_write
+from fedsim.core.terminal import visible
 from fedsim.engine.batch import Outcome
 from fedsim.engine.comparison_tables import tables
 from fedsim.engine.versions import versions
 from fedsim.metrics.bands import Band, band
 from fedsim.metrics.codec import plain
+from fedsim.metrics.csv_text import harmless_texts
 from fedsim.metrics.figures import Forest, Panel, draw, page
 from fedsim.metrics.paired import (
     LEVEL,
@@ -328,10 +330,10 @@ class Comparison:
     def write(self) -> None:
         """Write comparison.csv, .json, .png and .html into the comparison's folder."""
         rows = "".join(table.as_html() for table in tables(self))
-        atomic_write(self.folder / TABLE, self.table.to_csv().encode())
+        atomic_write(self.folder / TABLE, harmless_texts(self.table.reset_index()).to_csv(index=False).encode())
         content = json.dumps(plain(self.as_json()), indent=2, allow_nan=False)
         atomic_write(self.folder / RESULT, f"{content}\n".encode())
-        atomic_write(self.folder / PICTURE, draw(self.name, self.panels))
+        atomic_write(self.folder / PICTURE, draw(visible(self.name), self.panels))
         atomic_write(self.folder / PAGE, page(self.name, self.panels, rows).encode())
 
 

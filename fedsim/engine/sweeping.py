@@ -15,6 +15,7 @@ from fedsim.core.files import atomic_write
 from fedsim.engine.batch import Outcome, Planned, batch_folder, plan_key, reasons, recognised, run_folders
 from fedsim.engine.stopping import Signals
 from fedsim.engine.workers import Job, run_jobs
+from fedsim.metrics.csv_text import harmless_texts
 from fedsim.metrics.paired import Interval, t_interval
 from fedsim.scenario import Scenario, expand, from_dict, load, slug
 
@@ -132,7 +133,7 @@ def sweep(
             run_jobs(jobs, parallel, signals or Signals(), done)
         finally:
             found = Sweep(folder, tuple(points))
-            atomic_write(folder / TABLE, found.table.to_csv(index=False).encode())
+            atomic_write(folder / TABLE, harmless_texts(found.table).to_csv(index=False).encode())
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 NOT_COMPARED = frozenset(
     {"name", "seed", "metrics", "checkpoint", "engine", "evaluate", "probe", "folder", "compare", "sweep"}
@@ -11,6 +12,7 @@ NOT_COMPARED = frozenset(
 """Sections of a scenario that change neither what is trained nor what is compared."""
 
 LONGEST, MOST_NODES, DEEPEST = 1_000_000, 20_000, 20
+LONGEST_KEY = 200
 """Of a text; the service gets texts from strangers."""
 
 
@@ -52,24 +54,47 @@ def flat(scenario: str) -> dict[str, str]:
     found: dict[str, str] = {}
     if len(scenario) > LONGEST:
         return found
+    levels: list[_Level] = []
+    spent = 0
     try:
-        root = yaml.compose(scenario, Loader=yaml.CSafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return found
-    waiting = [("", root, 0)]
-    for _ in range(MOST_NODES):  # aliases may make a small text explode, or go in circles
-        if not waiting:
-            break
-        path, node, depth = waiting.pop()
-        if isinstance(node, yaml.ScalarNode) and path:
-            found[path] = str(node.value)
-        elif depth < DEEPEST and isinstance(node, yaml.MappingNode):
-            inner = [(f"{path}.{key.value}" if path else str(key.value), value, depth + 1) for key, value in node.value]
-            waiting.extend(reversed(inner))
-        elif depth < DEEPEST and isinstance(node, yaml.SequenceNode):
-            inner = [(f"{path}.{place}", value, depth + 1) for place, value in enumerate(node.value)]
-            waiting.extend(reversed(inner))
+        # events, not nodes: nothing is built, no alias is followed, and reading stops where it is enough
+        for event in islice(yaml.parse(scenario, Loader=yaml.CSafeLoader), 2 * MOST_NODES):
+            if isinstance(event, yaml.CollectionEndEvent):
+                levels.pop()
+            elif isinstance(event, yaml.CollectionStartEvent | yaml.ScalarEvent | yaml.AliasEvent):
+                scalar = str(event.value) if isinstance(event, yaml.ScalarEvent) else None
+                path = levels[-1].place(scalar) if levels else ""
+                if scalar is None and not isinstance(event, yaml.AliasEvent):
+                    levels.append(_Level(path, isinstance(event, yaml.MappingStartEvent)))
+                elif scalar is not None and path and len(found) < MOST_NODES:
+                    found[path] = scalar
+                    spent += len(path)
+            if len(levels) > DEEPEST or spent > LONGEST:
+                break
+    except (yaml.YAMLError, ValueError):
+        return {}
     return found
+
+
+@dataclass
+class _Level:
+    """A mapping or sequence that is being read; its path is None where it is a key, or below one."""
+
+    path: str | None
+    mapping: bool
+    count: int = 0
+    key: str | None = None
+
+    def place(self, scalar: str | None) -> str | None:
+        """Return the path of what comes next, None for a key. A key that is no short scalar has nothing below it."""
+        self.count += 1
+        if self.mapping and self.count % 2:
+            self.key = scalar if scalar is not None and len(scalar) <= LONGEST_KEY else None
+            return None
+        key = self.key if self.mapping else str(self.count - 1)
+        if self.path is None or key is None:
+            return None
+        return f"{self.path}.{key}" if self.path else key
 
 
 def groups(runs: Sequence[About]) -> list[Group]:

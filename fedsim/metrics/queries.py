@@ -63,10 +63,15 @@ def listed(store: Store, which: Filter, limit: int, offset: int) -> tuple[list[d
 
 
 def _short(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
-    found = dict(row._mapping)
+    found = _timed(dict(row._mapping))
     summary = json.loads(found.pop("summary"))
     final = summary.get("final") if isinstance(summary, dict) else None
     return {"id": found.pop("run"), **found, "seed": int(found["seed"]), "final": final or {}}
+
+
+def _timed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row whose times are finite, or None: JSON has no name for others, and an old store may hold some."""
+    return {**row, **{name: finite(row[name]) for name in ("started", "updated", "ended") if name in row}}
 
 
 def detailed(store: Store, run: str) -> dict[str, Any] | None:
@@ -75,7 +80,7 @@ def detailed(store: Store, run: str) -> dict[str, Any] | None:
         row = connection.execute(select(schema.runs).where(RUNS.run == run)).one_or_none()
     if row is None:
         return None
-    found = dict(row._mapping)
+    found = _timed(dict(row._mapping))
     parsed = {name: json.loads(found[name]) for name in ("versions", "summary")}
     return {"id": found.pop("run"), **found, **parsed, "seed": int(found["seed"])}
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedsim.core import ScenarioError
+from fedsim.core.terminal import visible
 from fedsim.metrics.attendance import blocks
 from fedsim.metrics.bands import Band, band
 from fedsim.metrics.figures import Forest, Panel, draw, page
@@ -204,7 +205,7 @@ class Report:
 
     def png(self) -> bytes:
         """Return the report as one picture: curves, participation, tables, and which runs these are."""
-        pictures = [draw(self.title, self.panels)] if self.panels else []
+        pictures = [draw(visible(self.title), self.panels)] if self.panels else []
         width = _width(pictures[0]) if pictures else NARROW
         picture = self.participation(width)
         right = [*self.tables, self.provenance] if width > NARROW else [self.provenance]

@@ -84,6 +84,15 @@ notices = Table(
 )
 
 
+senders = Table(
+    "fedsim_senders",
+    metadata,
+    Column("run", String(64), primary_key=True),
+    Column("sender", String(16), nullable=False),  # of a token's SHA-256; no row: a process of this machine wrote it
+)
+"""Whose token sent a run's first event to a service. Stores of version 1 without this table gain it when opened."""
+
+
 class StoreError(Exception):
     """A store that cannot be used, in plain words."""
 
@@ -105,6 +114,8 @@ def prepare(connection: Connection) -> None:
         connection.execute(version.insert().values(version=VERSION))
         return
     check(connection)
+    if senders.name not in found:
+        senders.create(connection)
 
 
 def check(connection: Connection) -> None:

@@ -24,6 +24,7 @@ from fedsim.metrics.address import file_of, parse, shown
 from fedsim.metrics.codec import array_from_bytes
 from fedsim.metrics.events import Event
 from fedsim.metrics.rows import apply
+from fedsim.metrics.senders import claim
 
 BUSY_S = 1.0
 """How long a writer waits for another one's lock."""
@@ -97,9 +98,15 @@ class Store:
     def __str__(self) -> str:
         return shown(self.url)
 
-    def write(self, events: Sequence[Event]) -> None:
-        """Record events in order, in one transaction: all of them or none."""
+    def write(self, events: Sequence[Event], sender: str | None = None) -> None:
+        """Record events in order, in one transaction: all of them or none.
+
+        `sender` is who sent them to a service, as `senders.named` says; None for a process that may write any run.
+        Raises ForeignRunError for a run that is another's.
+        """
         with self._writing() as connection:
+            if sender is not None:
+                claim(connection, {event.run for event in events}, sender)
             apply(connection, events)
 
     def runs(self) -> list[RunRow]:

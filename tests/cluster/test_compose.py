@@ -14,7 +14,12 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-SECRETS = {"RAY_AUTH_TOKEN": "one", "FEDSIM_TOKEN": "two", "POSTGRES_PASSWORD": "three"}
+SECRETS = {
+    "RAY_AUTH_TOKEN": "one",
+    "FEDSIM_TOKEN": "two",
+    "POSTGRES_PASSWORD": "three",
+    "POSTGRES_ADMIN_PASSWORD": "four",
+}
 COMPOSE = shutil.which("docker-compose")
 needs_compose = pytest.mark.skipif(COMPOSE is None, reason="needs docker-compose (apt-get install docker-compose)")
 
@@ -78,6 +83,37 @@ def test_services_wait_for_what_they_need_and_some_are_there_only_by_profile(ser
     assert services["ray-worker"]["depends_on"] == {"ray-head": {"condition": "service_healthy"}}
     assert all("healthcheck" in service for service in services.values())
     assert services["metrics"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+
+
+@needs_compose
+def test_every_service_gives_up_privileges_and_has_limits(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert "cap_add" not in service, name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"] is True, name
+        assert any(place.startswith("/tmp:") for place in service["tmpfs"]), name
+        assert {"mem_limit", "cpus", "pids_limit"} <= set(service), name
+
+
+@needs_compose
+def test_every_image_from_elsewhere_has_a_version(services: dict[str, Any]) -> None:
+    images = {service["image"] for service in services.values() if not service["image"].startswith("fedsim:")}
+    assert len(images) == 2
+    assert all(re.search(r":v?\d+\.\d+", image) for image in images)
+
+
+@needs_compose
+def test_the_superuser_of_the_database_is_known_to_the_database_only(services: dict[str, Any]) -> None:
+    knowing = [name for name, service in services.items() if "four" in service.get("environment", {}).values()]
+    assert knowing == ["postgres"]
+    assert services["postgres"]["environment"]["POSTGRES_USER"] != "fedsim"
+
+
+def test_the_role_of_the_database_is_no_superuser() -> None:
+    text = (ROOT / "deploy" / "postgres-role.sh").read_text()
+    (created,) = re.findall(r"CREATE ROLE fedsim .*", text)
+    assert {"NOSUPERUSER", "NOCREATEDB", "NOCREATEROLE", "NOREPLICATION", "NOBYPASSRLS"} <= set(created.split())
 
 
 def test_the_image_is_pinned_and_does_not_run_as_root() -> None:

@@ -29,7 +29,12 @@ pytestmark = [
     pytest.mark.skipif(not POSTGRES or PROMETHEUS is None, reason="needs Debian's postgresql and prometheus"),
 ]
 ROOT = Path(__file__).parents[2]
-SECRETS = {"RAY_AUTH_TOKEN": "a" * 64, "FEDSIM_TOKEN": "b" * 32, "POSTGRES_PASSWORD": "c" * 16}
+SECRETS = {
+    "RAY_AUTH_TOKEN": "a" * 64,
+    "FEDSIM_TOKEN": "b" * 32,
+    "POSTGRES_PASSWORD": "c" * 16,
+    "POSTGRES_ADMIN_PASSWORD": "d" * 16,
+}
 NAMED = ["unshare", "--uts", "sh", "-c", 'hostname "$0"; exec "$@"']
 """A container's host name is that of its address; Ray finds its own address by it."""
 SET = {**SECRETS, "OBJECT_STORE_BYTES": "100000000"}
@@ -105,19 +110,23 @@ def _postgres(net: Network, machine: Machine) -> None:
     home.mkdir()
     net.folder.chmod(0o755)
     owner = pwd.getpwnam("postgres")
-    (home / "password").write_text(SECRETS["POSTGRES_PASSWORD"])
+    (home / "password").write_text(SECRETS["POSTGRES_ADMIN_PASSWORD"])
     for place in (home, home / "password"):
         os.chown(place, owner.pw_uid, owner.pw_gid)
     as_owner: dict[str, Any] = {"user": owner.pw_uid, "group": owner.pw_gid, "stdout": subprocess.DEVNULL, "cwd": home}
-    options = ["-D", home / "data", "-U", "fedsim", "-A", "scram-sha-256", "--no-sync"]
+    options = ["-D", home / "data", "-U", "postgres", "-A", "scram-sha-256", "--no-sync"]
     subprocess.run([POSTGRES[-1], *options, "--pwfile", home / "password"], check=True, **as_owner)
     (home / "data" / "pg_hba.conf").write_text("host all all 10.77.0.0/24 scram-sha-256\nlocal all all trust\n")
     listen = ["-c", "listen_addresses=*", "-c", f"unix_socket_directories={home}", "-c", "fsync=off"]
     run = ["setpriv", f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups"]
     machine.start(*run, POSTGRES[-1].with_name("postgres"), "-D", home / "data", *listen, stdout=subprocess.DEVNULL)
-    _await(machine, f"pg_isready --host={home} --username=fedsim", "postgres")
-    command = [POSTGRES[-1].with_name("createdb"), f"--host={home}", "--username=fedsim", "fedsim"]
+    _await(machine, f"pg_isready --host={home} --username=postgres", "postgres")
+    command = [POSTGRES[-1].with_name("createdb"), f"--host={home}", "--username=postgres", "fedsim"]
     machine.start(*command).communicate()
+    told = {**SERVICES["postgres"]["environment"], "PGHOST": home}
+    role = machine.start("env", *(f"{k}={v}" for k, v in told.items()), "sh", ROOT / "deploy" / "postgres-role.sh")
+    role.communicate()
+    assert role.returncode == 0
 
 
 def test_a_run_inside_its_curves_on_the_page_and_prometheus_reading_it(

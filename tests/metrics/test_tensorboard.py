@@ -1,5 +1,6 @@
 """TensorBoard's files, read back from their records."""
 
+import re
 import struct
 from pathlib import Path
 
@@ -74,3 +75,31 @@ def test_the_reader_of_tensorboard_itself_reads_the_scalars_back(tmp_path: Path)
         if value.tag == "train_loss"
     ]
     assert read == [("train_loss", 1, 0.5), ("train_loss", 2, 0.25)]
+
+
+@pytest.mark.parametrize("tag", ['a"b', "a\nb", "\x1b[2J", "../../up", "/etc", "<b>x</b>", "\u202eab", "a.b"])
+def test_any_name_of_a_metric_is_one_plain_tag(tmp_path: Path, tag: str) -> None:
+    sink = TensorBoard().open(tmp_path)
+    sink.write(
+        [started(name=tag), Evaluated(run="a", round=1, values={f"probe_variance.{tag}": 0.25, "test_loss": 1.0})]
+    )
+    sink.close()
+    (named, *_), (other, *_) = found = scalars(tmp_path / "tensorboard")
+    assert [value for _, _, value in found] == [0.25, 1.0]
+    assert other == "test_loss"
+    assert re.fullmatch(r"probe_variance/[-/\w.]+", named)
+    assert [path.name for path in tmp_path.iterdir()] == ["tensorboard"]
+
+
+@pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning")
+def test_a_scenario_stays_a_text_whatever_it_holds(tmp_path: Path) -> None:
+    from tensorboard.plugin_util import markdown_to_safe_html
+
+    sink = TensorBoard().open(tmp_path)
+    sink.write([started(scenario="name: |\n  ```\n\n![x](http://evil.example/x)\r<b>y</b>\x1b[2J\n```\n# z\n")])
+    sink.close()
+    ((text,),) = [v.tensor.string_val for e in records(tmp_path / "tensorboard") for v in e.summary.value]
+    shown = markdown_to_safe_html(text)
+    assert shown.startswith("<pre><code>")
+    assert shown.count("<") == 4
+    assert "\x1b" not in shown

@@ -1,5 +1,6 @@
 """What Prometheus scrapes, read by its own parser."""
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fedsim.metrics.service.exposition import MOST_RUNS
@@ -54,6 +55,28 @@ def test_any_name_is_a_label(client: Client, store: Store) -> None:
     name = 'a "quoted" \\ name\n{with="everything"} \U0001f600'
     store.write([begun("a", name=name)])
     assert ("fedsim_round", "a", name, "fedavg", "1") in samples(client)
+
+
+INJECTED = (
+    'x"} 1\nfedsim_runs{status="failed"} 99\n#',
+    "x\\",
+    'x\\"',
+    "x\\n",
+    "\x1b]0;owned\x07\x9b2J\u202e",
+    "a\rb\x0bc\x85d\u2028e",
+    "# HELP fedsim_runs x\n# TYPE fedsim_runs counter",
+    "=cmd,{}",
+)
+
+
+@pytest.mark.parametrize("text", INJECTED)
+def test_no_name_adds_a_line_a_label_or_a_sample(client: Client, store: Store, text: str) -> None:
+    store.write([begun("a", name=text, strategy=text), judged("a", 0, 0.1), round_done("a", 1)])
+    found = samples(client)
+    lines = [line for line in client.get("/metrics").text.split("\n") if line and not line.startswith("#")]
+    assert len(lines) == len(found)
+    assert {key[1:5] for key in found if key[0] != "fedsim_runs"} == {("a", text, text, "1")}
+    assert [key for key in found if key[0] == "fedsim_runs"] == [("fedsim_runs", "running")]
 
 
 def test_values_that_are_not_finite_are_exposed(client: Client, store: Store) -> None:

@@ -13,23 +13,16 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from fedsim.metrics import attendance, queries
 from fedsim.metrics.codec import plain
+from fedsim.metrics.csv_text import harmless
 from fedsim.metrics.grouping import About
+from fedsim.metrics.senders import ForeignRunError
 from fedsim.metrics.service import live, overlay
-from fedsim.metrics.service.wire import AnyEvent
+from fedsim.metrics.service.refusals import ASKED, FOREIGN, MISSING, beside_text
+from fedsim.metrics.service.wire import Told
 from fedsim.metrics.store import Store
 
 MOST_STREAMS = 100
 MOST_COMPARED = 60
-MOST_EVENTS = 5_000
-
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "This is not how it is asked"},
-    401: {"description": "A token is needed"},
-    413: {"description": "The body is too large"},
-    414: {"description": "The query is too long"},
-    503: {"description": "The store cannot be reached just now; ask again"},
-}
-MISSING: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such run"}}
 
 Points = Annotated[int, Query(ge=4, le=2_000, description="Points of a curve, at most")]
 RoundNumber = Annotated[int, Query(ge=0, le=10**9)]
@@ -62,7 +55,7 @@ class Desk:
 
 def routes(desk: Desk) -> APIRouter:
     """Return the routes under /api."""
-    router = APIRouter(prefix="/api", responses=REFUSALS)
+    router = APIRouter(prefix="/api", responses=ASKED)
     _about_runs(router, desk)
     _about_one(router, desk)
     _about_clients(router, desk)
@@ -111,20 +104,22 @@ def _about_runs(router: APIRouter, desk: Desk) -> None:
         about = [_about(desk.run(one)) for one in dict.fromkeys(run)]
         return JSONResponse(overlay.overlaid(desk.store, about, _clean(metric) or "", x, points))
 
-    @router.post("/events", status_code=200)
-    def events(request: Request, told: list[AnyEvent]) -> dict[str, int]:
+    @router.post("/events", status_code=200, responses=FOREIGN)
+    def events(told: Told, request: Request) -> dict[str, int]:
         """Record events, all or none, in their order; the answer comes when they are durable.
 
-        Events are idempotent: a sender that got no answer sends the same again.
+        Events are idempotent: a sender that got no answer sends the same again. A run goes on under the token that
+        sent its first event.
         """
         if not desk.writes:
             raise HTTPException(503, "the store can only be read", {"retry-after": "60"})
-        if len(told) > MOST_EVENTS:
-            raise HTTPException(413, f"at most {MOST_EVENTS} events at once")
-        read = [event.read() for event in told]
+        read = [event.read() for event in told.root]
         if read:
-            with desk.lock:
-                desk.store.write(read)
+            try:
+                with desk.lock:
+                    desk.store.write(read, request.state.sender)
+            except ForeignRunError as error:
+                raise HTTPException(403, str(error)) from error
         return {"recorded": len(read)}
 
 
@@ -135,7 +130,7 @@ def _about_one(router: APIRouter, desk: Desk) -> None:
         found = desk.run(run)
         return {**found, "summary": plain(found["summary"]), "metrics": queries.names(desk.store, run)}
 
-    @router.get("/runs/{run}/scenario", responses=MISSING, response_class=PlainTextResponse)
+    @router.get("/runs/{run}/scenario", responses=beside_text({**ASKED, **MISSING}), response_class=PlainTextResponse)
     def scenario(run: str) -> str:
         """Return the resolved scenario as YAML."""
         return str(desk.run(run)["scenario"])
@@ -169,7 +164,11 @@ def _about_one(router: APIRouter, desk: Desk) -> None:
         desk.run(run)
         return desk.store.notices(run)[-limit:]
 
-    @router.get("/runs/{run}/rounds.csv", responses=MISSING, response_class=StreamingResponse)
+    @router.get(
+        "/runs/{run}/rounds.csv",
+        responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **MISSING},
+        response_class=StreamingResponse,
+    )
     def table(run: str) -> Response:
         """Return everything that was measured as a tidy table: run, round, metric, value."""
         desk.run(run)
@@ -208,7 +207,7 @@ def _streams(router: APIRouter, desk: Desk) -> None:
     def all_runs() -> AsyncIterator[ServerSentEvent]:
         return desk.watch(live.list_changes(desk.store, desk.poll_s, desk.closing.is_set))
 
-    @router.get("/stream", response_class=EventSourceResponse)
+    @router.get("/stream", responses=beside_text(ASKED), response_class=EventSourceResponse)
     async def stream(
         source: Annotated[AsyncIterator[ServerSentEvent], Depends(all_runs)],
     ) -> AsyncIterator[ServerSentEvent]:
@@ -216,7 +215,7 @@ def _streams(router: APIRouter, desk: Desk) -> None:
         async for event in source:
             yield event
 
-    @router.get("/runs/{run}/stream", responses=MISSING, response_class=EventSourceResponse)
+    @router.get("/runs/{run}/stream", responses=beside_text({**ASKED, **MISSING}), response_class=EventSourceResponse)
     async def run_stream(
         source: Annotated[AsyncIterator[ServerSentEvent], Depends(known)],
     ) -> AsyncIterator[ServerSentEvent]:
@@ -241,7 +240,8 @@ def _csv(store: Store, run: str) -> Iterator[str]:
     for metric in queries.names(store, run):
         parts = queries.series(store, {(run, metric): -1})
         for rounds, values in parts.values():
-            names = [run] * len(rounds), rounds.tolist(), [metric] * len(rounds), map(repr, values.tolist())
+            about, named = harmless(run), harmless(metric)
+            names = [about] * len(rounds), rounds.tolist(), [named] * len(rounds), map(repr, values.tolist())
             writer.writerows(zip(*names, strict=True))
         yield text.getvalue()
         text.seek(0)

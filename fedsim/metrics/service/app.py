@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from fedsim.metrics import queries
-from fedsim.metrics.service.api import REFUSALS, Desk, routes
+from fedsim.metrics.service.api import Desk, routes
 from fedsim.metrics.service.assets import ASSETS
 from fedsim.metrics.service.exposition import exposition
 from fedsim.metrics.service.guard import Door, Guard
+from fedsim.metrics.service.refusals import EVERYWHERE, LOCKED, beside_text
 from fedsim.metrics.store import Store
 
 
@@ -64,13 +65,13 @@ def _pages(app: FastAPI) -> None:
 
 
 def _health(app: FastAPI, store: Store) -> None:
-    @app.get("/healthz", responses={503: REFUSALS[503]})
+    @app.get("/healthz", responses=EVERYWHERE)
     def health() -> dict[str, str]:
         """Return `ok` when the store answers."""
         queries.changed(store)
         return {"status": "ok"}
 
-    @app.get("/metrics", responses=REFUSALS)
+    @app.get("/metrics", response_class=PlainTextResponse, responses=beside_text({**EVERYWHERE, **LOCKED}))
     def metrics() -> Response:
         """Return what Prometheus scrapes."""
         return Response(exposition(store), media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
+from ipaddress import ip_address
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fedsim.metrics.senders import NOBODY, named
+from fedsim.metrics.service.tally import Tally, TooManyError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 COOKIE = "fedsim_session"
@@ -38,6 +43,7 @@ class Limits:
     body_bytes: int = 32_000_000
     query_bytes: int = 8_000
     login_bytes: int = 4_000
+    login_s: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Door:
 
     Attributes
     ----------
-    token : the secret; None lets everybody on this machine in.
+    token : the secret, or several with commas between them; None lets everybody on this machine in.
     hosts : names under which the service is called; empty allows any, which needs a token.
     """
 
@@ -59,22 +65,31 @@ class Door:
         assert self.token is not None or self.hosts, "without a token the hosts must be named"
 
     @property
-    def session(self) -> str:
-        """What the cookie of a browser that knows the token holds: of no use to find the token."""
-        return hmac.new((self.token or "").encode(), b"fedsim session", sha256).hexdigest()
+    def tokens(self) -> list[str]:
+        """Every token that opens; the whole text too, so that who is given the same variable may send it as it is."""
+        parts = [part.strip() for part in (self.token or "").split(",")]
+        return list(dict.fromkeys(part for part in (self.token or "", *parts) if part))
 
     def knows(self, given: str) -> bool:
-        """Return whether this is the token, in a time that does not depend on what is wrong with it."""
-        return hmac.compare_digest(_digest(given), _digest(self.token or ""))
+        """Return whether this is a token, in a time that does not depend on what is wrong with it."""
+        fits = [hmac.compare_digest(_digest(given), _digest(token)) for token in self.tokens]
+        return any(fits)
 
-    def lets_in(self, headers: Headers) -> bool:
-        """Return whether a request brings the token, or the cookie that stands for it."""
+    def sender(self, headers: Headers) -> str | None:
+        """Return who asks, by the token that a request brings or the cookie that stands for it; None for a stranger."""
         if self.token is None:
-            return True
+            return NOBODY
         kind, _, given = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and self.knows(given.strip()):
-            return True
-        return hmac.compare_digest(_digest(_cookie(headers)), _digest(self.session))
+            return named(given.strip())
+        cookie = _digest(_cookie(headers))
+        fitting = [token for token in self.tokens if hmac.compare_digest(cookie, _digest(session(token)))]
+        return named(fitting[0]) if fitting else None
+
+
+def session(token: str) -> str:
+    """Return what the cookie of a browser that knows a token holds: of no use to find the token."""
+    return hmac.new(token.encode("utf-8", "surrogatepass"), b"fedsim session", sha256).hexdigest()
 
 
 def _digest(text: str) -> bytes:
@@ -89,8 +104,8 @@ def _cookie(headers: Headers) -> str:
     return "" if found is None else found.value
 
 
-class _TooLargeError(Exception):
-    """The body went beyond the limit."""
+class _RefusedError(Exception):
+    """The body is not read to its end."""
 
 
 class Guard:
@@ -105,11 +120,12 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun, too_much = False, False
+        begun = False
+        refusal: Response | None = None
 
         async def safely(message: Message) -> None:
             nonlocal begun
-            if too_much and not begun:
+            if refusal is not None and not begun:
                 return  # whatever the application makes of half a body
             if message["type"] == "http.response.start":
                 begun = True
@@ -121,39 +137,46 @@ class Guard:
             await send(message)
 
         headers = Headers(scope=scope)
-        refused = self._refused(scope, headers)
+        sender = self._door.sender(headers)
+        scope.setdefault("state", {})["sender"] = sender
+        refused = self._refused(scope, headers, sender)
         if refused is not None:
             await refused(scope, receive, safely)
             return
         limit = self._door.limits.body_bytes
         if scope["path"] == "/login" and scope["method"] == "POST" and self._door.token is not None:
-            response = await self._login(receive)
+            try:
+                async with asyncio.timeout(self._door.limits.login_s):
+                    response = await self._login(receive)
+            except TimeoutError:
+                response = _plain(408, "the token did not come in time")
             await response(scope, receive, safely)
             return
-        counted = 0
+        counted, tally = 0, Tally()
 
         async def measured() -> Message:
-            nonlocal counted, too_much
+            nonlocal counted, refusal
             message = await receive()
-            counted += len(message.get("body", b""))
-            too_much = counted > limit
-            if too_much:
-                raise _TooLargeError
+            body = message.get("body", b"")
+            counted += len(body)
+            refusal = _too_large(limit) if counted > limit else _unparsable(tally, body)
+            if refusal is not None:
+                raise _RefusedError
             return message
 
-        with suppress(_TooLargeError):
+        with suppress(_RefusedError):
             await self._app(scope, measured, safely)
-        if too_much and not begun:
-            too_much = False
-            await _too_large(limit)(scope, receive, safely)
+        if refusal is not None and not begun:
+            answer, refusal = refusal, None
+            await answer(scope, receive, safely)
 
-    def _refused(self, scope: Scope, headers: Headers) -> Response | None:
+    def _refused(self, scope: Scope, headers: Headers, sender: str | None) -> Response | None:
         door = self._door
         if door.hosts and _name(headers.get("host", "")) not in door.hosts:
             return _plain(400, "this host name is not served; see `fedsim serve --host`")
         if len(scope.get("query_string", b"")) > door.limits.query_bytes:
             return _plain(414, f"the query is longer than {door.limits.query_bytes} bytes")
-        if scope["path"] not in OPEN_PATHS and not door.lets_in(headers):
+        if scope["path"] not in OPEN_PATHS and sender is None:
             if "text/html" in headers.get("accept", "") and scope["method"] == "GET":
                 return HTMLResponse(_LOGIN.format(note=""), 401, {"www-authenticate": "Bearer"})
             refusal = _plain(401, "a token is needed: Authorization: Bearer TOKEN")
@@ -173,12 +196,24 @@ class Guard:
                 return _too_large(self._door.limits.login_bytes)
             if not message.get("more_body"):
                 break
-        given = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0]
-        if not self._door.knows(given.strip()):
+        given = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0].strip()
+        if not self._door.knows(given):
             return HTMLResponse(_LOGIN.format(note="<p role=alert>That is not the token.</p>"), 401)
         answer = RedirectResponse("/", 303)
-        answer.set_cookie(COOKIE, self._door.session, httponly=True, samesite="strict", max_age=30 * 24 * 3600)
+        answer.set_cookie(COOKIE, session(given), httponly=True, samesite="strict", max_age=30 * 24 * 3600)
         return answer
+
+
+def is_near(host: str) -> bool:
+    """Return whether an address is of this machine only.
+
+    >>> [is_near(host) for host in ("127.0.0.2", "::1", "localhost", "127.evil.example", "127.1", "0.0.0.0")]
+    [True, True, True, False, False, False]
+    """
+    try:
+        return host in LOOPBACK or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _name(host: str) -> str:
@@ -194,6 +229,17 @@ def _name(host: str) -> str:
 
 def _plain(status: int, text: str) -> Response:
     return JSONResponse({"detail": text}, status)
+
+
+def _unparsable(tally: Tally, piece: bytes) -> Response | None:
+    """Return the answer to a body that is too much to parse, as soon as that is seen."""
+    try:
+        tally.take(piece)
+    except TooManyError as error:
+        return _plain(413, str(error))
+    except ValueError as error:
+        return _plain(400, str(error))
+    return None
 
 
 def _too_large(limit: int) -> Response:

@@ -7,6 +7,8 @@ import socket
 import uvicorn
 from fastapi import FastAPI
 
+from fedsim.metrics.service.protocol import HEADER_BYTES, Protocol, room
+
 BACKLOG = 2048
 
 
@@ -19,6 +21,10 @@ class Server(uvicorn.Server):
             log_level="warning",
             access_log=False,
             server_header=False,
+            http=Protocol,
+            h11_max_incomplete_event_size=HEADER_BYTES,
+            timeout_keep_alive=5,
+            limit_concurrency=room(),
             ws="none",
             timeout_graceful_shutdown=5,
         )

@@ -7,15 +7,31 @@ import binascii
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    PlainSerializer,
+    RootModel,
+    WithJsonSchema,
+    model_validator,
+)
 
 from fedsim.metrics.codec import array_from_bytes
 from fedsim.metrics.events import Evaluated, Event, Notice, RolledBack, RoundDone, RunEnded, RunStarted
+from fedsim.metrics.service.tally import MOST_EVENTS
+
+LATEST_S = 253_370_764_800
+"""The first day of the year 9999: calendars go no further."""
+MOST_CELLS = 2**40
+"""Cells of an array, dimensions of length 0 left out: numpy overflows even where others are huge."""
 
 RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="16 hexadecimal digits, as a rule")]
 Round = Annotated[int, Field(ge=0, le=10**9)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
-Seconds = Annotated[float, Field(allow_inf_nan=False, ge=-1e15, le=1e15, description="Unix time")]
+Seconds = Annotated[float, Field(allow_inf_nan=False, ge=0, le=LATEST_S, description="Unix time")]
 Word = Annotated[str, Field(max_length=64)]
 Line = Annotated[str, Field(max_length=10_000)]
 MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,60}(\.[^\x00-\x20\x7f]{1,120})?$")]
@@ -55,6 +71,8 @@ class Array(_Strict):
 
     @model_validator(mode="after")
     def _whole(self) -> Array:
+        if math.prod(max(1, length) for length in self.shape) > MOST_CELLS:
+            raise ValueError(f"shape {self.shape} is too large")
         try:
             content = base64.b64decode(self.data, validate=True)
         except (binascii.Error, ValueError) as error:
@@ -179,3 +197,7 @@ def _inner(value: Any) -> list[Any]:
 
 AnyEvent = Annotated[Started | Done | Judged | Noticed | Voided | Ended, Field(discriminator="event")]
 """What POST /api/events takes, one by one; the key `event` says which."""
+
+
+class Told(RootModel[Annotated[list[AnyEvent], FailFast(), Field(max_length=MOST_EVENTS)]]):
+    """Events in their order; the first that is malformed ends the reading."""

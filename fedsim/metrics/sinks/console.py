@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedsim.core.terminal import visible
 from fedsim.metrics.events import Evaluated, Event, Notice, RolledBack, RoundDone, RunEnded, RunStarted
 from fedsim.metrics.sinks.base import Sink
 
@@ -148,7 +149,7 @@ class ConsoleSink(Sink):
 
     def _say(self, line: str, style: str) -> None:
         self._erase()
-        self._console.print(line, style=style or None, soft_wrap=True, highlight=False, markup=False)
+        self._console.print(visible(line), style=style or None, soft_wrap=True, highlight=False, markup=False)
 
 
 def header(event: RunStarted) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import logging
 import os
 import ssl
@@ -13,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from fedsim.core.errors import ScenarioError
 from fedsim.metrics.codec import to_json
 from fedsim.metrics.events import Event
-from fedsim.metrics.sinks.spooled import Spooled
+from fedsim.metrics.sinks.spooled import Spooled, UnwelcomeError
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,8 @@ class Remote(Spooled):
             if not reused:
                 raise
             status, text = self._exchange(body, headers)
+        if status == http.client.FORBIDDEN:
+            raise UnwelcomeError(f"it answered {status}: {_plain(text)}")
         if status != http.client.OK:
             raise RefusedError(status, text)
 
@@ -152,6 +155,19 @@ def batches(events: Sequence[Event]) -> Iterator[list[str]]:
         size += len(text) + 1
     if waiting:
         yield waiting
+
+
+def _plain(text: str) -> str:
+    """Return the line that a service says in its answer; the answer itself where it is none of a service's.
+
+    >>> _plain('{"detail": "not yours"}'), _plain("Forbidden")
+    ('not yours', 'Forbidden')
+    """
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return text
+    return str(said["detail"]) if isinstance(said, dict) and "detail" in said else text
 
 
 def _connect(parts: SplitResult, timeout_s: float) -> http.client.HTTPConnection:

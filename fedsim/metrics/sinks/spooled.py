@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 30.0
 
 
+class UnwelcomeError(Exception):
+    """The receiver takes nothing of this from us, now or later."""
+
+
 class Spooled(Sink):
     """Hands events to `_take`, and to the spool while that raises.
 
@@ -35,6 +39,7 @@ class Spooled(Sink):
         self._retry_at = 0.0
         self._wait_s = FIRST_RETRY_S
         self._warned = False
+        self._unwelcome = False
 
     @abstractmethod
     def _take(self, events: Sequence[Event]) -> None:
@@ -66,7 +71,7 @@ class Spooled(Sink):
             self._deliver()
         if self._held:
             log.warning("%d events could be written neither to %s nor to %s", len(self._held), self, self._spool.path)
-        elif self._spool.waiting:
+        elif self._spool.waiting and not self._unwelcome:
             log.warning("%s holds what %s could not take; the next run there delivers it", self._spool.path, self)
         self._spool.close()
         self._let_go()
@@ -126,11 +131,13 @@ class Spooled(Sink):
 
     def _refused(self, error: Exception) -> None:
         self._let_go()
+        news = not self._warned or (isinstance(error, UnwelcomeError) and not self._unwelcome)
+        self._unwelcome = self._unwelcome or isinstance(error, UnwelcomeError)
         self._retry_at = time.monotonic() + self._wait_s
         self._wait_s = min(2 * self._wait_s, LAST_RETRY_S)
         reason = " ".join(str(getattr(error, "orig", None) or error).split())
         log.log(
-            logging.DEBUG if self._warned else logging.WARNING,
+            logging.WARNING if news else logging.DEBUG,
             "%s cannot be written (%s); the run goes on, its events wait in %s",
             self,
             reason,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from fedsim.core.errors import ScenarioError
 from fedsim.core.inputs import place_of
+from fedsim.core.terminal import visible
 from fedsim.metrics.events import Evaluated, Event, RolledBack, RoundDone, RunStarted
 from fedsim.metrics.sinks.base import Sink
 
@@ -51,7 +52,7 @@ class TensorBoardSink(Sink):
             elif self._writer is None:
                 self._writer = SummaryWriter(str(self._folder), flush_secs=2)
             if isinstance(event, RunStarted):
-                self._writer.add_text("scenario", f"```\n{event.scenario}\n```", 0, event.wall_time)
+                self._writer.add_text("scenario", _verbatim(event.scenario), 0, event.wall_time)
             elif isinstance(event, RoundDone | Evaluated):
                 for name, value in event.values.items():
                     self._writer.add_scalar(name.replace(".", "/", 1), value, event.round, walltime=event.wall_time)
@@ -61,3 +62,12 @@ class TensorBoardSink(Sink):
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _verbatim(text: str) -> str:
+    """Return text that Markdown shows as it is: indented, since a text may hold the end of a fence.
+
+    >>> _verbatim("a: 1")
+    '    a: 1'
+    """
+    return "\n".join(f"    {line}" for line in visible(text).splitlines())

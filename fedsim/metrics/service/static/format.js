@@ -25,7 +25,14 @@ export function seconds(value) {
   return `${(value / 3600).toFixed(1)} h`;
 }
 
+const LATEST = 253_370_764_800; // no calendar goes on after the year 9999
+
+function known(time) {
+  return Number.isFinite(time) && time >= 0 && time <= LATEST;
+}
+
 export function ago(time) {
+  if (!known(time)) return "–";
   const gone = Date.now() / 1000 - time;
   if (gone < 5) return "now";
   if (gone < 90) return `${Math.round(gone)} s ago`;
@@ -35,6 +42,7 @@ export function ago(time) {
 }
 
 export function moment(time) {
+  if (!known(time)) return "–";
   return new Date(time * 1000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
 }
 
