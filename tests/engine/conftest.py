@@ -14,9 +14,9 @@ import pytest
 # In a process of its own: what Ray leaves open there is none of our warnings. It ends with its standard input.
 _CLUSTER = """
 import os, sys
-from ray._common.utils import get_ray_temp_dir
+from ray._common.utils import get_default_ray_temp_dir
 from ray.cluster_utils import Cluster
-os.makedirs(get_ray_temp_dir(), exist_ok=True)  # it writes its address there, and does not make the folder
+os.makedirs(get_default_ray_temp_dir(), exist_ok=True)  # it writes its address there, and does not make the folder
 cluster = Cluster(initialize_head=True, head_node_args={
     "num_cpus": 4, "include_dashboard": False, "temp_dir": sys.argv[1], "object_store_memory": 200_000_000,
     "resources": {"phones": 2, "trucks": 1}})
