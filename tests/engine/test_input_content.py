@@ -23,7 +23,7 @@ from fedsim.engine.sweeping import sweep
 from fedsim.engine.verifying import verify
 from fedsim.metrics import Notice
 from fedsim.metrics.sinks.base import Sink
-from fedsim.participation import Full
+from fedsim.participation.processes.full import Full
 from fedsim.participation.schedule_file import write_schedule
 from fedsim.scenario import from_dict, read_inputs, scenario_hash
 

@@ -17,7 +17,7 @@ from fedsim.cli import main
 from fedsim.core import World
 from fedsim.core import inputs as reading
 from fedsim.core.inputs import input_fields, reads
-from fedsim.participation import Full
+from fedsim.participation.processes.full import Full
 from fedsim.participation.schedule_file import write_schedule
 from fedsim.scenario import Scenario, expand, from_dict, load, read_inputs, scenario_hash
 from fedsim.scenario.shape import keys_of, shape
