@@ -21,7 +21,7 @@ from benchmarks.workloads import Workload
 def fedsim(workload: Workload, rounds: int, data: Path, **engine: Any) -> tuple[list[float], int]:
     """Run fedsim; a round ends when its event is emitted, so that everything between rounds counts."""
     from fedsim.api import read
-    from fedsim.engine.run import execute
+    from fedsim.engine.run.run import execute
     from fedsim.metrics.events import Event, RoundDone
     from fedsim.metrics.sinks.base import Sink
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import fedsim
 from fedsim.cli import main as command
-from fedsim.engine.seals import broken
+from fedsim.engine.run.seals import broken
 
 SCENARIO = {
     "name": "damage",

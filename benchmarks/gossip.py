@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 import fedsim
-from clients.merge import Row, Tensors, merge, moments
+from fedsim.clients.gossip.merge import Row, Tensors, merge, moments
 from fedsim.core import Layout, World
-from strategies.mixing import rows
-from strategies.topology import Regular
+from fedsim.strategies.peers.mixing import rows
+from fedsim.strategies.peers.topology import Regular
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {"preset": "plain"},

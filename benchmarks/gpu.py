@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.report import circumstances, save, table
 from benchmarks.workloads import WORKLOADS, Workload
-from clients.training import Trainer
+from fedsim.clients.training import Trainer
 from fedsim.core import LocalWork
 from fedsim.models.resnet18_gn import ResNet18
 

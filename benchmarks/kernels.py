@@ -14,8 +14,8 @@ from time import perf_counter
 import numpy as np
 
 from benchmarks.workloads import WORKLOADS, Workload
-from clients.numerics import pin
-from clients.training import Trainer
+from fedsim.clients.numerics import pin
+from fedsim.clients.training import Trainer
 
 
 def measure(workload: Workload, seconds: float) -> dict[str, float]:

@@ -25,7 +25,7 @@ import pandas as pd
 
 import fedsim
 from fedsim.api import read
-from fedsim.engine.run import Run, execute, resume
+from fedsim.engine.run.run import Run, execute, resume
 from fedsim.metrics.summary import read_summary
 
 

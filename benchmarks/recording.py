@@ -15,10 +15,10 @@ from statistics import median
 import numpy as np
 
 from fedsim.metrics import METRICS, Event, RoundDone, RunStarted, columns
-from fedsim.metrics.database import Database
 from fedsim.metrics.recorder import Recorder
 from fedsim.metrics.rounds_csv import RoundsCsv
-from fedsim.metrics.store import Store
+from fedsim.store.database import Store
+from fedsim.store.sink import Database
 
 ROUND_S = 0.010
 COHORT = 100

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from clients.numerics import pin
+from fedsim.clients.numerics import pin
 
 RESULTS = Path(__file__).with_name("results.md")
 README = Path(__file__).parents[1] / "README.md"

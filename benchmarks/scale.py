@@ -68,9 +68,9 @@ def cases(rounds: int) -> dict[str, dict[str, dict[str, Any]]]:
 
 def measure(scenario: dict[str, Any]) -> dict[str, float]:
     """Run one scenario in this process; return seconds a round by phase, and by how much the process has grown."""
-    import fedsim.engine.session  # noqa: F401 - what is imported is no growth
+    import fedsim.engine.run.session  # noqa: F401 - what is imported is no growth
     from fedsim.api import read
-    from fedsim.engine.run import execute
+    from fedsim.engine.run.run import execute
 
     seen: list[int] = []
     with tempfile.TemporaryDirectory() as folder:

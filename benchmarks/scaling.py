@@ -22,10 +22,10 @@ from flwr.app import ConfigRecord, Message, RecordDict
 
 import fedsim
 from fedsim.core import Population, Reply
-from fedsim.engine.grid import NodeGrid
-from strategies.fedstale import FedStale
-from strategies.flower import arrays, codec
-from strategies.flower.adapter import RuleStrategy
+from fedsim.engine.nodes.grid import NodeGrid
+from fedsim.strategies.fedstale import FedStale
+from fedsim.strategies.flower import arrays, codec
+from fedsim.strategies.flower.adapter import RuleStrategy
 
 CASES = [(4, 10_000), (100, 10_000), (1_000, 10_000), (4, 1_000_000), (16, 1_000_000)]
 """Nodes, and parameters d. One client lives on each node, and all of them take part."""

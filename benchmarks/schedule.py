@@ -20,8 +20,8 @@ from fedsim.participation.processes.cyclic import Cyclic
 from fedsim.participation.processes.markov import Markov
 from fedsim.participation.processes.schedule import Schedule
 from fedsim.participation.processes.uniform import Uniform
-from fedsim.participation.schedule_file import write_schedule
-from fedsim.participation.statistics import summarise
+from fedsim.participation.schedules.file import write_schedule
+from fedsim.participation.schedules.statistics import summarise
 
 WORKS = ("nothing", "statistics", "hash", "write and replay", "markov", "markov, last round alone", "uniform", "cyclic")
 

@@ -17,9 +17,9 @@ import httpx
 import numpy as np
 
 from fedsim.metrics import METRICS, RunEnded, RunStarted
-from fedsim.metrics.service.app import create_app
-from fedsim.metrics.service.listening import Server, listener
-from fedsim.metrics.store import Store
+from fedsim.service.app import create_app
+from fedsim.service.listening import Server, listener
+from fedsim.store.database import Store
 
 EVALUATED = ("evaluate_s", "test_accuracy", "test_loss")
 REPORTED = (

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from fedsim.api import read
-from fedsim.engine.run import execute
+from fedsim.engine.run.run import execute
 
 
 def scenario(rounds: int, engine: str) -> dict[str, object]:

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from benchmarks.workloads import WORKLOADS
-from clients.merge import Row, Tensors, merge, moments
-from clients.training import Trainer
+from fedsim.clients.gossip.merge import Row, Tensors, merge, moments
+from fedsim.clients.training import Trainer
 from fedsim.core import Layout, Reply, World
 from fedsim.metrics import RoundDone, RunStarted
-from fedsim.metrics.store import Store
 from fedsim.participation.processes.bernoulli import Bernoulli
 from fedsim.participation.processes.markov import Markov
 from fedsim.participation.processes.uniform import Uniform
-from strategies.flower.adapter import reduce
+from fedsim.store.database import Store
+from fedsim.strategies.flower.adapter import reduce
 
 Benchmark = Any
 

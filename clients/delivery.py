@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clients.deadline import ClientTimeoutError, deadline
-from clients.kernels import LaneResult
-from clients.training import Trainer
+from fedsim.clients.deadline import ClientTimeoutError, deadline
+from fedsim.clients.kernels import LaneResult
+from fedsim.clients.training import Trainer
 from fedsim.core import CapacityError, Failure
 from fedsim.core.contracts import Ids, Parameters
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from clients.kernels.tensors import fresh
-from clients.numerics import pin
+from fedsim.clients.kernels.tensors import fresh
+from fedsim.clients.numerics import pin
 from fedsim.core import ClientData, ScenarioError
 from fedsim.core.contracts import Parameters, Vector
 from fedsim.data import QuadraticData

@@ -7,11 +7,11 @@ from time import perf_counter
 
 import numpy as np
 
-from clients.delivery import Delivery, Faults
-from clients.kernels import LaneResult
-from clients.memory import Memory
-from clients.sketch import Sketch
-from clients.training import Trainer
+from fedsim.clients.delivery import Delivery, Faults
+from fedsim.clients.kernels import LaneResult
+from fedsim.clients.memory import Memory
+from fedsim.clients.sketch import Sketch
+from fedsim.clients.training import Trainer
 from fedsim.core import Reply, Task
 from fedsim.core.contracts import Ids, Parameters, Vector
 

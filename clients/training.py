@@ -8,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from clients import batches
-from clients.kernels import Kernel, LaneResult
-from clients.kernels.lane import LaneKernel
-from clients.kernels.quadratic import QuadraticKernel
-from clients.kernels.sequential import SequentialKernel
-from clients.kernels.stack import StackStepper
-from clients.kernels.vmap import VmapStepper
-from clients.numerics import pin
-from clients.planning import Plan, fit, plan
+from fedsim.clients import batches
+from fedsim.clients.kernels import Kernel, LaneResult
+from fedsim.clients.kernels.choice import Plan, fit, plan
+from fedsim.clients.kernels.lane import LaneKernel
+from fedsim.clients.kernels.quadratic import QuadraticKernel
+from fedsim.clients.kernels.sequential import SequentialKernel
+from fedsim.clients.kernels.stack import StackStepper
+from fedsim.clients.kernels.vmap import VmapStepper
+from fedsim.clients.numerics import pin
 from fedsim.core import CapacityError, ClientData, Layout, LocalWork, ScenarioError
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.data import QuadraticData

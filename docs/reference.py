@@ -13,8 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import strategies
-from fedsim import participation
+from fedsim import participation, strategies
 from fedsim.metrics.registry import FACTS, METRICS, Metric
 from fedsim.participation.devices import Devices
 from fedsim.participation.faults import Faults

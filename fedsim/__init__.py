@@ -11,16 +11,16 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fedsim.analysis.frames import load
     from fedsim.api import compare, run
-    from fedsim.engine.run import Run
-    from fedsim.metrics.frames import load
+    from fedsim.engine.run.run import Run
 
 __version__ = metadata.version("fedsim")
 
 _WHERE = {
-    "Run": "fedsim.engine.run",
+    "Run": "fedsim.engine.run.run",
     "compare": "fedsim.api",
-    "load": "fedsim.metrics.frames",
+    "load": "fedsim.analysis.frames",
     "run": "fedsim.api",
 }
 

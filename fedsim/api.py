@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from fedsim.scenario import Scenario, from_dict, load, override
 
 if TYPE_CHECKING:
+    from fedsim.analysis.comparison import Comparison
     from fedsim.core import Rule
-    from fedsim.engine.comparison import Comparison
-    from fedsim.engine.run import Run
+    from fedsim.engine.run.run import Run
 
 
 def read(source: str | os.PathLike[str] | Mapping[str, Any] | Scenario, overrides: Mapping[str, Any]) -> Scenario:
@@ -62,7 +62,7 @@ def run(
         run = fedsim.run("scenarios/quickstart.yaml", rounds=20, strategy__server_lr=0.5)
         run.rounds.query("metric == 'test_accuracy'").plot(x="round", y="value")
     """
-    from fedsim.engine.run import execute
+    from fedsim.engine.run.run import execute
 
     scenario = read(source, overrides)
     return execute(scenario, out=None if out is None else os.fspath(out), overwrite=overwrite)
@@ -102,9 +102,9 @@ def compare(
         found = fedsim.compare("scenarios/quickstart.yaml", ["fedavg", "fedstale:beta=0.3"], seeds=5)
         found.table["test_accuracy_difference"]
     """
-    from fedsim.engine.comparing import compare as run_all
-    from fedsim.engine.comparing import parse_target
-    from fedsim.engine.lineup import read_with_strategies
+    from fedsim.study.compare import compare as run_all
+    from fedsim.study.compare import parse_target
+    from fedsim.study.strategies import read_with_strategies
 
     return run_all(
         read_with_strategies(source, strategies, dotted(overrides)),

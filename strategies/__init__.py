@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from fedsim.core.catalogue import discover
+from fedsim.core.config.catalogue import discover
 
 
 @cache

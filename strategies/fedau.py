@@ -23,9 +23,9 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from fedsim.core.contracts import Cohort, Diagnostics, LinearSum, Parameters, Population, Rule, Sums, Vector
-from strategies import intervals
-from strategies.intervals import Intervals
-from strategies.inverse import uniform_only
+from fedsim.strategies import intervals
+from fedsim.strategies.intervals import Intervals
+from fedsim.strategies.inverse import uniform_only
 
 
 @dataclass(frozen=True, kw_only=True)

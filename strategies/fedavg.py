@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from fedsim.core.contracts import Cohort, Diagnostics, LinearSum, Parameters, Population, Rule, Sums, Vector
-from strategies import inverse
-from strategies.inverse import Inverse, Probabilities
+from fedsim.strategies import inverse
+from fedsim.strategies.inverse import Inverse, Probabilities
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,8 +29,8 @@ import numpy as np
 from annotated_types import Ge
 
 from fedsim.core.contracts import Cohort, Diagnostics, LinearSum, MemoryOf, Parameters, Population, Rule, Sums, Vector
-from strategies import inverse
-from strategies.inverse import Inverse, Probabilities
+from fedsim.strategies import inverse
+from fedsim.strategies.inverse import Inverse, Probabilities
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from fedsim.core.contracts import Cohort, Diagnostics, LinearSum, Parameters, Population, Rule, Sums, Vector
-from strategies.fedstale import FedStale, StaleState
-from strategies.inverse import Inverse, Probabilities, uniform_only
+from fedsim.strategies.fedstale import FedStale, StaleState
+from fedsim.strategies.inverse import Inverse, Probabilities, uniform_only
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,13 +27,13 @@ import numpy.typing as npt
 from annotated_types import Ge, Le
 
 from fedsim.core import PeerRule, ScenarioError, World, rng
+from fedsim.core.config.written import Written
 from fedsim.core.contracts import Ids
-from fedsim.core.written import Written
-from strategies import mixing
-from strategies.graph import Graph
-from strategies.mixing import Law, Rows, Target
-from strategies.ticks import Asynchronous, Clocks, Mail
-from strategies.topology import AnyTopology, Edges, Ring
+from fedsim.strategies.peers import mixing
+from fedsim.strategies.peers.asynchronous import Asynchronous, Clocks, Mail
+from fedsim.strategies.peers.graph import Graph
+from fedsim.strategies.peers.mixing import Law, Rows, Target
+from fedsim.strategies.peers.topology import AnyTopology, Edges, Ring
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "plain": {"correction": "none"},

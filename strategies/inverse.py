@@ -11,8 +11,8 @@ from annotated_types import Gt, Le
 
 from fedsim.core import ScenarioError
 from fedsim.core.contracts import SILENT, Cohort, Diagnostics, Population, Vector
-from strategies import intervals
-from strategies.intervals import Intervals
+from fedsim.strategies import intervals
+from fedsim.strategies.intervals import Intervals
 
 Probability = Annotated[float, Gt(0), Le(1)]
 Probabilities = Literal["known", "estimated"] | tuple[Probability, ...]

@@ -57,7 +57,7 @@ class Stock(Strategy):
         if not re.fullmatch(r"[A-Z]\w*", self.flower):
             yield "flower", f"must be the name of a class in flwr.serverapp.strategy, got '{self.flower}'"
         else:
-            from strategies.flower import shipped  # Flower is looked at only where a scenario asks for it
+            from fedsim.strategies.flower import shipped  # Flower is looked at only where a scenario asks for it
 
             yield from shipped.problems(self)
         if self.weights != "uniform":

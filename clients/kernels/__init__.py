@@ -1,5 +1,5 @@
 """Kernels: the ways to carry out local training. One interface, the same numbers to float32 rounding."""
 
-from clients.kernels.base import Kernel, LaneResult
+from fedsim.clients.kernels.base import Kernel, LaneResult
 
 __all__ = ["Kernel", "LaneResult"]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clients.batches import Batches
-from clients.kernels.source import Source
-from clients.kernels.tensors import fresh
+from fedsim.clients.batches import Batches
+from fedsim.clients.kernels.source import Source
+from fedsim.clients.kernels.tensors import fresh
 from fedsim.core.contracts import Ids
 
 _GATHER_BYTES = 1 << 22

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from clients.batches import Batches, draw
-from clients.kernels import feed
-from clients.kernels.base import LaneResult
-from clients.kernels.sgd import Sgd
-from clients.kernels.source import source
-from clients.kernels.tensors import Buffer, fresh
+from fedsim.clients.batches import Batches, draw
+from fedsim.clients.kernels import feed
+from fedsim.clients.kernels.base import LaneResult
+from fedsim.clients.kernels.sgd import Sgd
+from fedsim.clients.kernels.source import source
+from fedsim.clients.kernels.tensors import Buffer, fresh
 from fedsim.core import ClientData, Layout, LocalWork
 from fedsim.core.contracts import Ids, Parameters
 

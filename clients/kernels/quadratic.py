@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from clients.kernels.base import LaneResult
+from fedsim.clients.kernels.base import LaneResult
 from fedsim.core import LocalWork, rng
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.data import QuadraticData

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from clients.kernels.tensors import fresh, shared
+from fedsim.clients.kernels.tensors import fresh, shared
 from fedsim.core import CapacityError, ClientData
 from fedsim.core.contracts import Ids
 from fedsim.data import Partitioned

@@ -18,9 +18,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from clients.kernels.feed import Step
-from clients.kernels.lane import Stacked
-from clients.kernels.sgd import Sgd
+from fedsim.clients.kernels.feed import Step
+from fedsim.clients.kernels.lane import Stacked
+from fedsim.clients.kernels.sgd import Sgd
 from fedsim.core import Layout
 
 

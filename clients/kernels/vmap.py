@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
-from clients.kernels.feed import Step
-from clients.kernels.lane import Stacked
-from clients.kernels.sgd import Sgd
+from fedsim.clients.kernels.feed import Step
+from fedsim.clients.kernels.lane import Stacked
+from fedsim.clients.kernels.sgd import Sgd
 
 
 class VmapStepper:

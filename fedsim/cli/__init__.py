@@ -18,29 +18,29 @@ import click
 
 from fedsim.cli.commands import Commands
 from fedsim.core import CapacityError, FedsimError
-from fedsim.core.terminal import Rim
-from fedsim.engine.stopping import Stopped, listener
+from fedsim.core.system.signals import Stopped, listener
+from fedsim.core.system.terminal import Rim
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "new": ("fedsim.cli.new:new", "Write a commented scenario to start from."),
-    "validate": ("fedsim.cli.validate:validate", "Check scenarios and print everything that is wrong."),
-    "run": ("fedsim.cli.run:run", "Run a scenario and leave its results in a folder."),
-    "resume": ("fedsim.cli.resume:resume", "Continue a run after any stop, with the same bits."),
-    "verify": ("fedsim.cli.verify:verify", "Train some rounds of a run again and compare the bits."),
-    "compare": ("fedsim.cli.compare:compare", "Compare strategies on the same absences, paired over seeds."),
-    "sweep": ("fedsim.cli.sweep:sweep", "Run every combination of the values under `sweep:`."),
-    "plan": ("fedsim.cli.plan:plan", "Show what a run would take: cohorts, memory, time."),
-    "data": ("fedsim.cli.data:data", "Show how the data is split over the clients."),
-    "participation": ("fedsim.cli.participation:participation", "Show who would be there, before any training."),
-    "schedule": ("fedsim.cli.schedule:schedule", "Write the schedule of a scenario into a file."),
-    "profile": ("fedsim.cli.profile:profile", "Run a few rounds and show where their time goes."),
-    "runs": ("fedsim.cli.runs:runs", "List the runs in a store."),
-    "report": ("fedsim.cli.report:report", "Write runs as one page or picture, to attach to a paper."),
-    "export": ("fedsim.cli.export:export", "Write the metrics of runs as CSV or Parquet."),
-    "serve": ("fedsim.cli.serve:serve", "Serve a live page of all runs, and the same as REST."),
-    "flower-app": ("fedsim.cli.flower_app:flower_app", "Run an unmodified Flower app on this engine."),
-    "list": ("fedsim.cli.listing:listing", "List strategies, datasets, processes, models, ..."),
-    "schema": ("fedsim.cli.schema:schema", "Print the JSON Schema of scenario files, for editors."),
+    "new": ("fedsim.cli.scenario.new:new", "Write a commented scenario to start from."),
+    "validate": ("fedsim.cli.scenario.validate:validate", "Check scenarios and print everything that is wrong."),
+    "run": ("fedsim.cli.run.run:run", "Run a scenario and leave its results in a folder."),
+    "resume": ("fedsim.cli.run.resume:resume", "Continue a run after any stop, with the same bits."),
+    "verify": ("fedsim.cli.study.verify:verify", "Train some rounds of a run again and compare the bits."),
+    "compare": ("fedsim.cli.study.compare:compare", "Compare strategies on the same absences, paired over seeds."),
+    "sweep": ("fedsim.cli.study.sweep:sweep", "Run every combination of the values under `sweep:`."),
+    "plan": ("fedsim.cli.study.plan:plan", "Show what a run would take: cohorts, memory, time."),
+    "data": ("fedsim.cli.scenario.data:data", "Show how the data is split over the clients."),
+    "participation": ("fedsim.cli.scenario.participation:participation", "Show who would be there, before training."),
+    "schedule": ("fedsim.cli.scenario.schedule:schedule", "Write the schedule of a scenario into a file."),
+    "profile": ("fedsim.cli.study.profile:profile", "Run a few rounds and show where their time goes."),
+    "runs": ("fedsim.cli.results.runs:runs", "List the runs in a store."),
+    "report": ("fedsim.cli.results.report:report", "Write runs as one page or picture, to attach to a paper."),
+    "export": ("fedsim.cli.results.export:export", "Write the metrics of runs as CSV or Parquet."),
+    "serve": ("fedsim.cli.results.serve:serve", "Serve a live page of all runs, and the same as REST."),
+    "flower-app": ("fedsim.cli.run.flower_app:flower_app", "Run an unmodified Flower app on this engine."),
+    "list": ("fedsim.cli.scenario.listing:listing", "List strategies, datasets, processes, models, ..."),
+    "schema": ("fedsim.cli.scenario.schema:schema", "Print the JSON Schema of scenario files, for editors."),
 }
 """Every command: where it is, as module:function, and its line in `fedsim --help`."""
 

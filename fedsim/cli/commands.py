@@ -38,7 +38,7 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that is called; an unknown one is answered with the nearest that there is."""
         if args and args[0] not in self.table and not args[0].startswith("-"):
-            from fedsim.scenario.words import did_you_mean
+            from fedsim.scenario.messages import did_you_mean
 
             ctx.fail(f"there is no command {args[0]!r}{did_you_mean(args[0], self.table)}")
         return super().resolve_command(ctx, args)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt, Lt
 
-from fedsim.core.tagged import Tagged
+from fedsim.core.config.tagged import Tagged
 
 Vector = npt.NDArray[np.float64]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from fedsim.core.catalogue import discover
+from fedsim.core.config.catalogue import discover
 from fedsim.data.partitioned import Partitioned
 from fedsim.data.quadratic import QuadraticData
 from fedsim.data.synthetic import SyntheticData

@@ -12,7 +12,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fedsim.core import ScenarioError
-from fedsim.core.inputs import Reads, place_of
+from fedsim.core.config.inputs import Reads, place_of
 from fedsim.data.arrays import Array, deal
 from fedsim.data.partitioned import Partitioned
 from fedsim.data.partitions import IID, AnyPartition

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from annotated_types import Ge
 
 from fedsim.core import ScenarioError
-from fedsim.core.inputs import InputPath, place_of
+from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.data.files import find_all, missing, read
 from fedsim.data.partitioned import Partitioned, pool
 from fedsim.data.partitions import IID, AnyDealing

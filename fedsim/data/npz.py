@@ -12,7 +12,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fedsim.core import ScenarioError
-from fedsim.core.inputs import InputPath, place_of
+from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.data.arrays import Array, array_problems, channels_last, deal
 from fedsim.data.headers import UNREADABLE, headers
 from fedsim.data.partitioned import Partitioned

@@ -11,29 +11,29 @@ from typing import Any
 import numpy as np
 from flwr.app import RecordDict
 
-from clients import numerics
-from clients.evaluation import Evaluator
-from clients.gossip import PeerPlan
-from clients.sketch import EXACT
-from clients.training import Trainer
+from fedsim.clients import numerics
+from fedsim.clients.evaluation import Evaluator
+from fedsim.clients.gossip.node import PeerPlan
+from fedsim.clients.sketch import EXACT
+from fedsim.clients.training import Trainer
 from fedsim.core import ClientData, Cohort, Diagnostics, Population, Process, Rule, ScenarioError, World
+from fedsim.core.config.inputs import Input, hold
 from fedsim.core.contracts import WEIGHT, Vector
-from fedsim.core.inputs import Input, hold
 from fedsim.data import QuadraticData
-from fedsim.engine.environment import Environment, local_steps
-from fedsim.engine.host import HostPlan
+from fedsim.engine.nodes.host import HostPlan
 from fedsim.engine.probe import Prober
 from fedsim.metrics import Fact
 from fedsim.participation.clock import Clock
 from fedsim.participation.devices import environment
+from fedsim.participation.environment import Environment, local_steps
 from fedsim.participation.redraw import redraws
 from fedsim.scenario import Scenario, placed, read_inputs
-from strategies.flower import codec, stock
-from strategies.flower.adapter import RuleStrategy
-from strategies.flower.coordinator import Coordinator
-from strategies.flower.gossip import GossipStrategy
-from strategies.gossip import Gossip
-from strategies.stock import Stock
+from fedsim.strategies.flower import codec, stock
+from fedsim.strategies.flower.adapter import RuleStrategy
+from fedsim.strategies.flower.coordinator import Coordinator
+from fedsim.strategies.flower.gossip import GossipStrategy
+from fedsim.strategies.gossip import Gossip
+from fedsim.strategies.stock import Stock
 
 
 @dataclass(frozen=True)

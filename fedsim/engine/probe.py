@@ -21,14 +21,14 @@ from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
-from clients.sketch import Sketch
+from fedsim.clients.sketch import Sketch
 from fedsim.core import Cohort, Population, Rule, World
 from fedsim.core.coefficients import Coefficients, coefficients
 from fedsim.core.contracts import Ids, Parameters, Vector
-from fedsim.engine.grid import NodeGrid
+from fedsim.engine.nodes.grid import NodeGrid
 from fedsim.participation.redraw import independent, redraws
 from fedsim.scenario import Scenario
-from strategies import catalogue
+from fedsim.strategies import catalogue
 
 OWN = "this"
 """The tag of the run's own strategy."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from fedsim.core.config.inputs import place_of
 from fedsim.core.errors import ScenarioError
-from fedsim.core.inputs import place_of
 
 
 def parse(store: str | Path) -> URL:

@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fedsim.core.catalogue import discover
+from fedsim.core.config.catalogue import discover
+from fedsim.core.config.tagged import OneOf
 from fedsim.core.errors import ScenarioError
-from fedsim.core.tagged import OneOf
 from fedsim.metrics import sinks
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fedsim.core.errors import DiskError
-from fedsim.core.files import atomic_write, told_plainly
+from fedsim.core.system.files import atomic_write, told_plainly
 from fedsim.metrics.registry import find
 
 

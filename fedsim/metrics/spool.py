@@ -15,8 +15,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from fedsim.core.files import sync_folder
-from fedsim.metrics.codec import from_json, to_json
+from fedsim.core.system.files import sync_folder
+from fedsim.metrics.event_json import from_json, to_json
 from fedsim.metrics.events import Event
 
 log = logging.getLogger(__name__)

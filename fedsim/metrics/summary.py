@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.core.errors import ScenarioError
-from fedsim.core.files import atomic_write
-from fedsim.metrics.codec import plain
+from fedsim.core.system.files import atomic_write
+from fedsim.metrics.event_json import plain
 from fedsim.metrics.events import STATUSES
 from fedsim.metrics.peak_rss import peak_rss_bytes
 

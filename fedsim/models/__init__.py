@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from fedsim.core.catalogue import discover
+from fedsim.core.config.catalogue import discover
 from fedsim.models.config import Model
 
 __all__ = ["Model", "catalogue"]

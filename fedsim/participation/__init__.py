@@ -3,7 +3,7 @@
 from fedsim.participation.config import AnyParticipation, Participation
 from fedsim.participation.laws import laws
 from fedsim.participation.processes import catalogue
-from fedsim.participation.schedule_hash import ScheduleHash, hash_so_far, schedule_hash
+from fedsim.participation.schedules.hash import ScheduleHash, hash_so_far, schedule_hash
 
 __all__ = [
     "AnyParticipation",

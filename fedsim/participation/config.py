@@ -10,8 +10,8 @@ from typing import Annotated
 import numpy as np
 
 from fedsim.core import Process, ScenarioError, World
+from fedsim.core.config.tagged import OneOf
 from fedsim.core.rng import digest
-from fedsim.core.tagged import OneOf
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,9 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from fedsim.core import Process, ScenarioError, World
+from fedsim.core.config.inputs import InputPath, place_of
+from fedsim.core.config.written import Written
 from fedsim.core.contracts import Vector
-from fedsim.core.inputs import InputPath, place_of
-from fedsim.core.written import Written
 from fedsim.participation.clock import Clock
 from fedsim.participation.config import Participation
 from fedsim.participation.processes.uniform import Uniform

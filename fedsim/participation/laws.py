@@ -16,9 +16,9 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, MinLen
 
 from fedsim.core import ScenarioError, World
+from fedsim.core.config.tagged import Tagged
 from fedsim.core.contracts import Vector
 from fedsim.core.rng import stream
-from fedsim.core.tagged import Tagged
 
 Probability = Annotated[float, Gt(0), Le(1)]
 

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Gt, Le, MinLen
 
+from fedsim.core.config.tagged import Tagged
 from fedsim.core.contracts import Vector
 from fedsim.core.rng import stream
-from fedsim.core.tagged import Tagged
 
 Positive = Annotated[float, Gt(0)]
 

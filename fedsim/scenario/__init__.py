@@ -1,14 +1,13 @@
 """Floor 2: the scenario. One YAML file in, one validated, frozen value out; or every problem at once, with its line."""
 
-from fedsim.scenario.emptiness import warnings, why_nobody
+from fedsim.scenario.checks.emptiness import warnings, why_nobody
 from fedsim.scenario.identity import by_content, holder, read_inputs, scenario_hash
 from fedsim.scenario.loading import expand, from_dict, load, override
-from fedsim.scenario.placing import placed
 from fedsim.scenario.raw import as_plain
 from fedsim.scenario.scenario import Scenario
 from fedsim.scenario.schema import json_schema, schema_text
 from fedsim.scenario.sections import Checkpoint, Evaluate, Flower, HostClass, Memory, Probe, Ray, Serial, Stop
-from fedsim.scenario.sources import Sourced, sources
+from fedsim.scenario.sources import Sourced, placed, sources
 from fedsim.scenario.text import dump, slug, to_mapping
 
 __all__ = [

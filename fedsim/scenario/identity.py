@@ -8,10 +8,10 @@ from dataclasses import fields
 from hashlib import sha256
 from typing import Any
 
+from fedsim.core.config.inputs import Input, content, files_of
 from fedsim.core.errors import ScenarioError
-from fedsim.core.inputs import Input, content, files_of
-from fedsim.scenario.placing import placed
 from fedsim.scenario.scenario import Scenario
+from fedsim.scenario.sources import placed
 from fedsim.scenario.text import to_mapping
 
 NOT_HASHED = frozenset(
@@ -40,7 +40,7 @@ YOUNGER = (("strategy", "inner"),)
 
 
 def read_inputs(scenario: Scenario, known: Sequence[Input] = ()) -> tuple[Input, ...]:
-    """Return every file that a scenario's runs read, with the hash of its content; see `fedsim.core.inputs.content`.
+    """Return every file that a scenario's runs read, with the hash of its content; see `config.inputs.content`.
 
     Raises
     ------

@@ -10,15 +10,15 @@ from math import prod
 from typing import Any
 
 from fedsim.core import Problem, ScenarioError
-from fedsim.core.inputs import place_of
+from fedsim.core.config.inputs import place_of
 from fedsim.scenario.check import INVALID, Report, read_keys
-from fedsim.scenario.crosschecks import cross_problems
-from fedsim.scenario.nodes import Items, Keys, Place, nearest
+from fedsim.scenario.checks.consistency import cross_problems
+from fedsim.scenario.messages import did_you_mean, printable, show
 from fedsim.scenario.raw import Overrides, Raw, laid_over, problem_at, read_mapping, read_scenario, reread
 from fedsim.scenario.scenario import Origin, Scenario
 from fedsim.scenario.sections import Ray
-from fedsim.scenario.shape import homes, keys_of
-from fedsim.scenario.words import did_you_mean, printable, show
+from fedsim.scenario.tree import Items, Keys, Place, nearest
+from fedsim.scenario.types import homes, keys_of
 
 MAX_RUNS = 10_000
 MAX_KEY = 200

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from fedsim.scenario.check import Report
-from fedsim.scenario.nodes import Entry, Items, Keys, Node, Place, Scalar, plain
-from fedsim.scenario.shape import below, keys_of, shape
-from fedsim.scenario.words import show
+from fedsim.scenario.messages import show
+from fedsim.scenario.tree import Entry, Items, Keys, Node, Place, Scalar, plain
+from fedsim.scenario.types import below, keys_of, shape
 
 
 def overlay(base: Node, over: Node, annotation: Any, report: Report, path: tuple[str, ...] = ()) -> Node:

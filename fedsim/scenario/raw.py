@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from fedsim.core import Problem, ScenarioError
-from fedsim.core.inputs import Reads, place_of, reads
-from fedsim.scenario import document
+from fedsim.core.config.inputs import Reads, place_of, reads
+from fedsim.scenario import yaml_reader as document
 from fedsim.scenario.check import Report
 from fedsim.scenario.merge import overlay, spread
-from fedsim.scenario.nodes import Broken, Entry, Items, Keys, Node, Place, Scalar, Source, exactly, is_broken, plain
+from fedsim.scenario.messages import show
 from fedsim.scenario.scenario import Origin, Scenario
-from fedsim.scenario.shape import configs, keys_of, shape
-from fedsim.scenario.words import show
+from fedsim.scenario.tree import Broken, Entry, Items, Keys, Node, Place, Scalar, Source, exactly, is_broken, plain
+from fedsim.scenario.types import configs, keys_of, shape
 
 ANYWHERE = "<dict>"
 """Stands for the file where a scenario is no file."""

@@ -8,16 +8,14 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, MaxLen, MinLen
 
-import strategies
-from fedsim import data, models
+from fedsim import data, models, strategies
 from fedsim.core import LocalWork
-from fedsim.core.tagged import OneOf
+from fedsim.core.config.tagged import OneOf
 from fedsim.metrics import MetricsConfig
 from fedsim.participation import AnyParticipation
 from fedsim.participation.devices import Devices
 from fedsim.participation.faults import Faults
 from fedsim.participation.processes.full import Full
-from fedsim.scenario.nodes import Keys
 from fedsim.scenario.sections import (
     DEFAULT_HOSTS,
     DEFAULT_NODES,
@@ -30,7 +28,8 @@ from fedsim.scenario.sections import (
     Serial,
     Stop,
 )
-from strategies.fedavg import FedAvg
+from fedsim.scenario.tree import Keys
+from fedsim.strategies.fedavg import FedAvg
 
 AnyStrategy = Annotated[Any, OneOf("name", strategies.catalogue)]
 """A `fedsim.core.Rule` with the field `name`, which the abstract rule has not."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from fedsim.scenario.leaf import adapter
-from fedsim.scenario.manual import field_texts, first_line
+from fedsim.core.config.plain import plain_value
+from fedsim.scenario.check import adapter
 from fedsim.scenario.scenario import Scenario
-from fedsim.scenario.shape import Key, Shape, keys_of, shape
-from fedsim.scenario.text import plain_value
+from fedsim.scenario.types import Key, Shape, field_texts, first_line, keys_of, shape
 
 Schema = dict[str, Any]
 

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, MinLen
 
+from fedsim.core.config.tagged import Tagged
 from fedsim.core.contracts import MemoryOf
-from fedsim.core.tagged import Tagged
 
 DEFAULT_NODES = 4
 DEFAULT_HOSTS = 2

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from fedsim.scenario.nodes import Place, exactly
+from fedsim.core import Problem, ScenarioError
 from fedsim.scenario.scenario import Scenario
 from fedsim.scenario.text import to_mapping
+from fedsim.scenario.tree import Place, exactly, nearest
 
 
 @dataclass(frozen=True)
@@ -46,3 +47,22 @@ def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
             yield from _leaves(item, (*path, str(number)))
     else:
         yield path, value
+
+
+def placed(scenario: Scenario, error: ScenarioError) -> ScenarioError:
+    """Return the error with FILE:LINE:COL before each of its lines that begins with a key of the scenario."""
+    if error.problems or scenario.origin is None:
+        return error
+    sections = {f.name for f in fields(Scenario)}
+    origin = scenario.origin
+    problems = []
+    for line in str(error).splitlines():
+        key, colon, message = line.partition(": ")
+        known = bool(colon) and key.split(".")[0] in sections and " " not in key
+        place = nearest(origin.tree, key.split(".")).place if known else origin.tree.place
+        problems.append(
+            Problem(
+                place.file or origin.file, place.line, place.column, key if known else "", message if known else line
+            )
+        )
+    return ScenarioError(problems)

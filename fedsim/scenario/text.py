@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 import yaml
 
-from fedsim.scenario.scalars import resolve
+from fedsim.core.config.plain import plain_value
 from fedsim.scenario.scenario import Scenario
+from fedsim.scenario.yaml_reader import resolve
 
 
 def to_mapping(scenario: Scenario) -> dict[str, Any]:
@@ -19,18 +18,6 @@ def to_mapping(scenario: Scenario) -> dict[str, Any]:
     mapping = plain_value(scenario)
     assert isinstance(mapping, dict)
     return mapping
-
-
-def plain_value(value: Any) -> Any:
-    """Return a config as dicts, lists and scalars."""
-    if is_dataclass(value) and not isinstance(value, type):
-        kept = (f.name for f in fields(value) if f.init and not f.metadata.get("internal"))
-        return {name: plain_value(getattr(value, name)) for name in kept}
-    if isinstance(value, Mapping):
-        return {key: plain_value(inner) for key, inner in value.items()}
-    if isinstance(value, tuple | list):
-        return [plain_value(inner) for inner in value]
-    return value
 
 
 class _Dumper(yaml.SafeDumper):

@@ -20,10 +20,10 @@ from fedsim.core import ClusterLostError, Cohort, Population, Reply, Rule, Task
 from fedsim.core.coefficients import Coefficients, coefficients
 from fedsim.core.contracts import Ids, Parameters, Sums, Vector
 from fedsim.core.state import swapped
-from strategies.flower import arrays, codec
-from strategies.flower.coordinator import Coordinator, Outcome, ServerState
-from strategies.flower.rates import Rates, factors, ratio
-from strategies.flower.sums import SumPlan, plan
+from fedsim.strategies.flower import arrays, codec
+from fedsim.strategies.flower.coordinator import Coordinator, Outcome, ServerState
+from fedsim.strategies.flower.rates import Rates, factors, ratio
+from fedsim.strategies.flower.sums import SumPlan, plan
 
 
 @dataclass

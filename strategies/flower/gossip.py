@@ -19,8 +19,8 @@ from flwr.serverapp.strategy import Strategy
 
 from fedsim.core import ClusterLostError, Cohort, Failure, World, rng
 from fedsim.core.contracts import Ids
-from strategies.flower.records import num_bytes, pack, unpack
-from strategies.gossip import Exchange, Gossip, GossipState
+from fedsim.strategies.flower.codec import num_bytes, pack, unpack
+from fedsim.strategies.gossip import Exchange, Gossip, GossipState
 
 MERGE = f"{MessageType.TRAIN}.merge"
 JUDGE = f"{MessageType.EVALUATE}.judge"

@@ -11,7 +11,7 @@ from typing import Any
 from flwr.serverapp import strategy as shipped
 from flwr.serverapp.strategy import Strategy as FlowerStrategy
 
-from strategies.stock import Inner, Stock
+from fedsim.strategies.stock import Inner, Stock
 
 ALONE: Mapping[str, Any] = {
     "fraction_train": 1.0,

@@ -18,9 +18,9 @@ from flwr.supercore.differential_privacy import KEY_CLIPPING_NORM, KEY_NORM_BIT,
 from fedsim.core import Cohort, Layout, Reply, ScenarioError
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.core.rng import digest
-from strategies.flower import arrays, shipped
-from strategies.flower.coordinator import Coordinator, Outcome, ServerState
-from strategies.stock import Stock
+from fedsim.strategies.flower import arrays, shipped
+from fedsim.strategies.flower.coordinator import Coordinator, Outcome, ServerState
+from fedsim.strategies.stock import Stock
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
 ROUND = "server-round"

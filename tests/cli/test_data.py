@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedsim.cli.data import data
+from fedsim.cli.scenario.data import data
 from fedsim.core import ScenarioError
 
 SCENARIO = """\

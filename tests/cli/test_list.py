@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-import strategies
-from fedsim import data, models, participation
+from fedsim import data, models, participation, strategies
 from fedsim.cli import main
-from fedsim.cli.listing import _table
+from fedsim.cli.scenario.listing import _table
 from fedsim.data import partitions
 
 

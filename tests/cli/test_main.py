@@ -74,7 +74,7 @@ def test_stops_are_plain_lines_and_exit_codes(
     def fails() -> None:
         raise error
 
-    monkeypatch.setattr("fedsim.cli.schema.schema", fails)
+    monkeypatch.setattr("fedsim.cli.scenario.schema.schema", fails)
     assert main(["schema"]) == code
     assert capsys.readouterr().err == text
 

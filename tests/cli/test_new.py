@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from fedsim.cli import main
-from fedsim.cli.new import TEMPLATE
+from fedsim.cli.scenario.new import TEMPLATE
 from fedsim.scenario import load, schema_text
 from fedsim.scenario.scenario import Scenario
-from fedsim.scenario.shape import keys_of
+from fedsim.scenario.types import keys_of
 
 
 @pytest.fixture(autouse=True)

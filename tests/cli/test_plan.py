@@ -6,9 +6,9 @@ import pytest
 
 from fedsim.cli import main
 from fedsim.core import CapacityError
-from fedsim.engine import planning
-from fedsim.engine.planning import plan
 from fedsim.scenario import load
+from fedsim.study import plan as planning
+from fedsim.study.plan import plan
 
 BASE = """
 rounds: 200

@@ -7,7 +7,7 @@ import pytest
 
 from fedsim.cli import main
 from fedsim.metrics import Evaluated, RunStarted
-from fedsim.metrics.store import Store
+from fedsim.store.database import Store
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import fedsim
 from fedsim.cli import main
 from fedsim.metrics import Evaluated, RunStarted
 from fedsim.metrics.csv_text import harmless
-from fedsim.metrics.store import Store
+from fedsim.store.database import Store
 
 STEERING = "\x1b]0;owned\x07\x9b2J\u202e"
 

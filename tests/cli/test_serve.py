@@ -12,7 +12,7 @@ import pytest
 
 from fedsim.cli import main
 from fedsim.metrics import RunStarted
-from fedsim.metrics.store import Store
+from fedsim.store.database import Store
 
 COMMAND = [sys.executable, "-c", "import sys; from fedsim.cli import main; sys.exit(main())", "serve", "--port", "0"]
 

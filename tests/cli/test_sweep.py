@@ -14,8 +14,8 @@ import pytest
 import fedsim
 from fedsim.cli import main
 from fedsim.core import ScenarioError
-from fedsim.engine.stopping import Stopped
-from fedsim.engine.sweeping import Point, sweep
+from fedsim.core.system.signals import Stopped
+from fedsim.study.sweep import Point, sweep
 
 NOISY: dict[str, Any] = {
     "name": "noisy",

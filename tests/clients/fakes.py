@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clients.kernels import LaneResult
-from clients.training import Trainer
+from fedsim.clients.kernels import LaneResult
+from fedsim.clients.training import Trainer
 from fedsim.core import Examples, LocalWork
 from fedsim.data import Partitioned
 from fedsim.models import Model

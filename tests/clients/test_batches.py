@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clients.batches import Batches, draw, processed
+from fedsim.clients.batches import Batches, draw, processed
 from fedsim.core import LocalWork
 
 EPOCHS = LocalWork(batch_size=4, local_epochs=3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from clients.evaluation import Evaluator
+from fedsim.clients.evaluation import Evaluator
 from fedsim.core import Examples, Layout, ScenarioError
 from fedsim.data import QuadraticData
 from fedsim.models.cnn import Cnn

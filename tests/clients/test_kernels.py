@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from clients.batches import draw
-from clients.kernels import LaneResult
-from clients.kernels.lane import LaneKernel
-from clients.kernels.source import Gathered, Pooled
-from clients.kernels.vmap import VmapStepper
-from clients.training import Trainer
+from fedsim.clients.batches import draw
+from fedsim.clients.kernels import LaneResult
+from fedsim.clients.kernels.lane import LaneKernel
+from fedsim.clients.kernels.source import Gathered, Pooled
+from fedsim.clients.kernels.vmap import VmapStepper
+from fedsim.clients.training import Trainer
 from fedsim.core import CapacityError, LocalWork, ScenarioError
 from fedsim.models import Model
 from fedsim.models.cnn import Cnn

@@ -7,8 +7,8 @@ import os
 import numpy as np
 import torch
 
-from clients.kernels.tensors import Buffer, fresh
-from clients.numerics import pin
+from fedsim.clients.kernels.tensors import Buffer, fresh
+from fedsim.clients.numerics import pin
 
 CPU = torch.device("cpu")
 

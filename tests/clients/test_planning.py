@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clients.planning import LONGEST, Plan, fit, kept_bytes, plan
-from clients.training import Trainer
+from fedsim.clients.kernels.choice import LONGEST, Plan, fit, kept_bytes, plan
+from fedsim.clients.training import Trainer
 from fedsim.core import LocalWork
 from fedsim.models import Model
 from fedsim.models.cnn import Cnn

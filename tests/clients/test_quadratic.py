@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from clients.kernels import LaneResult
-from clients.training import Trainer
+from fedsim.clients.kernels import LaneResult
+from fedsim.clients.training import Trainer
 from fedsim.core import LocalWork
 from fedsim.data import QuadraticData
 from fedsim.models.point import Point

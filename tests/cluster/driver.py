@@ -14,9 +14,9 @@ from pathlib import Path
 
 import ray
 
-from fedsim.engine.ray_cluster import check_versions
-from fedsim.engine.ray_session import session
-from fedsim.engine.run import execute
+from fedsim.engine.ray.cluster import check_versions
+from fedsim.engine.ray.session import session
+from fedsim.engine.run.run import execute
 from fedsim.scenario import from_dict
 
 

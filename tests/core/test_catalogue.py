@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 import fedsim
-import strategies
-from fedsim import data, models
+from fedsim import data, models, strategies
 from fedsim.core import ScenarioError
 from fedsim.data import partitions
 from fedsim.metrics import config, sinks
@@ -142,7 +141,7 @@ def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Add]:
     def forget() -> None:
         for catalogue in (*catalogues, config.catalogue):
             catalogue.cache_clear()
-        from fedsim.scenario.shape import homes, keys_of
+        from fedsim.scenario.types import homes, keys_of
 
         homes.cache_clear()
         keys_of.cache_clear()

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 import fedsim
-import strategies
+from fedsim import strategies
 from fedsim.cli import COMMANDS
 from fedsim.scenario import from_dict
 

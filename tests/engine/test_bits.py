@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import fedsim
-import strategies
+from fedsim import strategies
 from fedsim.core import Rule
 
 # Unequal clients in odd numbers, some of whom crash, some of whose messages are lost; an empty round now and then.

@@ -12,7 +12,7 @@ import pytest
 
 import fedsim
 from fedsim.core import CapacityError, ClusterLostError, ScenarioError
-from fedsim.engine import ray_cluster
+from fedsim.engine.ray import cluster as ray_cluster
 from fedsim.scenario import HostClass
 
 WORLD: dict[str, Any] = {

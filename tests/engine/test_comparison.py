@@ -11,16 +11,16 @@ import pandas as pd
 import pytest
 
 import fedsim
+from fedsim.analysis.comparison import Comparison, Entry, Target
+from fedsim.analysis.comparison_tables import tables
+from fedsim.analysis.paired import Reached
 from fedsim.core import ScenarioError
 from fedsim.data.quadratic import Quadratic
-from fedsim.engine import ray_session
-from fedsim.engine.comparing import compare
-from fedsim.engine.comparison import Comparison, Entry, Target
-from fedsim.engine.comparison_tables import tables
-from fedsim.engine.lineup import label, lineup, parse, read_with_strategies
-from fedsim.metrics.paired import Reached
-from strategies.fedau import FedAU
-from strategies.fedstale import FedStale
+from fedsim.engine.ray import session as ray_session
+from fedsim.strategies.fedau import FedAU
+from fedsim.strategies.fedstale import FedStale
+from fedsim.study.compare import compare
+from fedsim.study.strategies import label, lineup, parse, read_with_strategies
 
 # the toy that is worked out by hand: fedavg ends at 63/16, mifa at 275/108, the optimum is 8/3
 TOY: dict[str, Any] = {

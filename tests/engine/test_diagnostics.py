@@ -11,9 +11,9 @@ import numpy as np
 import fedsim
 from fedsim.core import Cohort, Diagnostics, LinearSum, Population, Rule
 from fedsim.core.contracts import Parameters, Sums, Vector
-from fedsim.engine.run import Run
-from fedsim.metrics.store import Store
+from fedsim.engine.run.run import Run
 from fedsim.scenario import from_dict
+from fedsim.store.database import Store
 
 SCENARIO: dict[str, Any] = {
     "name": "told",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fedsim
-from clients.memory import Memory
+from fedsim.clients.memory import Memory
 from fedsim.core import ScenarioError
 
 WORLD: dict[str, Any] = {

@@ -10,10 +10,10 @@ from flwr.app import Context, Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedsim.core.config.inputs import Input
 from fedsim.core.errors import InputsChangedError
-from fedsim.core.inputs import Input
-from fedsim.engine.flower_grid import FlowerGrid
-from fedsim.engine.flower_node import NodeApp
+from fedsim.engine.flower.client_app import NodeApp
+from fedsim.engine.flower.grid import FlowerGrid
 
 OURS = Input(("data", "path"), "", "/server/d.npz", "a" * 64)
 THEIRS = Input(("data", "path"), "", "/phone/d.npz", "b" * 64)

@@ -9,7 +9,7 @@ import pytest
 import ray
 
 import fedsim
-from fedsim.engine.gossip_ray import RayPeerGrid
+from fedsim.engine.gossip.ray_grid import RayPeerGrid
 
 pytestmark = pytest.mark.ray
 

@@ -15,17 +15,17 @@ import fedsim
 from fedsim.cli import main
 from fedsim.core import ScenarioError, World
 from fedsim.core.errors import InputsChangedError
-from fedsim.engine.comparing import compare
+from fedsim.core.system.signals import Stopped
 from fedsim.engine.experiment import build
-from fedsim.engine.run import execute, resume
-from fedsim.engine.stopping import Stopped
-from fedsim.engine.sweeping import sweep
-from fedsim.engine.verifying import verify
+from fedsim.engine.run.run import execute, resume
 from fedsim.metrics import Notice
 from fedsim.metrics.sinks.base import Sink
 from fedsim.participation.processes.full import Full
-from fedsim.participation.schedule_file import write_schedule
+from fedsim.participation.schedules.file import write_schedule
 from fedsim.scenario import from_dict, read_inputs, scenario_hash
+from fedsim.study.compare import compare
+from fedsim.study.sweep import sweep
+from fedsim.study.verify import verify
 
 SMALL: dict[str, Any] = {
     "name": "own data",

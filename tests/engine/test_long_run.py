@@ -10,11 +10,11 @@ import pytest
 
 from fedsim.core import Cohort, Population, Rule
 from fedsim.core.rng import stream
-from strategies.fedau import FedAU
-from strategies.fedavg import FedAvg
-from strategies.fedstale import FedStale
-from strategies.fedvarp import FedVARP
-from strategies.mifa import MIFA
+from fedsim.strategies.fedau import FedAU
+from fedsim.strategies.fedavg import FedAvg
+from fedsim.strategies.fedstale import FedStale
+from fedsim.strategies.fedvarp import FedVARP
+from fedsim.strategies.mifa import MIFA
 
 P = np.array([0.05, 0.2, 0.5, 0.9])
 CENTERS = np.array([0.0, 1.0, 3.0, 7.0])

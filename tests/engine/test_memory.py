@@ -53,7 +53,7 @@ class Watch(Sink):
 @pytest.mark.ray
 @pytest.mark.slow
 def test_the_driver_holds_no_memories(cluster: str, tmp_path: Path) -> None:
-    from fedsim.engine.run import execute
+    from fedsim.engine.run.run import execute
 
     watch = Watch()
     scenario = from_dict({**LARGE, "engine": {"kind": "ray", "hosts": 1, "address": cluster}})

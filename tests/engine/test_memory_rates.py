@@ -84,7 +84,7 @@ def test_the_running_mean_does_not_drift_while_the_rate_falls(
 
 
 def test_a_resumed_run_uses_memories_at_the_same_rates(tmp_path: Path) -> None:
-    from fedsim.engine.run import resume
+    from fedsim.engine.run.run import resume
 
     saved = {**WORLD, "checkpoint": {"every": 4}}
     fedsim.run(saved, out=tmp_path / "parts", rounds=4)

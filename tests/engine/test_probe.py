@@ -14,8 +14,8 @@ from fedsim.core import Cohort, Rule, ScenarioError
 from fedsim.core.contracts import Sums, Vector
 from fedsim.engine.probe import family
 from fedsim.scenario import Scenario, from_dict
-from strategies import catalogue
-from strategies.fedavg import FedAvg
+from fedsim.strategies import catalogue
+from fedsim.strategies.fedavg import FedAvg
 
 SCENARIO: dict[str, Any] = {
     "name": "probe",

@@ -9,8 +9,8 @@ import pytest
 
 from fedsim.api import read
 from fedsim.cli import main
-from fedsim.engine.flame import bars
-from fedsim.engine.profiling import MEANING, PHASES, Profile, profile
+from fedsim.study.flame import bars
+from fedsim.study.profile import MEANING, PHASES, Profile, profile
 
 SCENARIO: dict[str, Any] = {
     "name": "profiled",

@@ -17,8 +17,8 @@ import fedsim
 from fedsim.api import read
 from fedsim.core import ScenarioError
 from fedsim.scenario import from_dict, to_mapping
-from strategies.fedavg import FedAvg
-from strategies.fedstale import FedStale
+from fedsim.strategies.fedavg import FedAvg
+from fedsim.strategies.fedstale import FedStale
 
 TOY: dict[str, Any] = {
     "name": "toy",

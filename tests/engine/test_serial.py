@@ -12,10 +12,10 @@ from flwr.app import ConfigRecord, Message
 
 from fedsim.api import read
 from fedsim.engine.experiment import Experiment, build
-from fedsim.engine.grid import NodeGrid
-from fedsim.engine.grids import open_grid
-from strategies.flower import arrays
-from strategies.flower.adapter import RuleStrategy
+from fedsim.engine.nodes.grid import NodeGrid
+from fedsim.engine.run.open import open_grid
+from fedsim.strategies.flower import arrays
+from fedsim.strategies.flower.adapter import RuleStrategy
 
 SCENARIO: dict[str, Any] = {
     "name": "grid",

@@ -12,9 +12,9 @@ import pytest
 
 import fedsim
 from fedsim.api import read
-from fedsim.engine import ray_hosts
-from fedsim.engine.ray_grid import RayGrid, deal
-from fedsim.engine.run import execute
+from fedsim.engine.ray import hosts as ray_hosts
+from fedsim.engine.ray.grid import RayGrid, deal
+from fedsim.engine.run.run import execute
 
 SIZES = (3, 17, 8, 1, 30, 12, 5, 9)
 """Examples of each client: unequal, so that steps and last batches differ; in odd company with a batch of 8."""

@@ -11,9 +11,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import fedsim
-from clients import batches
 from fedsim.api import read
 from fedsim.cli import main
+from fedsim.clients import batches
 from fedsim.engine.experiment import build
 
 TOY = """

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 import fedsim
-from fedsim.engine.run import Run
+from fedsim.engine.run.run import Run
 
 ROUNDS = 12
 STRATEGIES: dict[str, dict[str, Any]] = {

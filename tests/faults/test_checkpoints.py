@@ -15,9 +15,9 @@ import fedsim
 from fedsim.api import read
 from fedsim.cli import main
 from fedsim.core import NoCheckpointError, ScenarioError
-from fedsim.engine.run import Run, execute, resume
-from fedsim.engine.verifying import verify
-from fedsim.metrics.store import Store
+from fedsim.engine.run.run import Run, execute, resume
+from fedsim.store.database import Store
+from fedsim.study.verify import verify
 from tests.faults.scenes import assert_as_undisturbed, scene, undisturbed
 
 pytestmark = pytest.mark.faults

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 import fedsim
-from clients.kernels import LaneResult
-from clients.training import Trainer
 from fedsim.api import read
 from fedsim.cli import main
+from fedsim.clients.kernels import LaneResult
+from fedsim.clients.training import Trainer
 from fedsim.core import ClientError, FedsimError, NonFiniteError
 from fedsim.engine.experiment import build
-from fedsim.engine.run import Run
-from fedsim.metrics.store import Store
+from fedsim.engine.run.run import Run
 from fedsim.metrics.summary import read_summary
 from fedsim.participation.faults import FAULTS
+from fedsim.store.database import Store
 from tests.faults.scenes import scene
 
 pytestmark = pytest.mark.faults

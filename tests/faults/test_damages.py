@@ -15,9 +15,9 @@ from benchmarks.damage import SCENARIO, damaged
 from fedsim.api import read
 from fedsim.cli import main
 from fedsim.core import DiskError, LockedError, ScenarioError
-from fedsim.engine.run import execute
-from fedsim.engine.seals import broken
-from fedsim.metrics.store import Store
+from fedsim.engine.run.run import execute
+from fedsim.engine.run.seals import broken
+from fedsim.store.database import Store
 
 pytestmark = pytest.mark.faults
 

@@ -16,7 +16,7 @@ import pytest
 from fedsim.api import read
 from fedsim.cli import main
 from fedsim.core import DiskError
-from fedsim.engine.run import execute, resume
+from fedsim.engine.run.run import execute, resume
 from tests.faults.scenes import assert_as_undisturbed, scene, undisturbed
 
 pytestmark = pytest.mark.faults

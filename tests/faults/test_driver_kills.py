@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fedsim.engine.run import Run
+from fedsim.engine.run.run import Run
 from fedsim.metrics.summary import read_summary
 from tests.faults.scenes import assert_as_undisturbed, scene, undisturbed
 

@@ -18,7 +18,7 @@ import grpc
 import pytest
 
 import fedsim
-from fedsim.engine.run import Run, resume
+from fedsim.engine.run.run import Run, resume
 from fedsim.metrics.summary import read_summary
 from tests.faults.scenes import assert_as_undisturbed, scene, undisturbed
 

@@ -12,17 +12,18 @@ from typing import Any
 import pytest
 
 import fedsim
-from clients.training import Trainer
 from fedsim.api import read
+from fedsim.clients.training import Trainer
 from fedsim.core import CapacityError, ClientError
-from fedsim.engine import ray_grid, ray_hosts
-from fedsim.engine.host import Host
-from fedsim.engine.ray_grid import RayGrid
-from fedsim.engine.ray_hosts import Hosts
-from fedsim.engine.ray_letters import Job
-from fedsim.engine.ray_session import RaySession, session
-from fedsim.engine.run import Run, execute
-from fedsim.metrics.store import Store
+from fedsim.engine.nodes.host import Host
+from fedsim.engine.ray import grid as ray_grid
+from fedsim.engine.ray import hosts as ray_hosts
+from fedsim.engine.ray.grid import RayGrid
+from fedsim.engine.ray.hosts import Hosts
+from fedsim.engine.ray.session import RaySession, session
+from fedsim.engine.ray.transport import Job
+from fedsim.engine.run.run import Run, execute
+from fedsim.store.database import Store
 from tests.faults.scenes import assert_as_undisturbed, scene, undisturbed
 
 pytestmark = [

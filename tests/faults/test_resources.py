@@ -9,9 +9,9 @@ import pytest
 import ray as rays
 
 from fedsim.api import read
-from fedsim.engine.ray_hosts import Hosts
-from fedsim.engine.ray_session import session
-from fedsim.engine.run import execute
+from fedsim.engine.ray.hosts import Hosts
+from fedsim.engine.ray.session import session
+from fedsim.engine.run.run import execute
 from tests.faults.scenes import scene
 
 pytestmark = [

@@ -9,7 +9,7 @@ import pytest
 
 import fedsim
 from fedsim.api import read
-from fedsim.engine.run import execute, resume
+from fedsim.engine.run.run import execute, resume
 from tests.faults.scenes import assert_as_undisturbed, scene
 
 pytestmark = pytest.mark.faults

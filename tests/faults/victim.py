@@ -18,7 +18,7 @@ from typing import Any
 from fedsim.api import read
 from fedsim.core import FedsimError
 from fedsim.engine.experiment import build
-from fedsim.engine.run import execute, resume
+from fedsim.engine.run.run import execute, resume
 
 
 def killer(point: str, round: int) -> Callable[[str, int], None]:

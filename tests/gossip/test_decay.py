@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from clients.merge import Row, Tensors, merge, moments
+from fedsim.clients.gossip.merge import Row, Tensors, merge, moments
 from fedsim.core import Layout, World
-from strategies import topology as kinds
-from strategies.graph import Graph, Topology
-from strategies.mixing import Rows, rows
+from fedsim.strategies.peers import topology as kinds
+from fedsim.strategies.peers.graph import Graph, Topology
+from fedsim.strategies.peers.mixing import Rows, rows
 
 SIZE = 4000
 TENSORS = Tensors.of(Layout(("w",), ((SIZE // 10, 10),)), "weights")

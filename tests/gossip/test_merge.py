@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clients.merge import Merged, Row, Tensors, merge, moments
+from fedsim.clients.gossip.merge import Merged, Row, Tensors, merge, moments
 from fedsim.core import Layout
 
 Array = npt.NDArray[np.float32]

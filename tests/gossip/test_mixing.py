@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from fedsim.core import ScenarioError, World
-from fedsim.engine.lineup import label
 from fedsim.scenario import expand
-from strategies import topology as kinds
-from strategies.gossip import Gossip
-from strategies.graph import Graph, Topology, from_networkx
-from strategies.mixing import Rows, rows, spectral_gap
+from fedsim.strategies.gossip import Gossip
+from fedsim.strategies.peers import topology as kinds
+from fedsim.strategies.peers.graph import Graph, Topology, from_networkx
+from fedsim.strategies.peers.mixing import Rows, rows, spectral_gap
+from fedsim.study.strategies import label
 
 UNDIRECTED: dict[str, tuple[Topology, int]] = {
     "ring": (kinds.Ring(), 9),

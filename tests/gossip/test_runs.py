@@ -15,8 +15,8 @@ import fedsim
 from fedsim.api import read
 from fedsim.core import ClientError, ScenarioError
 from fedsim.engine.experiment import build
-from fedsim.engine.folder import params_sha256
-from fedsim.engine.run import execute, resume
+from fedsim.engine.run.folder import params_sha256
+from fedsim.engine.run.run import execute, resume
 
 POINTS: dict[str, Any] = {
     "name": "points",

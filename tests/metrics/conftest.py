@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from fedsim.metrics import RoundDone, RunStarted
-from fedsim.metrics.store import Store
+from fedsim.store.database import Store
 
 
 def started(run: str = "a", **changes: object) -> RunStarted:

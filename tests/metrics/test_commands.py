@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from fedsim.analysis.frames import load
 from fedsim.cli import main
 from fedsim.metrics import RunEnded
-from fedsim.metrics.frames import load
-from fedsim.metrics.store import Store
+from fedsim.store.database import Store
 from tests.metrics.conftest import done, started
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedsim.core import DiskError
-from fedsim.core.files import atomic_folder, atomic_write, remove_temporaries
+from fedsim.core.system.files import atomic_folder, atomic_write, remove_temporaries
 
 
 def names(folder: Path) -> list[str]:

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fedsim.analysis.frames import COLUMNS, load, load_run, rounds
 from fedsim.core import ScenarioError
 from fedsim.metrics import columns
-from fedsim.metrics.frames import COLUMNS, load, load_run, rounds
 from fedsim.metrics.rounds_csv import RoundsCsv
-from fedsim.metrics.store import Store
+from fedsim.store.database import Store
 from tests.metrics.conftest import done, started
 
 

@@ -7,8 +7,8 @@ from math import erfc, isnan, nan, sqrt
 import numpy as np
 import pytest
 
-from fedsim.metrics.bands import band
-from fedsim.metrics.paired import (
+from fedsim.analysis.bands import band
+from fedsim.analysis.paired import (
     Difference,
     Reached,
     holm,

@@ -12,11 +12,11 @@ import pytest
 
 from fedsim.core import ScenarioError
 from fedsim.metrics import Event, RoundDone, RunEnded
-from fedsim.metrics.database import Database
 from fedsim.metrics.recorder import Recorder
 from fedsim.metrics.sinks.base import Sink
 from fedsim.metrics.spool import Spool
-from fedsim.metrics.store import Store
+from fedsim.store.database import Store
+from fedsim.store.sink import Database
 from tests.metrics.conftest import done, started
 
 Table = list[tuple[str, int, str, float]]
@@ -367,7 +367,7 @@ KILLED = """
 import os, sys
 from fedsim.metrics import RoundDone, RunStarted
 from fedsim.metrics.recorder import Recorder
-from fedsim.metrics.database import Database
+from fedsim.store.sink import Database
 recorder = Recorder([Database(sys.argv[1], sys.argv[2], busy_s=0.05)])
 recorder.emit(RunStarted(run="a", name="toy", strategy="fedavg", seed=1, num_clients=3, rounds=5))
 for r in range(1, 11):

@@ -12,7 +12,7 @@ import pytest
 
 from fedsim.core import ScenarioError
 from fedsim.metrics import Event, MetricsConfig, RoundDone
-from fedsim.metrics.codec import from_plain, to_json
+from fedsim.metrics.event_json import from_plain, to_json
 from fedsim.metrics.sinks import remote
 from fedsim.metrics.sinks.remote import Remote, batches, split
 from tests.metrics.conftest import done, started

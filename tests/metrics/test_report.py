@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedsim.analysis.figures import Forest
+from fedsim.analysis.paired import paired_difference
+from fedsim.analysis.report import Report, report
 from fedsim.metrics import Evaluated, Event, RoundDone, RunEnded
-from fedsim.metrics.figures import Forest
-from fedsim.metrics.paired import paired_difference
-from fedsim.metrics.report import Report, report
-from fedsim.metrics.store import Store
+from fedsim.store.database import Store
 from tests.metrics.conftest import started
 
 SCRIPT = "<script>alert(1)</script>"

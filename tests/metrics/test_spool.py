@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsim.metrics import Event, Notice, RolledBack, RoundDone, RunEnded
-from fedsim.metrics.codec import from_json, to_json
-from fedsim.metrics.database import deliver
+from fedsim.metrics.event_json import from_json, to_json
 from fedsim.metrics.spool import CHUNK, Spool
-from fedsim.metrics.store import Store
+from fedsim.store.database import Store
+from fedsim.store.sink import deliver
 from tests.metrics.conftest import done, started
 
 

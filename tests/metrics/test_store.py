@@ -12,8 +12,8 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from fedsim.core import ScenarioError
 from fedsim.metrics import Evaluated, Notice, RolledBack, RoundDone, RunEnded
 from fedsim.metrics.address import parse, shown
-from fedsim.metrics.schema import StoreError
-from fedsim.metrics.store import Store
+from fedsim.store.database import Store
+from fedsim.store.schema import StoreError
 from tests.metrics.conftest import done, started
 
 

@@ -8,8 +8,8 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner, Result
 
-from fedsim.cli.participation import participation
-from fedsim.cli.schedule import schedule
+from fedsim.cli.scenario.participation import participation
+from fedsim.cli.scenario.schedule import schedule
 from fedsim.core import ScenarioError
 
 SCENARIO = """

@@ -9,7 +9,7 @@ import pytest
 import fedsim
 from fedsim.core import World
 from fedsim.participation import schedule_hash
-from fedsim.participation.schedule_file import write_schedule
+from fedsim.participation.schedules.file import write_schedule
 from fedsim.scenario import from_dict
 
 SCENARIO: dict[str, Any] = {

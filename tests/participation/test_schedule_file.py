@@ -14,7 +14,7 @@ from fedsim.core import DiskError, ScenarioError, World
 from fedsim.participation import ScheduleHash, hash_so_far, schedule_hash
 from fedsim.participation.processes.bernoulli import Bernoulli
 from fedsim.participation.processes.schedule import Schedule
-from fedsim.participation.schedule_file import read_schedule, write_schedule
+from fedsim.participation.schedules.file import read_schedule, write_schedule
 
 PROCESS = Bernoulli(probabilities=0.3).process(World(1, 21))
 MATRIX = np.stack([np.isin(np.arange(21), PROCESS.cohort(r)) for r in range(1, 9)])

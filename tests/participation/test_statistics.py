@@ -12,8 +12,8 @@ from fedsim.participation.processes.full import Full
 from fedsim.participation.processes.markov import Markov
 from fedsim.participation.processes.schedule import Schedule
 from fedsim.participation.processes.uniform import Uniform
-from fedsim.participation.report import facts, gap_bins, rows
-from fedsim.participation.statistics import Summary, correlations, label_shares, summarise
+from fedsim.participation.schedules.report import facts, gap_bins, rows
+from fedsim.participation.schedules.statistics import Summary, correlations, label_shares, summarise
 
 #         round 1  2      3   4     5
 COHORTS = ((0,), (0, 1), (), (0, 2), (2,))

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from fedsim.scenario.document import MAX_BYTES, read
-from fedsim.scenario.nodes import nearest, plain
-from fedsim.scenario.scalars import resolve
+from fedsim.scenario.tree import nearest, plain
+from fedsim.scenario.yaml_reader import MAX_BYTES, read, resolve
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ import yaml
 import fedsim
 from fedsim.cli import main
 from fedsim.core import World
-from fedsim.core import inputs as reading
-from fedsim.core.inputs import input_fields, reads
+from fedsim.core.config import inputs as reading
+from fedsim.core.config.inputs import input_fields, reads
 from fedsim.participation.processes.full import Full
-from fedsim.participation.schedule_file import write_schedule
+from fedsim.participation.schedules.file import write_schedule
 from fedsim.scenario import Scenario, expand, from_dict, load, read_inputs, scenario_hash
-from fedsim.scenario.shape import keys_of, shape
+from fedsim.scenario.types import keys_of, shape
 
 NO_INPUTS = {
     ("Scenario", "name"),

@@ -9,7 +9,7 @@ from jsonschema import Draft7Validator
 
 from fedsim.core import ScenarioError
 from fedsim.scenario import json_schema, load, schema_text
-from fedsim.scenario.crosschecks import CHECKS, data_files
+from fedsim.scenario.checks.consistency import CHECKS, data_files
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 SHIPPED = sorted(SCENARIOS.rglob("*.yaml"))
@@ -38,7 +38,7 @@ def test_shipped_scenarios_tell_the_editor_where_the_schema_is_and_meet_it(path:
 def test_shipped_scenarios_load_unless_their_data_files_are_not_there(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedsim.scenario.crosschecks.CHECKS", CHECKS_WITHOUT_FILES)
+    monkeypatch.setattr("fedsim.scenario.checks.consistency.CHECKS", CHECKS_WITHOUT_FILES)
     assert load(path).rounds >= 1
 
 

@@ -14,10 +14,10 @@ import pytest
 from fastapi import FastAPI
 
 from fedsim.metrics import Evaluated, RoundDone, RunEnded, RunStarted
-from fedsim.metrics.service.app import create_app
-from fedsim.metrics.service.guard import Door
-from fedsim.metrics.service.listening import Server, listener
-from fedsim.metrics.store import Store
+from fedsim.service.app import create_app
+from fedsim.service.guard import Door
+from fedsim.service.listening import Server, listener
+from fedsim.store.database import Store
 from tests.metrics.conftest import postgres_server
 
 __all__ = ["postgres_server"]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from fedsim.metrics import Notice, RolledBack, RoundDone
-from fedsim.metrics.codec import to_json
-from fedsim.metrics.service.app import create_app
-from fedsim.metrics.store import Store
+from fedsim.metrics.event_json import to_json
+from fedsim.service.app import create_app
+from fedsim.store.database import Store
 from tests.service.conftest import Client, begun, judged, round_done, whole
 
 UNKNOWN = ("nobody", "0" * 16, "x" * 65, "..%2f..%2fetc%2fpasswd", "a%00b", "%ff", "a b", "é", "-1")

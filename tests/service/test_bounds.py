@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from fedsim.metrics.grouping import flat
-from fedsim.metrics.service import protocol
-from fedsim.metrics.service.tally import MOST_EVENTS, Tally
-from fedsim.metrics.store import Store
+from fedsim.analysis.grouping import flat
+from fedsim.service import protocol
+from fedsim.service.tally import MOST_EVENTS, Tally
+from fedsim.store.database import Store
 from tests.service.conftest import Client, begun
 
 JSON = {"content-type": "application/json"}

@@ -5,10 +5,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from fedsim.metrics.service.app import create_app
-from fedsim.metrics.service.assets import ASSETS
-from fedsim.metrics.service.guard import Door, Limits
-from fedsim.metrics.store import Store
+from fedsim.service.app import create_app
+from fedsim.service.assets import ASSETS
+from fedsim.service.guard import Door, Limits
+from fedsim.store.database import Store
 from tests.service.conftest import TOKEN, Client, begun
 
 JSON = {"content-type": "application/json"}

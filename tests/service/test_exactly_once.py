@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, text
 
 from fedsim.metrics import Event, RunEnded
 from fedsim.metrics.sinks.remote import SPOOL, Remote
-from fedsim.metrics.store import Store
+from fedsim.store.database import Store
 from tests.metrics.conftest import Server, done, started
 from tests.service.conftest import free_port
 

@@ -3,8 +3,8 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fedsim.metrics.service.exposition import MOST_RUNS
-from fedsim.metrics.store import Store
+from fedsim.service.prometheus import MOST_RUNS
+from fedsim.store.database import Store
 from tests.service.conftest import Client, begun, judged, round_done, whole
 
 ORDER = ("status", "run", "name", "strategy", "seed", "direction")

@@ -11,9 +11,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from fedsim.metrics.service.app import create_app
-from fedsim.metrics.service.guard import Door
-from fedsim.metrics.store import Store
+from fedsim.service.app import create_app
+from fedsim.service.guard import Door
+from fedsim.store.database import Store
 from tests.service.conftest import begun, judged, round_done
 
 ENDLESS = "/stream"

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from fedsim.metrics import Evaluated, RolledBack, RunEnded
-from fedsim.metrics.store import Store
+from fedsim.store.database import Store
 from tests.service.conftest import begun, judged, round_done, whole
 
 

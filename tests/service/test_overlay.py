@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedsim.analysis.grouping import About, flat, groups
+from fedsim.analysis.paired import paired_difference
 from fedsim.metrics import RoundDone
-from fedsim.metrics.grouping import About, flat, groups
-from fedsim.metrics.paired import paired_difference
-from fedsim.metrics.service.thinning import kept
-from fedsim.metrics.store import Store
+from fedsim.service.thinning import kept
+from fedsim.store.database import Store
 from tests.service.conftest import Client, begun, judged, whole
 
 

@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from fedsim.metrics import Evaluated, RoundDone, RunEnded
-from fedsim.metrics.service.guard import Door
-from fedsim.metrics.store import Store
+from fedsim.service.guard import Door
+from fedsim.store.database import Store
 from tests.service.conftest import TOKEN, begun, listening
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

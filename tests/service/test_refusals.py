@@ -6,10 +6,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from fedsim.metrics.codec import to_json
-from fedsim.metrics.service.app import create_app
-from fedsim.metrics.service.guard import Door, Limits
-from fedsim.metrics.store import Store
+from fedsim.metrics.event_json import to_json
+from fedsim.service.app import create_app
+from fedsim.service.guard import Door, Limits
+from fedsim.store.database import Store
 from tests.service.conftest import Client, begun
 
 JSON = {"content-type": "application/json"}

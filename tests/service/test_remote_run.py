@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedsim.engine.run import execute
+from fedsim.engine.run.run import execute
 from fedsim.metrics.sinks.remote import SPOOL
-from fedsim.metrics.store import Store
 from fedsim.scenario import from_dict
+from fedsim.store.database import Store
 from tests.service.conftest import TOKEN, Door, listening
 
 

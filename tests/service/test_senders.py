@@ -9,12 +9,12 @@ import httpx
 import pytest
 
 from fedsim.metrics import Event
-from fedsim.metrics.codec import to_json
-from fedsim.metrics.senders import named
-from fedsim.metrics.service.app import create_app
-from fedsim.metrics.service.guard import Door
+from fedsim.metrics.event_json import to_json
 from fedsim.metrics.sinks.remote import SPOOL, Remote
-from fedsim.metrics.store import Store
+from fedsim.service.app import create_app
+from fedsim.service.guard import Door
+from fedsim.store.database import Store
+from fedsim.store.senders import named
 from tests.service.conftest import Client, begun, listening, round_done, whole
 
 ALICE, BOB = "token of alice", "token of bob"

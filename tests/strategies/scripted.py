@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
 
-from clients.kernels import LaneResult
-from clients.memory import Memory
-from clients.node import Node
+from fedsim.clients.kernels import LaneResult
+from fedsim.clients.memory import Memory
+from fedsim.clients.node import Node
 from fedsim.core import Cohort, Layout, Population, Rule
-from fedsim.engine.grid import NodeGrid
-from strategies.flower import arrays, codec
-from strategies.flower.adapter import RuleStrategy
-from strategies.flower.coordinator import Outcome
+from fedsim.engine.nodes.grid import NodeGrid
+from fedsim.strategies.flower import arrays, codec
+from fedsim.strategies.flower.adapter import RuleStrategy
+from fedsim.strategies.flower.coordinator import Outcome
 
 Deltas = Callable[[int, int], Sequence[float]]
 

@@ -17,11 +17,11 @@ from fedsim.core import Cohort, Population, Rule
 from fedsim.core.coefficients import coefficients
 from fedsim.core.server import Adam, Momentum
 from fedsim.core.state import flatten, restore
-from strategies import catalogue
-from strategies.fedau import FedAU
-from strategies.fedavg import FedAvg
-from strategies.fedstale import FedStale
-from strategies.fedvarp import FedVARP
+from fedsim.strategies import catalogue
+from fedsim.strategies.fedau import FedAU
+from fedsim.strategies.fedavg import FedAvg
+from fedsim.strategies.fedstale import FedStale
+from fedsim.strategies.fedvarp import FedVARP
 
 from .scripted import advance, play, play_on, population
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from fedsim.core import Rule
-from strategies.fedstale import FedStale
-from strategies.fedvarp import FedVARP
-from strategies.flower.adapter import RuleStrategy
-from strategies.mifa import MIFA
+from fedsim.strategies.fedstale import FedStale
+from fedsim.strategies.fedvarp import FedVARP
+from fedsim.strategies.flower.adapter import RuleStrategy
+from fedsim.strategies.mifa import MIFA
 
 from .scripted import ScriptedGrid, advance, population
 

@@ -10,7 +10,7 @@ import pytest
 
 import fedsim
 from fedsim.core import ScenarioError
-from strategies.flower import shipped
+from fedsim.strategies.flower import shipped
 
 N = 8
 WORLD: dict[str, Any] = {

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from fedsim.core import Rule
-from strategies import intervals
-from strategies.fedau import FedAU
-from strategies.fedavg import FedAvg
-from strategies.fedstale import FedStale
-from strategies.fedvarp import FedVARP
-from strategies.mifa import MIFA
+from fedsim.strategies import intervals
+from fedsim.strategies.fedau import FedAU
+from fedsim.strategies.fedavg import FedAvg
+from fedsim.strategies.fedstale import FedStale
+from fedsim.strategies.fedvarp import FedVARP
+from fedsim.strategies.mifa import MIFA
 
 from .scripted import from_table, play, population, round_of
 

@@ -10,7 +10,7 @@ from flwr.app import ConfigRecord, RecordDict
 from ray import cloudpickle
 
 from fedsim.core import Failure, LinearSum, Reply, Task
-from strategies.flower import arrays, codec, wire
+from fedsim.strategies.flower import arrays, codec, wire
 
 AWKWARD = np.array([1 / 3, -0.0, 5e-324, np.pi * 1e300])
 

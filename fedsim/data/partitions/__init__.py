@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated
 
-from fedsim.core.catalogue import discover
-from fedsim.core.tagged import OneOf
+from fedsim.core.config.catalogue import discover
+from fedsim.core.config.tagged import OneOf
 from fedsim.data.partitions.config import Dealing, Partition
 from fedsim.data.partitions.iid import Iid
 

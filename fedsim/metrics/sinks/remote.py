@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from fedsim.core.errors import ScenarioError
-from fedsim.metrics.codec import to_json
+from fedsim.metrics.event_json import to_json
 from fedsim.metrics.events import Event
 from fedsim.metrics.sinks.spooled import Spooled, UnwelcomeError
 

@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from fedsim.core.config.inputs import place_of
 from fedsim.core.errors import ScenarioError
-from fedsim.core.inputs import place_of
-from fedsim.core.terminal import visible
+from fedsim.core.system.terminal import visible
 from fedsim.metrics.events import Evaluated, Event, RolledBack, RoundDone, RunStarted
 from fedsim.metrics.sinks.base import Sink
 

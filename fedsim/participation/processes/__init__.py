@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from fedsim.core.catalogue import discover
+from fedsim.core.config.catalogue import discover
 from fedsim.participation.config import Participation
 
 

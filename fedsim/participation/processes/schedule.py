@@ -10,10 +10,10 @@ import numpy as np
 from annotated_types import Ge
 
 from fedsim.core import Process, ScenarioError, World
+from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.core.contracts import Ids
-from fedsim.core.inputs import InputPath, place_of
 from fedsim.participation.config import Participation
-from fedsim.participation.schedule_file import SavedSchedule, read_schedule
+from fedsim.participation.schedules.file import SavedSchedule, read_schedule
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from fedsim.core import ScenarioError, World
+from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.core.contracts import Ids, Vector
-from fedsim.core.inputs import InputPath, place_of
 from fedsim.participation.config import Participation
 from fedsim.participation.table import read_table, unknown_clients
 

@@ -1,0 +1,1 @@
+"""A client that keeps its own model and merges those of its neighbours."""

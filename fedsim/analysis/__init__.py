@@ -1,0 +1,1 @@
+"""What runs came to: paired statistics, tables, figures, reports, tidy frames."""

@@ -1,0 +1,1 @@
+"""Commands about a scenario, before anything is trained."""

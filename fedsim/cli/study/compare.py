@@ -1,0 +1,83 @@
+"""fedsim compare: several strategies on the same absences, paired over seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fedsim.analysis.comparison import Entry
+
+
+def compare(
+    scenario: Annotated[Path, typer.Argument(help="The scenario file.")],
+    strategies: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="fedavg,fedstale:beta=0.3,... (other options at their defaults); default the file's `compare:` list.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        str, typer.Option(metavar="N|LIST", help="So many from the scenario's own, or a list 1,4,7.")
+    ] = "5",
+    out: Annotated[Path | None, typer.Option(help="Folder for all results; default runs/compare-NAME-HASH.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What the others are compared with; default the first.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="METRIC=VALUE", help="For rounds to target, e.g. test_accuracy=0.9.")
+    ] = None,
+    last: Annotated[
+        int, typer.Option(min=1, metavar="K", help="Average final values over the last K evaluations.")
+    ] = 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Repeat runs that are finished in --out.")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the tables only.")] = False,
+) -> None:
+    """Compare strategies on the same data and absences: tables with paired differences, a picture and a page.
+
+    Interrupted, the same command goes on where it was: finished runs are not repeated.
+    """
+    from fedsim.study.strategies import read_with_strategies
+
+    loaded = read_with_strategies(scenario, strategies, set_ or [])
+
+    from fedsim.analysis.comparison import PAGE, PICTURE, RESULT, TABLE
+    from fedsim.analysis.comparison_tables import tables
+    from fedsim.core.system.signals import Stopped
+    from fedsim.study.compare import compare as run_all
+    from fedsim.study.compare import parse_seeds, parse_target
+
+    try:
+        found = run_all(
+            loaded,
+            seeds=parse_seeds(seeds),
+            out=out,
+            baseline=baseline,
+            target=None if target is None else parse_target(target),
+            last=last,
+            overwrite=overwrite,
+            tell=None if quiet else _tell,
+        )
+    except Stopped as stop:
+        typer.echo(f"{stop}; say the same again to go on: finished runs are not repeated", err=True)
+        raise typer.Exit(stop.exit_code) from None
+    for table in tables(found):
+        typer.echo(f"\n{table.as_text()}")
+    typer.echo(f"\n{found.folder}/: {TABLE}, {RESULT}, {PICTURE}, {PAGE}, and a folder for each run")
+    for reason in found.anew:
+        typer.echo(f"trained anew, not taken from before: {reason}", err=True)
+    for entry in found.failed:
+        typer.echo(f"{entry.label}, seed {entry.seed}: {entry.outcome.status}: {entry.outcome.error}", err=True)
+    if found.exit_code:
+        raise typer.Exit(found.exit_code)
+
+
+def _tell(entry: Entry) -> None:
+    values = entry.outcome.headlines.items()
+    final = "  ".join(f"{name.replace('test_', '')} {value:.4g}" for name, value in values)
+    again = " (finished before)" if entry.outcome.recognised else ""
+    typer.echo(f"seed {entry.seed}  {entry.label}  {entry.outcome.status}{again}  {final}".rstrip())

@@ -1,0 +1,1 @@
+"""Checkpoints, on this machine's disk and behind a URL."""

@@ -1,0 +1,1 @@
+"""Flower, both ways: our nodes behind its engine, and its apps on ours."""

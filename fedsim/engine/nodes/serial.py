@@ -1,0 +1,46 @@
+"""The serial grid: every node in this process, one after the other. It is the specification."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from flwr.app import Message, RecordDict
+
+from fedsim.core import ClientData
+from fedsim.engine.nodes.grid import NodeGrid
+from fedsim.engine.nodes.host import Host, HostPlan
+
+
+class SerialGrid(NodeGrid):
+    """Nodes answer in ascending order, in the caller's process."""
+
+    host_type: ClassVar[type[Any]] = Host
+
+    def __init__(self, plan: HostPlan, data: ClientData, num_nodes: int) -> None:
+        super().__init__(num_nodes)
+        self.host = self.host_type(plan, data, range(num_nodes))
+        self._waiting: dict[str, tuple[int, RecordDict]] = {}
+
+    def submit(self, batch: dict[str, Message]) -> None:
+        """Note the work; it is done when the replies are collected."""
+        self._waiting.update({key: (self.node_of(message), message.content) for key, message in batch.items()})
+
+    def gather(self, message_ids: Sequence[str]) -> dict[str, RecordDict]:
+        """Do the work."""
+        ordered = sorted(message_ids, key=lambda key: self._waiting[key][0])
+        contents, seconds = self.host.handle_all([self._waiting.pop(key) for key in ordered])
+        self.host_seconds, self.served = {"serial": seconds}, {"serial": [*range(self.num_nodes)]}
+        return dict(zip(ordered, contents, strict=True))
+
+    def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
+        """Call the nodes one after the other."""
+        found: dict[int, Any] = self.host.each(method, arguments)
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        """Return the place and the training path."""
+        return {"kind": "serial", "nodes": self.num_nodes, "training": self.host.trainer.describe()}
+
+    def close(self) -> None:
+        """Nothing to release."""

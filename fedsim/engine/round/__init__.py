@@ -1,0 +1,1 @@
+"""The round in six verbs, and what is measured of it."""

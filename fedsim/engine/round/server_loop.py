@@ -1,0 +1,158 @@
+"""The rounds of a strategy with a server model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from flwr.app import ConfigRecord, Message
+
+from fedsim.core.contracts import ADDED_UP, Parameters, Vector
+from fedsim.engine.nodes.grid import Collected
+from fedsim.engine.probe import Prober
+from fedsim.engine.round.measure import round_values
+from fedsim.engine.round.rounds import Played, Rounds
+from fedsim.engine.round.totals import Ledger
+from fedsim.strategies.flower import arrays
+from fedsim.strategies.flower.adapter import RuleStrategy
+from fedsim.strategies.flower.coordinator import Coordinator, ServerState
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands after a recorded round: all that a checkpoint must hold besides the memories."""
+
+    round: int
+    server: ServerState
+    ledger: Ledger
+    shadows: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class Loop(Rounds):
+    """Trains one global model: the rule says what the nodes add up, and moves the model by it.
+
+    Parameters
+    ----------
+    overlap : a thread for evaluations while the next round trains; None evaluates at once.
+    """
+
+    strategy: Coordinator
+    overlap: Executor | None = None
+    prober: Prober | None = None
+    _evaluations: list[tuple[int, Future[tuple[dict[str, float], float]]]] = field(default_factory=list)
+
+    def first(self) -> Progress:
+        """Return where a run stands before round 1."""
+        server = self.strategy.begin(self.experiment.trainer.initial())
+        _, told = self.experiment.told()
+        ledger = Ledger.start(self.experiment.population.num_clients, told)
+        return Progress(0, server, ledger, self.prober.start() if self.prober else {})
+
+    def go_on_from(self, progress: Progress) -> None:
+        """Go on with a server state."""
+        self.progress = progress
+        self.strategy.state = progress.server
+
+    def probe(self, round: int) -> dict[str, float]:
+        """Measure bias and variance of the update that this round could bring, when that is due."""
+        if self.prober is None or round % self.prober.every:
+            return {}
+        began = perf_counter()
+        server, shadows = self.progress.server, self.progress.shadows
+        found = self.prober.measure(self.grid, server.params, round, server.rule, shadows, self._rescaling(round))
+        self.probed = {"round": round, **{tag: estimate.table() for tag, estimate in found.items()}}
+        values = {name: value for tag, estimate in found.items() for name, value in estimate.values(tag).items()}
+        return values | {"probe_s": perf_counter() - began}
+
+    def audit(self, round: int) -> dict[str, float]:
+        """Sum all memories anew, when that is due, and return how far the running mean has drifted."""
+        every = self.experiment.scenario.memory.audit
+        if every is None or round % every:
+            return {}
+        mean = self.experiment.scenario.strategy.memory_mean(self.progress.server.rule)
+        if mean is None:
+            return {}
+        weights, scale = self.experiment.population.weights, self._rescaling(round)
+        anew = self.grid.audit(weights if scale is None else weights * scale)
+        return {"memory_drift": float(np.linalg.norm(mean - anew))}
+
+    def _rescaling(self, round: int) -> Vector | None:
+        """Return what each client's memory is multiplied by at the rate of a round, None when nothing is."""
+        strategy = self.strategy
+        return strategy.rescaling(self.progress.server, round) if isinstance(strategy, RuleStrategy) else None
+
+    def choose(self, round: int) -> Sequence[Message]:
+        """Ask the world who is there and the rule what it needs; write the nodes' messages."""
+        with self.timed("choose_s"):
+            model = arrays.record(params=self.progress.server.params)
+            return list(self.strategy.configure_train(round, model, ConfigRecord(), self.grid))
+
+    def step(self, round: int, replies: Collected) -> Played:
+        """Add up, let the rule speak, move the model; refuse a failed client unless the scenario drops it."""
+        with self.timed("step_s"):
+            outcome = self.strategy.conclude(round, replies.messages)
+        self.refuse(round, outcome.failures)
+        return Played(self.environment.attend(round), outcome, replies.host_seconds)
+
+    def account(self, round: int, played: Played) -> dict[str, float]:
+        """Move on server state, ledger and shadows; return the round's metrics."""
+        server, outcome, there = self.strategy.state, played.outcome, played.there
+        assert server is not None
+        rule, population = self.experiment.scenario.strategy, self.experiment.population
+        ledger = self.progress.ledger.after(outcome, there)
+        shadows = self.prober.after(self.progress.shadows, outcome.cohort) if self.prober else {}
+        self.progress = Progress(round, server, ledger, shadows)
+        values = round_values(outcome, ledger, there, rule, population, server.params)
+        return {**values, **self.phases(played.host_seconds), **self.audit(round)}
+
+    def vectors(self, round: int, played: Played) -> dict[str, npt.NDArray[Any]]:
+        """Return the ledger's vectors, and those of the rule's own that the ledger does not add up."""
+        ledger: Ledger = self.progress.ledger
+        told = {name: vector for name, vector in played.outcome.told.vectors.items() if name not in ADDED_UP}
+        return told | ledger.vectors(self.experiment.rule, self.experiment.population, round)
+
+    def finite(self) -> bool:
+        """Return whether the global model is finite."""
+        return bool(np.isfinite(self.progress.server.params).all())
+
+    def results(self) -> tuple[dict[str, npt.NDArray[Any]], Parameters]:
+        """Return the global model by name, and flat."""
+        params = self.progress.server.params
+        return dict(self.experiment.trainer.layout.views(params)), params
+
+    def forget_evaluations(self) -> None:
+        """Let go of evaluations under way: the run goes back."""
+        for _, future in self._evaluations:
+            future.cancel()
+        self._evaluations.clear()
+
+    def evaluate(self, round: int) -> None:
+        """Evaluate the global model, in the overlapping thread where there is one."""
+        evaluator, params = self.experiment.evaluator, self.progress.server.params
+
+        def work() -> tuple[dict[str, float], float]:
+            began = perf_counter()
+            found = {names.get(name, name): value for name, value in evaluator.evaluate(params).items()}
+            return found, perf_counter() - began
+
+        names = {"loss": "test_loss", "accuracy": "test_accuracy"}
+        if self.overlap is not None:
+            self._evaluations.append((round, self.overlap.submit(work)))
+            return
+        done: Future[tuple[dict[str, float], float]] = Future()
+        done.set_result(work())
+        self._evaluations.append((round, done))
+        self.settle(wait=True)
+
+    def settle(self, *, wait: bool) -> None:
+        """Hand on the evaluations that are finished, in the order of rounds."""
+        while self._evaluations and (wait or self._evaluations[0][1].done()):
+            round, future = self._evaluations.pop(0)
+            values, seconds = future.result()
+            self.evaluated(round, values, seconds)

@@ -1,0 +1,122 @@
+"""Where a run takes place: the grid that the scenario asks for, opened and closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedsim.engine.experiment import Experiment
+from fedsim.engine.nodes.grid import NodeGrid
+from fedsim.engine.run.capacity import check_memory
+from fedsim.scenario import Ray, Serial
+
+if TYPE_CHECKING:
+    from flwr.serverapp import Grid as FlowerGrid
+
+    from fedsim.engine.ray.session import RaySession
+
+
+from concurrent.futures import Executor
+from typing import Any
+
+from fedsim.core import PeerRule
+from fedsim.engine.round.rounds import Rounds
+from fedsim.participation.environment import Environment
+
+
+@contextmanager
+def open_grid(
+    experiment: Experiment,
+    folder: Path,
+    ray: RaySession | None = None,
+    notice: Callable[..., None] | None = None,
+    flower: FlowerGrid | None = None,
+) -> Iterator[NodeGrid]:
+    """Open the grid that the scenario asks for, and close it on the way out. `folder` is the run's.
+
+    A Ray grid opens its hosts in the session `ray`, which stays open; without one it has a session of its own.
+    `flower` is the grid of a Flower app that this run is part of.
+    `notice` is told what is being waited for, and of hosts that are lost.
+    """
+    check_memory(experiment, folder)
+    engine = experiment.scenario.engine
+    memory_folder = None
+    if experiment.remembers and experiment.scenario.memory.tier == "disk":
+        memory_folder = folder.absolute() / "memory"
+        memory_folder.mkdir(exist_ok=True)
+    if isinstance(engine, Serial):
+        from fedsim.engine.gossip.serial_grid import PeerSerialGrid
+        from fedsim.engine.nodes.serial import SerialGrid
+
+        plan = experiment.host_plan(memory_folder=memory_folder)
+        yield (SerialGrid if plan.peers is None else PeerSerialGrid)(plan, experiment.data, experiment.num_nodes)
+        return
+    if engine.kind == "flower":
+        from fedsim.engine.flower.simulation import open_flower
+
+        with open_flower(experiment, folder, flower, notice) as behind:
+            yield behind
+        return
+    assert isinstance(engine, Ray), f"no grid for engine {engine.kind}"
+    from fedsim.engine.ray.session import session
+
+    asked = experiment.scenario.hosts_for(experiment.population.num_clients)
+    plan = experiment.host_plan("cuda" if engine.gpus_per_host > 0 else "cpu", memory_folder)
+    cores = 1 if asked == "auto" else min(asked, experiment.num_nodes)
+    with nullcontext(ray) if ray is not None else session(engine.address, cores, log=folder / "ray.log"):
+        from fedsim.engine.gossip.ray_grid import RayPeerGrid
+        from fedsim.engine.ray.cluster import count_hosts
+        from fedsim.engine.ray.grid import RayGrid
+
+        grid = (RayGrid if plan.peers is None else RayPeerGrid)(
+            plan,
+            experiment.data,
+            experiment.node_costs(),
+            count_hosts(
+                asked,
+                experiment.num_nodes - sum(len(kind.nodes) for kind in engine.classes),
+                engine.gpus_per_host,
+                engine.resources,
+                classes=engine.classes,
+                capacity_s=engine.capacity_timeout_s,
+                notice=notice,
+            ),
+            gpus_per_host=engine.gpus_per_host,
+            resources=engine.resources,
+            classes=engine.classes,
+            capacity_s=engine.capacity_timeout_s,
+            notice=notice,
+            stateful=experiment.remembers or plan.peers is not None,
+            predict=experiment.cost,
+        )
+        try:
+            yield grid
+        finally:
+            grid.close()
+
+
+def open_loop(experiment: Experiment, environment: Environment, overlap: Executor | None, **common: Any) -> Rounds:
+    """Return the loop of a scenario's strategy.
+
+    Parameters
+    ----------
+    overlap : a thread for evaluations while the next round trains, used where the driver evaluates.
+    common : what every loop needs; see `Rounds`.
+    """
+    if isinstance(experiment.scenario.strategy, PeerRule):
+        from fedsim.engine.gossip.loop import GossipLoop
+
+        peers = experiment.peers(environment)
+        return GossipLoop(experiment=experiment, environment=environment, strategy=peers, **common)
+    from fedsim.engine.round.server_loop import Loop
+
+    return Loop(
+        experiment=experiment,
+        environment=environment,
+        strategy=experiment.strategy(environment),
+        prober=experiment.prober(),
+        overlap=overlap,
+        **common,
+    )

@@ -1,0 +1,1 @@
+"""For users of Flower: a whole run as a Flower app."""

@@ -1,0 +1,1 @@
+"""What sections of a scenario must agree on."""

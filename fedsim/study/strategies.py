@@ -1,0 +1,185 @@
+"""Which strategies a comparison runs, and what each is called.
+
+On the command line a strategy is `name` or `name:option=value`, several separated by commas; in a file it is a block
+of `compare:`, the same as under `strategy:`. Either way a strategy stands for itself: nothing is taken over from the
+scenario's own `strategy:` block.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields, replace
+from typing import Any
+
+from fedsim.core import Problem, Rule, ScenarioError
+from fedsim.core.config.plain import plain_value
+from fedsim.scenario import Scenario, as_plain, from_dict, load, override, to_mapping
+
+Block = str | Mapping[str, Any] | Rule
+Blocks = Block | Iterable[Block]
+
+
+def parse(text: str) -> list[tuple[str, dict[str, str]]]:
+    """Read strategies as the command line writes them; values stay text, to be read as YAML.
+
+    >>> parse("fedavg,fedstale:beta=0.3:server_lr=0.5,mifa:server_optimizer={kind: adam, tau: 0.1}")[1:]
+    [('fedstale', {'beta': '0.3', 'server_lr': '0.5'}), ('mifa', {'server_optimizer': '{kind: adam, tau: 0.1}'})]
+
+    An item without a name is one more option of the strategy before it:
+
+    >>> parse("fedstale:beta=0.3,server_lr=0.5")
+    [('fedstale', {'beta': '0.3', 'server_lr': '0.5'})]
+
+    Raises ScenarioError, saying what is allowed.
+    """
+    found: list[tuple[str, dict[str, str]]] = []
+    for item in _split(text, ","):
+        name, *options = _split(item, ":")
+        if "=" in name and found and not options:
+            options, name = [name], found[-1][0]
+        else:
+            found.append((name, {}))
+        if not name or "=" in name:
+            raise ScenarioError(
+                f"--strategies: {item!r} names no strategy; write name or name:option=value, for instance "
+                "fedavg,fedstale:beta=0.3"
+            )
+        for option in options:
+            key, equals, value = option.partition("=")
+            if not equals or not key.strip() or not value.strip():
+                raise ScenarioError(f"--strategies: {item!r}: write {name}:option=value, got {option!r}")
+            found[-1][1][key.strip()] = value.strip()
+    return found
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Split at a separator outside of brackets; parts are stripped."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "[{(") - (letter in "]})")
+        if letter == separator and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]
+
+
+def as_override(strategies: Blocks) -> str:
+    """Return strategies as the override `compare=[...]`, which the scenario validates like any other.
+
+    >>> as_override("fedavg,fedstale:beta=0.3")
+    'compare=[{"name": fedavg}, {"name": fedstale, "beta": 0.3}]'
+    >>> as_override(["mifa", {"name": "fedstale", "beta": 0.3}])
+    'compare=[{"name": mifa}, {"name": "fedstale", "beta": 0.3}]'
+    """
+    blocks = []
+    if isinstance(strategies, str | Mapping) or not isinstance(strategies, Iterable):
+        strategies = [strategies]
+    for one in strategies:
+        if isinstance(one, str):
+            for name, options in parse(one):
+                inner = "".join(f", {json.dumps(key)}: {value}" for key, value in options.items())
+                blocks.append(f'{{"name": {name}{inner}}}')
+        else:
+            blocks.append(json.dumps(as_plain(one, "compare"), ensure_ascii=False))
+    return f"compare=[{', '.join(blocks)}]"
+
+
+def blame_strategies(error: ScenarioError, number: int) -> ScenarioError:
+    """Return an error in which problems of the override `number` name `--strategies`, where the user wrote them."""
+    if not error.problems:
+        return error
+    return ScenarioError(
+        [
+            replace(p, file="--strategies", line=1) if (p.file, p.line) == ("--set", number) else p
+            for p in error.problems
+        ]
+    )
+
+
+def read_with_strategies(
+    source: str | os.PathLike[str] | Mapping[str, Any] | Scenario,
+    strategies: Blocks | None,
+    overrides: Sequence[str | tuple[str, Any]],
+) -> Scenario:
+    """Return a scenario with these strategies under `compare:`; None leaves what is there.
+
+    Raises ScenarioError with every problem of the scenario, the overrides and the strategies.
+    """
+    options: list[str | tuple[str, Any]] = [*overrides] if strategies is None else [*overrides, as_override(strategies)]
+    try:
+        if isinstance(source, Scenario):
+            return override(source, options) if options else source
+        return from_dict(source, options) if isinstance(source, Mapping) else load(source, options)
+    except ScenarioError as error:
+        raise (error if strategies is None else blame_strategies(error, len(options))) from None
+
+
+def label(rule: Any) -> str:
+    """Return what a strategy is called: its name and the options that differ from their defaults or its preset's.
+
+    >>> from strategies.fedstale import FedStale
+    >>> label(FedStale(beta=0.3, on_empty="skip")), label(FedStale())
+    ('fedstale:beta=0.3:on_empty=skip', 'fedstale')
+    """
+    parts, preset = [str(rule.name)], getattr(rule, "preset_values", {})
+    for field in fields(rule):
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        value = getattr(rule, field.name)
+        if field.name != "name" and field.init and (value != default or value != preset.get(field.name, value)):
+            parts.append(f"{field.name}={_short(value)}")
+    return ":".join(parts)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bool | None):
+        return json.dumps(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple) and len(value) > 4:
+        return f"[{len(value)} values]"
+    kind = getattr(value, "kind", None)
+    return str(kind) if isinstance(kind, str) else str(plain_value(value))
+
+
+def lineup(scenario: Scenario) -> dict[str, Any]:
+    """Return the strategies under `compare:` by what they are called; the scenario's own one when there are none.
+
+    Raises ScenarioError when two are the same.
+    """
+    found: dict[str, Any] = {}
+    for rule in scenario.compare or (scenario.strategy,):
+        name = label(rule)
+        if rule in found.values():
+            raise ScenarioError(f"compare: {name} is there twice; each strategy is run once for each seed")
+        number = 2
+        while name in found:
+            name, number = f"{label(rule)} #{number}", number + 1
+        found[name] = rule
+    return found
+
+
+def with_strategy(scenario: Scenario, rule: Any, name: str) -> Scenario:
+    """Return the scenario with another strategy, checked as if it had been written so.
+
+    Raises ScenarioError with every reason why the strategy does not fit the scenario.
+    """
+    mapping = {key: value for key, value in to_mapping(scenario).items() if key not in ("compare", "sweep")}
+    mapping["strategy"] = plain_value(rule)
+    mapping["name"] = f"{scenario.name[: 198 - len(name)]}: {name}"
+    try:
+        return from_dict(mapping, folder=scenario.folder)
+    except ScenarioError as error:
+        raise ScenarioError([replace(problem, file=f"--strategies {name}") for problem in error.problems]) from None
+
+
+def all_problems(errors: Sequence[tuple[str, ScenarioError]]) -> ScenarioError:
+    """Join the errors of several strategies into one, each problem once."""
+
+    def problems() -> Iterator[Problem]:
+        for name, error in errors:
+            yield from error.problems or [Problem(f"--strategies {name}", 1, 1, "", str(error))]
+
+    return ScenarioError(list(dict.fromkeys(problems())))

@@ -1,0 +1,1 @@
+"""What a strategy without a server is made of: graphs, mixing weights, asynchronous meetings."""
