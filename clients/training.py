@@ -30,7 +30,7 @@ _GROUP_BYTES = 1 << 22
 class Trainer:
     """Trains the clients of a run, lane by lane; a pure function of (seed, round, client) and the parameters.
 
-    Building one pins the numerics of the process (`clients.numerics.pin`): one torch thread, one branch of MKL.
+    Building one pins the numerics of the process (`fedsim.clients.numerics.pin`): one torch thread, one branch of MKL.
 
     Raises
     ------

@@ -84,7 +84,7 @@ Node = Mapping[str, Any]
 
 def pages() -> dict[str, str]:
     """Return every page by the name of its file."""
-    rules = {name: import_module(f"strategies.{name}") for name in strategies.catalogue()}
+    rules = {name: import_module(f"fedsim.strategies.{name}") for name in strategies.catalogue()}
     world = {
         "## Processes": {f"kind: {name}": cls for name, cls in participation.catalogue().items()},
         "## Laws, from which each client draws its probability": {

@@ -10,12 +10,15 @@ from __future__ import annotations
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
+from fedsim.renamed import tell_of_new_names
+
 if TYPE_CHECKING:
     from fedsim.analysis.frames import load
     from fedsim.api import compare, run
     from fedsim.engine.run.run import Run
 
-__version__ = metadata.version("fedsim")
+tell_of_new_names()
+__version__ = metadata.version("fedsim-lab")  # the index has another project called fedsim
 
 _WHERE = {
     "Run": "fedsim.engine.run.run",

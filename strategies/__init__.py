@@ -10,6 +10,11 @@ from typing import Any
 
 from fedsim.core.config.catalogue import discover
 
+if __name__ == "strategies":  # imported as version one had it, from a checkout
+    raise ModuleNotFoundError(
+        "No module named 'strategies'; what fedsim had there is fedsim.strategies now", name="strategies"
+    )
+
 
 @cache
 def catalogue() -> dict[str, type[Any]]:

@@ -3,7 +3,7 @@ r"""FedAU: weigh each delta by the client's mean participation interval, a runni
 Wang & Ji, "A lightweight method for tackling unknown participation statistics in federated averaging", ICLR 2024,
 arXiv 2306.03401, Algorithms 1 and 2, and the authors' public code:
 
-    v = (1/N) sum_S w_i delta_i        with w_i as it was *before* this round; see `strategies.intervals`
+    v = (1/N) sum_S w_i delta_i        with w_i as it was *before* this round; see `fedsim.strategies.intervals`
 
 Divided by N, never by |S| and never by the sum of weights; the objective is uniform (a_i = 1/N). `cutoff` is K: an
 open interval of length K is closed as if the client had come, which bounds the variance and costs a bias: under

@@ -21,7 +21,7 @@ from fedsim.data.partitions.natural import Natural
 
 @dataclass(frozen=True, kw_only=True)
 class Hub:
-    """Any dataset of the Hugging Face hub, or a local folder of one, read by flwr-datasets (pip install fedsim[hub]).
+    """Any dataset of the Hugging Face hub, or a local folder of one, read by the package flwr-datasets.
 
     Images become channels first, in [0, 1]; other features stay as they are. The partitions are fedsim's own.
     """
@@ -59,7 +59,7 @@ class Hub:
     def problems_in(self, folder: str) -> Iterator[tuple[str, str]]:
         """Yield (key, message) when the extra is not installed."""
         if find_spec("flwr_datasets") is None:
-            yield "dataset", "hub needs the package flwr-datasets: pip install 'fedsim[hub]'"
+            yield "dataset", "hub needs the package flwr-datasets: pip install flwr-datasets"
 
     def inputs(self, folder: str) -> dict[str, dict[str, Path]]:
         """Return every file in a local folder, by its name there, which says what it is; none for a name on the hub."""

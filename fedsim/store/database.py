@@ -212,6 +212,6 @@ def _postgres(url: URL) -> Engine:
     try:
         import psycopg  # noqa: F401
     except ImportError as error:
-        raise ScenarioError("a postgresql store needs the package psycopg: pip install 'fedsim[postgres]'") from error
+        raise ScenarioError("a postgresql store needs the package psycopg: pip install 'psycopg[binary]'") from error
     limits = "-c statement_timeout=60000 -c lock_timeout=10000"
     return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5, "options": limits})

@@ -46,7 +46,7 @@ def strategy_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     strategies.catalogue.cache_clear()
     yield tmp_path
     strategies.catalogue.cache_clear()
-    sys.modules.pop("strategies.fading", None)
+    sys.modules.pop("fedsim.strategies.fading", None)
 
 
 def test_the_strategy_of_the_page_is_found_checked_and_run(strategy_folder: Path) -> None:
@@ -54,7 +54,7 @@ def test_the_strategy_of_the_page_is_found_checked_and_run(strategy_folder: Path
     (code,), (text,) = blocks(page, "python"), blocks(page, "yaml")
     (strategy_folder / "fading.py").write_text(code)
     assert "fading" in strategies.catalogue()
-    assert doctest.testmod(import_module("strategies.fading")).failed == 0
+    assert doctest.testmod(import_module("fedsim.strategies.fading")).failed == 0
     scenario, out = yaml.safe_load(text), strategy_folder / "runs"
     run = fedsim.run(scenario, out=out / "fading")
     unfaded = fedsim.run(scenario, out=out / "unfaded", strategy__fade=0)

@@ -106,7 +106,7 @@ def test_automatic_hosts_wait_for_the_first_machine_that_has_room(monkeypatch: p
 
 
 def test_a_machine_with_another_version_is_named_with_both(tmp_path: Path) -> None:
-    here = ray_cluster.installed(("torch",), ())
+    here = ray_cluster.installed({"torch": "torch"})
     ray_cluster.refuse_difference("10.0.0.2", here, here)
     with pytest.raises(ClusterLostError, match=r"machine 10\.0\.0\.2 has torch 1\.0, this one .*the same image"):
         ray_cluster.refuse_difference("10.0.0.2", here, here | {"torch": "1.0"})
@@ -116,9 +116,9 @@ def test_other_sources_of_the_same_version_are_told_apart(tmp_path: Path, monkey
     (tmp_path / "twin").mkdir()
     (tmp_path / "twin" / "__init__.py").write_text("x = 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    before = ray_cluster.installed(("no-such-package",), ("twin",))
+    before = ray_cluster.installed({"no-such-package": "no-such-package"}, "twin")
     (tmp_path / "twin" / "__init__.py").write_text("x = 2\n")
-    after = ray_cluster.installed(("no-such-package",), ("twin",))
+    after = ray_cluster.installed({"no-such-package": "no-such-package"}, "twin")
     assert before["no-such-package"] == "missing"
     assert {name for name in before if before[name] != after[name]} == {"the sources of fedsim with digest"}
 

@@ -57,7 +57,7 @@ def test_a_rollback_purges_what_comes_after(tmp_path: Path) -> None:
 
 def test_without_the_package_the_scenario_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensorboard, "find_spec", lambda name: None)
-    with pytest.raises(ScenarioError, match=r"pip install 'fedsim\[tensorboard\]'"):
+    with pytest.raises(ScenarioError, match=r"pip install tensorboardX"):
         TensorBoard().open(tmp_path)
 
 

@@ -59,7 +59,7 @@ def test_every_key_has_a_text_and_unknown_keys_are_refused() -> None:
 
 
 def test_tags_are_constants_and_required() -> None:
-    fedstale = json_schema()["definitions"]["strategies.fedstale.FedStale"]
+    fedstale = json_schema()["definitions"]["fedsim.strategies.fedstale.FedStale"]
     assert fedstale["properties"]["name"]["const"] == "fedstale"
     assert fedstale["required"] == ["name"]
     assert fedstale["properties"]["beta"]["default"] == 0.5

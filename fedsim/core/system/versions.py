@@ -6,10 +6,11 @@ import platform
 from functools import cache
 from importlib import metadata
 
-PACKAGES = ("fedsim", "flwr", "ray", "torch", "numpy")
+PACKAGES = {"fedsim": "fedsim-lab", "flwr": "flwr", "ray": "ray", "torch": "torch", "numpy": "numpy"}
+"""The packages that can change a result, each with the name that it is installed under."""
 
 
 @cache
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that can change a result."""
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}
+    return {"python": platform.python_version(), **{name: metadata.version(it) for name, it in PACKAGES.items()}}

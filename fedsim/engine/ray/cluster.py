@@ -18,7 +18,6 @@ PATIENCE_S = 10.0
 """After this long without a word the driver says what it waits for."""
 CHECK_S = 60.0
 """How long a machine of the cluster may take to say which software it has: it starts a process for that."""
-OURS = ("fedsim", "strategies", "clients")
 
 
 def knock(address: str) -> None:
@@ -74,7 +73,7 @@ def check_versions() -> None:
     asked = {
         node["NodeManagerAddress"]: task.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(PACKAGES, OURS)
+        ).remote(PACKAGES)
         for node in nodes()
         if node["Alive"] and node["NodeID"] != ray.get_runtime_context().get_node_id()
     }
@@ -100,32 +99,33 @@ def refuse_difference(machine: str, here: Mapping[str, str], there: Mapping[str,
 
 def software() -> dict[str, str]:
     """Return the versions of what this machine computes with."""
-    return installed(PACKAGES, OURS)
+    return installed(PACKAGES)
 
 
-def installed(packages: tuple[str, ...], ours: tuple[str, ...]) -> dict[str, str]:
-    """Return the versions of Python and of some packages, and a digest of our own sources; "missing" where absent.
+def installed(packages: Mapping[str, str], ours: str = "fedsim") -> dict[str, str]:
+    """Return the versions of Python and of packages (name: installed as), and a digest of our sources; or "missing".
 
     It imports for itself all that it uses, as it is sent to machines that may not have this module.
     """
     import hashlib
+    import os
     import platform
     from importlib import metadata
     from importlib.util import find_spec
     from pathlib import Path
 
     found = {"python": platform.python_version()}
-    for name in packages:
+    for name, distribution in packages.items():
         try:
-            found[name] = metadata.version(name)
+            found[name] = metadata.version(distribution)
         except metadata.PackageNotFoundError:
             found[name] = "missing"
     digest = hashlib.sha256()
-    for name in ours:
-        spec = find_spec(name)
-        for folder in (spec.submodule_search_locations or []) if spec else []:
-            for path in sorted(Path(folder).rglob("*.py")):
-                digest.update(path.read_bytes())
+    spec = find_spec(ours)
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        walked = os.walk(folder, followlinks=True)  # in a checkout two rooms are links
+        for path in sorted(Path(place, name) for place, _, names in walked for name in names if name.endswith(".py")):
+            digest.update(path.read_bytes())
     found["the sources of fedsim with digest"] = digest.hexdigest()[:12]
     return found
 

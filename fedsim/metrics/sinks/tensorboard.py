@@ -26,9 +26,7 @@ class TensorBoard:
     def open(self, run_folder: Path) -> Sink:
         """Return the sink of one run. Raises ScenarioError when tensorboardX is not installed."""
         if find_spec("tensorboardX") is None:
-            raise ScenarioError(
-                "the sink tensorboard needs the package tensorboardX: pip install 'fedsim[tensorboard]'"
-            )
+            raise ScenarioError("the sink tensorboard needs the package tensorboardX: pip install tensorboardX")
         return TensorBoardSink(run_folder / "tensorboard" if self.folder is None else place_of(self.folder))
 
 
