@@ -2,6 +2,6 @@
 
 from pathlib import Path
 
-from fedsim.engine.flower.app import apps
+from fedsim.flower.app import apps
 
 server_app, client_app = apps(Path(__file__).parents[1])

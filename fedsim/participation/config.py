@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated
 
 import numpy as np
 
@@ -45,16 +44,6 @@ class Participation(ABC):
         found = [*self.problems(), *self.problems_in(world)]
         if found:
             raise ScenarioError("\n".join(f"participation.{key}: {message}" for key, message in found))
-
-
-def _processes() -> Mapping[str, type]:
-    from fedsim.participation.processes import catalogue  # later: a process's config is a `Participation`
-
-    return catalogue()
-
-
-AnyParticipation = Annotated[Participation, OneOf("kind", _processes)]
-"""The type of the section `participation:`: any process, chosen by its kind."""
 
 
 def prefixed(key: str, problems: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:

@@ -34,9 +34,19 @@ def test_the_written_pages_say_what_the_program_says() -> None:
     assert spec.loader is not None
     reference = module_from_spec(spec)
     spec.loader.exec_module(reference)
-    # to write it anew: python docs/reference.py
+    # to write it anew: ./check --write
     for name, text in reference.pages().items():
         assert (reference.FOLDER / name).read_text() == text
+
+
+def test_the_picture_of_the_house_is_what_the_imports_say() -> None:
+    spec = spec_from_file_location("architecture", ROOT / "docs" / "architecture.py")
+    assert spec is not None
+    assert spec.loader is not None
+    architecture = module_from_spec(spec)
+    spec.loader.exec_module(architecture)
+    # to draw it anew: ./check --write
+    assert architecture.PICTURE.read_text() == architecture.picture()
 
 
 @pytest.fixture

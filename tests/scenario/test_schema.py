@@ -22,7 +22,7 @@ def test_the_schema_is_valid_json_schema() -> None:
 
 
 def test_the_schema_file_beside_the_shipped_scenarios_is_up_to_date() -> None:
-    # to write it anew: fedsim schema --out scenarios/schema.json
+    # to write it anew: ./check --write
     assert json.loads((SCENARIOS / "schema.json").read_text()) == json.loads(schema_text())
 
 

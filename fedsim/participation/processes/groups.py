@@ -12,7 +12,8 @@ from annotated_types import Ge, Gt, Le, MinLen
 
 from fedsim.core import Process, World
 from fedsim.core.contracts import Ids, Vector
-from fedsim.participation.config import AnyParticipation, Participation, part_of, prefixed
+from fedsim.participation.config import Participation, part_of, prefixed
+from fedsim.participation.processes import AnyParticipation
 
 
 @dataclass(frozen=True, kw_only=True)
