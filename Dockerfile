@@ -25,6 +25,7 @@ RUN case "$VARIANT" in \
       *) echo "VARIANT is cpu or cuda, got $VARIANT" >&2; exit 1 ;; \
     esac
 COPY pyproject.toml README.md LICENSE ./
+COPY deploy/README.md deploy/README.md
 COPY fedsim fedsim
 COPY strategies strategies
 COPY clients clients

@@ -1,4 +1,4 @@
-"""Write the pages that only repeat what the program knows: scenario, strategies, participation and metrics.
+"""Write the pages that only repeat what the program knows: scenario, strategies, participation, metrics, the README.
 
 python docs/reference.py
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
+import tomllib
 from collections import deque
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -97,7 +99,18 @@ def pages() -> dict[str, str]:
         "strategies.md": "\n".join([STRATEGIES, *(_chapter(name, found) for name, found in rules.items())]),
         "participation.md": "\n".join([PARTICIPATION, *(_part(title, found) for title, found in world.items())]),
         "metrics.md": METRICS_PAGE + "".join(map(_metric, METRICS.values())),
+        "../deploy/README.md": published(),
     }
+
+
+def published() -> str:
+    """Return the README as a package index shows it: every relative link absolute."""
+    project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text())["project"]
+    home = project["urls"]["Repository"]
+    raw = home.replace("https://github.com/", "https://raw.githubusercontent.com/") + "/main/"
+    text = (FOLDER.parent / "README.md").read_text()
+    text = re.sub(r"(!\[[^\]]*\]\()(?!https?:)", rf"\g<1>{raw}", text)
+    return re.sub(r"((?<!!)\[[^\]]*\]\()(?!https?:|#)", rf"\g<1>{home}/blob/main/", text)
 
 
 def scenario(schema: Node) -> str:
