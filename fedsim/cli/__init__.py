@@ -52,7 +52,7 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        click.echo(f"fedsim {version('fedsim')}")
+        click.echo(f"fedsim {version('fedsim-lab')}")
         ctx.exit()
 
 

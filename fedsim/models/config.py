@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -33,16 +32,13 @@ class Model(ABC):
     """The kernel by which clients train together: `stack` for linear layers with ReLU between them (batched products, a
     hand-written backward pass), `vmap` for any other module (torch.func), `quadratic` for a point's closed form."""
     convolves: ClassVar[bool] = False
-    """Whether most work is in convolutions, which on a CPU gain nothing from training clients together."""
+    """Whether it convolves images: it needs examples (channels, height, width), with sides of at least `smallest_side`,
+    and on a CPU most of its work gains nothing from training clients together."""
 
     @property
-    def smallest_side(self) -> int | None:
-        """The smallest side of the images that it takes; None when it takes examples of any shape."""
-        return None
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield (key, message) for options that exclude each other."""
-        yield from ()
+    def smallest_side(self) -> int:
+        """The smallest side of the images that it takes, where it convolves images."""
+        return 1
 
     @abstractmethod
     def module(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:

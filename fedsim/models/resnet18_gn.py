@@ -30,11 +30,6 @@ class ResNet18(Network):
     """Groups of each normalisation; must divide 64."""
     convolves: ClassVar[bool] = True
 
-    @property
-    def smallest_side(self) -> int:
-        """Any image will do."""
-        return 1
-
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for options that exclude each other."""
         if 64 % self.groups:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fedsim.core import Process, ScenarioError, World
-from fedsim.core.config.tagged import OneOf
 from fedsim.core.rng import digest
 
 

@@ -80,6 +80,7 @@ def keys_of(cls: type) -> dict[str, Key]:
     }
 
 
+@lru_cache(maxsize=1024)
 def shape(annotation: Any) -> Shape:
     """Return what a type allows.
 

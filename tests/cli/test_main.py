@@ -37,7 +37,7 @@ def test_help_names_every_command_in_80_columns(capsys: pytest.CaptureFixture[st
 
 def test_the_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"fedsim {version('fedsim')}\n"
+    assert capsys.readouterr().out == f"fedsim {version('fedsim-lab')}\n"
 
 
 @pytest.mark.parametrize(

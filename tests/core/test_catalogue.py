@@ -141,10 +141,11 @@ def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Add]:
     def forget() -> None:
         for catalogue in (*catalogues, config.catalogue):
             catalogue.cache_clear()
-        from fedsim.scenario.types import homes, keys_of
+        from fedsim.scenario.types import homes, keys_of, shape
 
         homes.cache_clear()
         keys_of.cache_clear()
+        shape.cache_clear()
 
     def write(room: ModuleType, name: str, text: str) -> None:
         folder = tmp_path / room.__name__

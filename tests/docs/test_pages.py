@@ -18,6 +18,7 @@ import fedsim
 from fedsim import strategies
 from fedsim.cli import COMMANDS
 from fedsim.scenario import from_dict
+from fedsim.scenario.types import shape
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
@@ -53,9 +54,12 @@ def test_the_picture_of_the_house_is_what_the_imports_say() -> None:
 def strategy_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder whose modules count as modules of `strategies`."""
     monkeypatch.setattr(strategies, "__path__", [*strategies.__path__, str(tmp_path)])
-    strategies.catalogue.cache_clear()
+    remembered = (strategies.catalogue, shape)
+    for cached in remembered:
+        cached.cache_clear()
     yield tmp_path
-    strategies.catalogue.cache_clear()
+    for cached in remembered:
+        cached.cache_clear()
     sys.modules.pop("fedsim.strategies.fading", None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -21,12 +22,16 @@ class BernoulliProcess:
 
     seed: int
     probabilities: Vector
-    chances: Chances
 
     @property
     def num_clients(self) -> int:
         """N."""
         return len(self.probabilities)
+
+    @cached_property
+    def chances(self) -> Chances:
+        """The p_i as limits for coins."""
+        return Chances.of(self.probabilities)
 
     def cohort(self, round: int) -> Ids:
         """Return the ids whose coin shows heads."""
@@ -45,8 +50,7 @@ class Bernoulli(Participation):
     def process(self, world: World) -> BernoulliProcess:
         """Return the process in a world."""
         self.check(world)
-        probabilities = resolve(self.probabilities, world)
-        return BernoulliProcess(world.seed, probabilities, Chances.of(probabilities))
+        return BernoulliProcess(world.seed, resolve(self.probabilities, world))
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for probabilities outside (0, 1]."""

@@ -200,9 +200,9 @@ IMAGE_SIDES = {"digits": 8, "cifar": 32}
 
 def model_takes_the_examples(data: Any, model: Any) -> Found:
     """A convolutional model needs images, large enough; what only a file knows is checked when it is read."""
-    smallest = model.smallest_side
-    if smallest is None:
+    if not model.convolves:
         return
+    smallest = model.smallest_side
     side = IMAGE_SIDES.get(data.dataset)
     if data.dataset in ("synthetic", "quadratic"):
         yield ("model", "name"), f"{model.name} needs images, and {data.dataset} has none; use linear or mlp"
@@ -213,7 +213,7 @@ def model_takes_the_examples(data: Any, model: Any) -> Found:
 
 def images_have_their_channels_first(data: Any, model: Any, folder: str) -> Found:
     """What looks like images with channels last would be convolved as many channels of thin images."""
-    if model.smallest_side is not None and hasattr(data, "image_problems_in"):
+    if model.convolves and hasattr(data, "image_problems_in"):
         yield from ((_keys("data", key), message) for key, message in data.image_problems_in(folder))
 
 
