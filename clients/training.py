@@ -10,7 +10,7 @@ import torch
 
 from fedsim.clients import batches
 from fedsim.clients.kernels import Kernel, LaneResult
-from fedsim.clients.kernels.choice import Plan, fit, plan
+from fedsim.clients.kernels.choice import KernelChoice, fit, plan
 from fedsim.clients.kernels.lane import LaneKernel
 from fedsim.clients.kernels.quadratic import QuadraticKernel
 from fedsim.clients.kernels.sequential import SequentialKernel
@@ -46,7 +46,7 @@ class Trainer:
         self._counts = data.num_examples
         module = build(config, data.input_shape, data.num_classes)
         self.layout: Layout = layout(module)
-        self.plan: Plan = plan(config, work, module, data.input_shape, device)
+        self.plan: KernelChoice = plan(config, work, module, data.input_shape, device)
         self._kernel = self._make(module)
         alone = self.plan.kernel == "sequential"
         self.group = fit(_GROUP_BYTES, 4 * self.layout.size) if alone else self.plan.lane

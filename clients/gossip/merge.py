@@ -58,14 +58,14 @@ class Tensors:
 
 
 @dataclass(frozen=True)
-class Moments:
+class TensorMoments:
     """Mean and variance of each tensor of some models, (n, L) each."""
 
     means: Matrix
     variances: Matrix
 
 
-def moments(models: Models, tensors: Tensors) -> Moments:
+def moments(models: Models, tensors: Tensors) -> TensorMoments:
     """Return the moments of models (n, d), in two passes; a variance below the rounding of its mean is zero."""
     means = np.zeros((len(models), len(tensors.slices)))
     variances = np.zeros_like(means)
@@ -77,7 +77,7 @@ def moments(models: Models, tensors: Tensors) -> Moments:
             wide -= means[here, k, None]
             variances[here, k] = np.einsum("ij,ij->i", wide, wide) / wide.shape[1]
     variances[variances <= NOISE * means**2] = 0.0
-    return Moments(means, variances)
+    return TensorMoments(means, variances)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from fedsim.clients.delivery import Delivery, Faults
 from fedsim.clients.evaluation import Evaluator
-from fedsim.clients.gossip.merge import Merged, Moments, Row, Tensors, merge, moments
+from fedsim.clients.gossip.merge import Merged, Row, TensorMoments, Tensors, merge, moments
 from fedsim.clients.kernels import LaneResult
 from fedsim.clients.training import Trainer
 from fedsim.core.contracts import Ids, Vector
@@ -99,11 +99,11 @@ class PeerNode:
         self.moments = self._moments(self.models)
         self._stale = np.zeros(len(self.clients), bool)
 
-    def _moments(self, models: Models) -> Moments:
+    def _moments(self, models: Models) -> TensorMoments:
         if self._measured:
             return moments(models, self.tensors)
         nothing = np.zeros((len(models), len(self.tensors.slices)))
-        return Moments(nothing, nothing.copy())
+        return TensorMoments(nothing, nothing.copy())
 
     def _places(self, clients: Ids) -> Ids:
         return clients // self.plan.num_nodes
@@ -279,7 +279,7 @@ class PeerNode:
         with np.load(folder / f"node-{self.index}.npz", allow_pickle=False) as arrays:
             self.models = arrays["models"]
             self.velocity = arrays.get("velocity")
-            self.moments = Moments(self._moments(self.models).means, arrays["variances"])
+            self.moments = TensorMoments(self._moments(self.models).means, arrays["variances"])
             self._stale[:] = True
             if "waiting" in arrays:
                 kept, means, variances = (arrays[f"waiting.{name}"] for name in ("model", "means", "variances"))

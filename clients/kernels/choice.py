@@ -20,7 +20,7 @@ LONGEST = 4096
 
 
 @dataclass(frozen=True)
-class Plan:
+class KernelChoice:
     """How the clients of a run train: the kernel's name, how many clients share a lane, and why."""
 
     kernel: str
@@ -28,7 +28,7 @@ class Plan:
     reason: str
 
 
-def plan(config: Model, work: LocalWork, module: nn.Module, input_shape: tuple[int, ...], device: str) -> Plan:
+def plan(config: Model, work: LocalWork, module: nn.Module, input_shape: tuple[int, ...], device: str) -> KernelChoice:
     """Choose kernel and lane.
 
     `lane: 1` is the plain loop (`sequential`). A longer lane trains by the kernel that the model names: stacks of
@@ -41,16 +41,16 @@ def plan(config: Model, work: LocalWork, module: nn.Module, input_shape: tuple[i
     size = sum(parameter.numel() for parameter in module.parameters())
     if config.trained_by == "quadratic":
         fitting = fit(room, 2 * 8 * size)
-        return Plan("quadratic", fitting if work.lane == "auto" else work.lane, "closed form")
+        return KernelChoice("quadratic", fitting if work.lane == "auto" else work.lane, "closed form")
     if work.lane == 1:
-        return Plan("sequential", 1, "client.lane is 1")
+        return KernelChoice("sequential", 1, "client.lane is 1")
     name = config.trained_by
     if work.lane != "auto":
-        return Plan(name, work.lane, f"client.lane is {work.lane}")
+        return KernelChoice(name, work.lane, f"client.lane is {work.lane}")
     if kind == "cpu" and config.convolves:
-        return Plan("sequential", 1, "convolutions on a CPU gain nothing from a longer lane")
+        return KernelChoice("sequential", 1, "convolutions on a CPU gain nothing from a longer lane")
     each = 2 * 4 * size + work.batch_size * kept_bytes(module, input_shape)
-    return Plan(name, fit(room, each), f"{each} bytes a client, {room} bytes a lane on {kind}")
+    return KernelChoice(name, fit(room, each), f"{each} bytes a client, {room} bytes a lane on {kind}")
 
 
 def fit(room: int, each: int) -> int:

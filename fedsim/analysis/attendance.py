@@ -19,7 +19,7 @@ MOST_ROUNDS = 10_000
 
 
 @dataclass(frozen=True)
-class Attendance:
+class AttendanceRecord:
     """Rounds looked at (T,), every `stride`-th; for each participation its place among them and the client's id."""
 
     rounds: npt.NDArray[np.int64]
@@ -28,7 +28,7 @@ class Attendance:
     clients: npt.NDArray[np.int64]
 
 
-def attendance(store: Store, run: str, num_clients: int, first: int, last: int) -> Attendance:
+def attendance(store: Store, run: str, num_clients: int, first: int, last: int) -> AttendanceRecord:
     """Read the participants of rounds first..last."""
     about = schema.blobs.c
     within = (about.run == run) & (about.name == VECTOR) & (about.round >= first) & (about.round <= last)
@@ -45,7 +45,7 @@ def attendance(store: Store, run: str, num_clients: int, first: int, last: int) 
     places = np.repeat(np.arange(len(rows)), [len(ids) for ids in found])
     clients = np.concatenate([np.zeros(0, np.int64), *found])
     there = (clients >= 0) & (clients < num_clients)
-    return Attendance(rounds, stride, places[there], clients[there])
+    return AttendanceRecord(rounds, stride, places[there], clients[there])
 
 
 def blocks(

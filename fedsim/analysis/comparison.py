@@ -20,7 +20,7 @@ import numpy as np
 from fedsim.analysis.bands import Band, band
 from fedsim.analysis.comparison_tables import tables
 from fedsim.analysis.figures import Forest, Panel, draw, page
-from fedsim.analysis.outcome import Outcome
+from fedsim.analysis.outcome import RunResult
 from fedsim.analysis.paired import (
     LEVEL,
     Difference,
@@ -87,16 +87,16 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ComparedRun:
     """One run of a comparison."""
 
     label: str
     seed: int
-    outcome: Outcome
+    outcome: RunResult
 
 
 @dataclass(frozen=True)
-class Summary:
+class MeasureSummary:
     """What a strategy came to in one measure, over seeds; no difference for the baseline itself."""
 
     interval: Interval
@@ -119,7 +119,7 @@ class Comparison:
     strategies: Mapping[str, Any]
     baseline: str
     seeds: tuple[int, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[ComparedRun, ...]
     asked: Target | None = None
     last: int = 1
 
@@ -129,7 +129,7 @@ class Comparison:
         return list(self.strategies)
 
     @property
-    def failed(self) -> list[Entry]:
+    def failed(self) -> list[ComparedRun]:
         """The runs that did not come to their end."""
         return [entry for entry in self.entries if entry.outcome.exit_code]
 
@@ -182,7 +182,7 @@ class Comparison:
         return float(np.mean(kept)) if len(kept) else nan
 
     @cached_property
-    def summaries(self) -> dict[str, dict[str, Summary]]:
+    def summaries(self) -> dict[str, dict[str, MeasureSummary]]:
         """Measure -> strategy -> interval, paired difference to the baseline, and its p-value adjusted by Holm."""
         found = {}
         for measure in self.measures:
@@ -191,7 +191,7 @@ class Comparison:
             differences = {label: paired_difference(values[label], values[self.baseline]) for label in others}
             adjusted = dict(zip(others, holm([differences[label].p_value for label in others]), strict=True))
             found[measure.name] = {
-                label: Summary(t_interval(values[label]), differences.get(label), adjusted.get(label, nan))
+                label: MeasureSummary(t_interval(values[label]), differences.get(label), adjusted.get(label, nan))
                 for label in self.labels
             }
         return found
@@ -341,14 +341,14 @@ def _columns(name: str, found: Interval) -> dict[str, float]:
     return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
-def _frames(entries: Sequence[Entry], metrics: Sequence[str] | None) -> pd.DataFrame:
+def _frames(entries: Sequence[ComparedRun], metrics: Sequence[str] | None) -> pd.DataFrame:
     """Return the tidy rows of many runs, with a column `label` first; every store is read once."""
     import pandas as pd
 
     from fedsim.analysis.frames import COLUMNS, load, load_run
     from fedsim.store.sink import SPOOL
 
-    by_store: dict[str, list[Entry]] = {}
+    by_store: dict[str, list[ComparedRun]] = {}
     for entry in entries:
         if "run" in entry.outcome.summary:
             whole = not (entry.outcome.folder / SPOOL).exists()

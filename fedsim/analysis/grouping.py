@@ -28,7 +28,7 @@ class About:
 
 
 @dataclass(frozen=True)
-class Group:
+class RunGroup:
     """Runs of one scenario under several seeds, with a word for it."""
 
     label: str
@@ -97,7 +97,7 @@ class _Level:
         return f"{self.path}.{key}" if self.path else key
 
 
-def groups(runs: Sequence[About]) -> list[Group]:
+def groups(runs: Sequence[About]) -> list[RunGroup]:
     """Put runs of the same scenario together, in order of appearance, and name each group by what sets it apart.
 
     >>> text = "strategy: {{name: fedstale, beta: {}}}"
@@ -112,7 +112,7 @@ def groups(runs: Sequence[About]) -> list[Group]:
             leaves = {"name": about.name, "strategy.name": about.strategy}
         together.setdefault(tuple(sorted(leaves.items())), []).append(about)
     labels = _labels([dict(key) for key in together], list(together.values()))
-    return [Group(label, tuple(members)) for label, members in zip(labels, together.values(), strict=True)]
+    return [RunGroup(label, tuple(members)) for label, members in zip(labels, together.values(), strict=True)]
 
 
 def _labels(leaves: Sequence[Mapping[str, str]], members: Sequence[Sequence[About]]) -> list[str]:

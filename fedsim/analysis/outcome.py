@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunResult:
     """How one of many runs ended. `recognised`: it had been finished before and was not repeated."""
 
     folder: Path

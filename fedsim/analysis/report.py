@@ -18,7 +18,7 @@ import numpy as np
 from fedsim.analysis.attendance import blocks
 from fedsim.analysis.bands import Band, band
 from fedsim.analysis.figures import Forest, Panel, draw, page
-from fedsim.analysis.grouping import NOT_COMPARED, About, Group, flat, groups
+from fedsim.analysis.grouping import NOT_COMPARED, About, RunGroup, flat, groups
 from fedsim.analysis.paired import Difference, holm, paired_difference, t_interval
 from fedsim.analysis.tables import Table, number, with_interval
 from fedsim.core import ScenarioError
@@ -60,7 +60,7 @@ class Report:
     title: str
 
     @cached_property
-    def grouped(self) -> list[Group]:
+    def grouped(self) -> list[RunGroup]:
         """The groups, in the order in which the runs began."""
         ordered = sorted(self.rows, key=lambda row: row.started)
         return groups([About(row.run, row.name, row.strategy, row.seed, row.scenario) for row in ordered])
@@ -69,7 +69,7 @@ class Report:
     def _parts(self) -> dict[Pair, Series]:
         return series(self.store, {(row.run, metric): -1 for row in self.rows for metric, _ in MEASURES})
 
-    def _of(self, group: Group, metric: str) -> dict[int, Series]:
+    def _of(self, group: RunGroup, metric: str) -> dict[int, Series]:
         """Return the series of a group's seeds."""
         found = {seed: self._parts.get((run, metric)) for seed, run in group.by_seed.items()}
         return {seed: one for seed, one in found.items() if one is not None}

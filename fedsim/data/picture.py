@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fedsim.data.summary import Summary
+from fedsim.data.summary import DataSummary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ _MOST_BARS = 200
 Floats = npt.NDArray[np.float64]
 
 
-def draw(summary: Summary, title: str, subtitle: str) -> bytes:
+def draw(summary: DataSummary, title: str, subtitle: str) -> bytes:
     """Return the PNG of a split with labels; for more than 200 clients each bar is the mean of neighbours."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -74,7 +74,7 @@ def draw(summary: Summary, title: str, subtitle: str) -> bytes:
     return file.getvalue()
 
 
-def _order(summary: Summary) -> npt.NDArray[np.int64]:
+def _order(summary: DataSummary) -> npt.NDArray[np.int64]:
     """Return the clients looked at by main label, the purest first."""
     shares = summary.shares
     return np.lexsort((-shares.max(axis=1), shares.argmax(axis=1)))
@@ -124,7 +124,7 @@ def _name_clients(axes: Axes, clients: npt.NDArray[np.int64]) -> None:
         axes.set_xticks([])
 
 
-def _x_label(summary: Summary, bars: int) -> str:
+def _x_label(summary: DataSummary, bars: int) -> str:
     shown, total = len(summary.looked_at), len(summary.num_examples)
     which = "clients" if shown == total else f"{shown:,} of {total:,} clients"
     text = f"{which}, ordered by main label"

@@ -18,7 +18,7 @@ _LOOKED_AT = 1000
 
 
 @dataclass(frozen=True)
-class Summary:
+class DataSummary:
     """A split in numbers. M clients are looked at: all, or evenly spaced ones where each would have to be made.
 
     Attributes
@@ -73,11 +73,11 @@ class Summary:
         return distance
 
 
-def summarise(data: ClientData) -> Summary:
+def summarise(data: ClientData) -> DataSummary:
     """Count labels: of every client in memory, of 1,000 evenly spaced ones where the data is made on demand."""
     everyone = np.arange(data.num_clients)
     if not isinstance(data, SyntheticData):
-        return Summary(data.num_examples, everyone, data.label_counts())
+        return DataSummary(data.num_examples, everyone, data.label_counts())
     few = min(_LOOKED_AT, data.num_clients)
     looked_at = np.arange(few) * data.num_clients // few
-    return Summary(data.num_examples, looked_at, data.label_counts(looked_at))
+    return DataSummary(data.num_examples, looked_at, data.label_counts(looked_at))

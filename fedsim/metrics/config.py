@@ -69,5 +69,5 @@ class MetricsConfig:
         opened = [sink.open(run_folder) for sink in self.sinks]
         if self.service is not None:
             token = remote.secret(self.token_env)
-            opened.append(remote.Remote(self.service, run_folder / remote.SPOOL, token=token))
+            opened.append(remote.HttpSink(self.service, run_folder / remote.SPOOL, token=token))
         return opened

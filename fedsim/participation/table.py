@@ -18,7 +18,7 @@ _MOST = 20
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class CsvTable:
     """A CSV file: its columns as float64 vectors, the line on which each row stands, and what could not be read."""
 
     path: Path
@@ -50,7 +50,7 @@ def _refuse(path: Path, problems: list[Problem]) -> None:
     raise ScenarioError(ordered)
 
 
-def read_table(path: Path, names: tuple[str, ...]) -> Table:
+def read_table(path: Path, names: tuple[str, ...]) -> CsvTable:
     """Read a CSV file whose first line names exactly the given columns, in any order; blank lines are skipped.
 
     Raises ScenarioError with FILE:LINE:COLUMN for a missing or unreadable file, a wrong header, a wrong number of
@@ -83,10 +83,10 @@ def read_table(path: Path, names: tuple[str, ...]) -> Table:
     if not good.any():
         _refuse(path, problems)
     columns = {name: values[good, place] for place, name in enumerate(header)}
-    return Table(path, columns, lines_of_rows, tuple(problems))
+    return CsvTable(path, columns, lines_of_rows, tuple(problems))
 
 
-def unknown_clients(table: Table, num_clients: int) -> list[Problem]:
+def unknown_clients(table: CsvTable, num_clients: int) -> list[Problem]:
     """Return what is wrong in the column `client`: it must hold ids 0..N-1."""
     given = table.columns["client"]
     wrong = (given != np.floor(given)) | (given < 0) | (given >= num_clients)

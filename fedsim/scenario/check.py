@@ -28,7 +28,7 @@ Path = tuple[str, ...]
 
 
 @dataclass
-class Report:
+class Findings:
     """The problems found so far; and where keys stand that are given in a wrong section."""
 
     problems: list[Problem] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Report:
             self.problems.append(Problem(place.file, place.line, place.column, ".".join(path), message))
 
 
-def read(node: Node, annotation: Any, path: Path, key: Place, report: Report) -> Any:
+def read(node: Node, annotation: Any, path: Path, key: Place, report: Findings) -> Any:
     """Return the value of a place, or INVALID. `key` is the place of its key, where missing keys are reported."""
     if is_broken(node):
         return INVALID
@@ -63,7 +63,7 @@ def read(node: Node, annotation: Any, path: Path, key: Place, report: Report) ->
     return INVALID
 
 
-def read_config(node: Keys, cls: type, path: Path, key: Place, report: Report, others: Mapping[str, type]) -> Any:
+def read_config(node: Keys, cls: type, path: Path, key: Place, report: Findings, others: Mapping[str, type]) -> Any:
     """Return the config object, or INVALID when any of its keys is wrong; its own `problems()` are reported too."""
     values, sound = read_keys(node, keys_of(cls), path, key, report, others=others)
     if any(value is INVALID for value in values.values()) or any(
@@ -86,7 +86,7 @@ def read_keys(
     known: Mapping[str, Key],
     path: Path,
     key: Place,
-    report: Report,
+    report: Findings,
     *,
     complete: bool = True,
     others: Mapping[str, type] | None = None,
@@ -112,7 +112,7 @@ def read_keys(
     return values, sound
 
 
-def _what_instead(name: str, known: Mapping[str, Key], path: Path, report: Report, others: Mapping[str, type]) -> str:
+def _what_instead(name: str, known: Mapping[str, Key], path: Path, report: Findings, others: Mapping[str, type]) -> str:
     """Return a hint for an unknown key: a slip, an option of another choice, a key of another section."""
     hint = did_you_mean(name, known)
     if hint:
@@ -133,7 +133,7 @@ def expected_words(annotation: Any) -> str:
     return f"give {either([*words, *([_mapping_words(allowed)] if allowed.structured else [])])}"
 
 
-def _choose(node: Keys, allowed: Shape, path: Path, key: Place, report: Report) -> type | None:
+def _choose(node: Keys, allowed: Shape, path: Path, key: Place, report: Findings) -> type | None:
     """Return the member that the mapping's tag names, or report that there is none."""
     assert allowed.members is not None
     if allowed.key is None:
@@ -153,7 +153,7 @@ def _choose(node: Keys, allowed: Shape, path: Path, key: Place, report: Report) 
     return allowed.members[given]
 
 
-def _read_items(node: Items, allowed: Shape, path: Path, report: Report) -> Any:
+def _read_items(node: Items, allowed: Shape, path: Path, report: Findings) -> Any:
     values = [
         read(item, allowed.item, (*path, str(number)), item.place, report) for number, item in enumerate(node.items)
     ]

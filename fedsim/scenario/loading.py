@@ -11,7 +11,7 @@ from typing import Any
 
 from fedsim.core import Problem, ScenarioError
 from fedsim.core.config.inputs import place_of
-from fedsim.scenario.check import INVALID, Report, read_keys
+from fedsim.scenario.check import INVALID, Findings, read_keys
 from fedsim.scenario.checks.consistency import cross_problems
 from fedsim.scenario.messages import did_you_mean, printable, show
 from fedsim.scenario.raw import Overrides, Raw, laid_over, problem_at, read_mapping, read_scenario, reread
@@ -90,7 +90,7 @@ def _finish(raw: Raw) -> Scenario:
     """Validate a tree: structure, each section's own problems, then what sections say about each other."""
     if raw.tree is None:
         raise ScenarioError(_in_order(raw.problems, raw.file))
-    report = Report(list(raw.problems), homes(Scenario))
+    report = Findings(list(raw.problems), homes(Scenario))
     known = keys_of(Scenario)
     top = raw.tree.place if raw.tree.place.file else Place(raw.file)
     values, _ = read_keys(raw.tree, known, (), top, report, complete=raw.complete)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fedsim.scenario.check import Report
+from fedsim.scenario.check import Findings
 from fedsim.scenario.messages import show
 from fedsim.scenario.tree import Entry, Items, Keys, Node, Place, Scalar, plain
 from fedsim.scenario.types import below, keys_of, shape
 
 
-def overlay(base: Node, over: Node, annotation: Any, report: Report, path: tuple[str, ...] = ()) -> Node:
+def overlay(base: Node, over: Node, annotation: Any, report: Findings, path: tuple[str, ...] = ()) -> Node:
     """Return `over` laid on `base`: mappings merge key by key, everything else replaces.
 
     A mapping that chooses another member of a tagged union (`kind: ray` over `kind: serial`) keeps the options that
@@ -57,7 +57,7 @@ def _shared(base: Keys, over: Keys, annotation: Any) -> dict[str, Entry]:
     return {name: base.entries[name] for name in alike if name in base.entries}
 
 
-def _overlay_items(base: Items, over: Keys, annotation: Any, report: Report, path: tuple[str, ...]) -> Items:
+def _overlay_items(base: Items, over: Keys, annotation: Any, report: Findings, path: tuple[str, ...]) -> Items:
     inner = shape(annotation).item if annotation is not None else None
     items = list(base.items)
     for name, entry in over.entries.items():
@@ -69,7 +69,7 @@ def _overlay_items(base: Items, over: Keys, annotation: Any, report: Report, pat
     return Items(tuple(items), base.place)
 
 
-def spread(values: Sequence[tuple[str, Node]], report: Report) -> Keys:
+def spread(values: Sequence[tuple[str, Node]], report: Findings) -> Keys:
     """Return the tree of dotted keys: a.b=1, a.c=2 -> {a: {b: 1, c: 2}}; of equal keys the last one counts."""
     root: dict[str, Any] = {}
     for dotted, node in values:

@@ -18,7 +18,7 @@ import numpy as np
 from fedsim.core import Problem, ScenarioError
 from fedsim.core.config.inputs import Reads, place_of, reads
 from fedsim.scenario import yaml_reader as document
-from fedsim.scenario.check import Report
+from fedsim.scenario.check import Findings
 from fedsim.scenario.merge import overlay, spread
 from fedsim.scenario.messages import show
 from fedsim.scenario.scenario import Origin, Scenario
@@ -59,7 +59,7 @@ def read_scenario(path: str | os.PathLike[str], overrides: Overrides) -> Raw:
 
 def read_mapping(mapping: Mapping[str, Any], overrides: Overrides, folder: str | None) -> Raw:
     """Read a plain mapping, its base and the options over both."""
-    report = Report()
+    report = Findings()
     found = document.Document(_node(mapping, (), report), tuple(report.problems))
     raw = _rooted(found, ANYWHERE, os.path.abspath(folder if folder is not None else os.getcwd()))
     return _with_overrides(_with_base(raw), overrides)
@@ -138,7 +138,7 @@ def _with_base(raw: Raw) -> Raw:
     if "extends" in base.tree.entries:
         return refuse(f"{file} extends another file; only one level is allowed")
     below = base.tree if folder == raw.folder else _anchored(base.tree, folder)
-    report = Report([*raw.problems, *base.problems])
+    report = Findings([*raw.problems, *base.problems])
     merged = overlay(below, tree, Scenario, report)
     assert isinstance(merged, Keys)
     return Raw(raw.file, raw.folder, merged, tuple(report.problems), raw.complete and base.complete)
@@ -210,7 +210,7 @@ def _with_overrides(raw: Raw, overrides: Overrides) -> Raw:
     for number, option in enumerate(overrides, start=1):
         place = Place("--set", number, 1, "--set")
         if not isinstance(option, str):
-            report = Report()
+            report = Findings()
             node = _placed(_node(option[1], tuple(option[0].split(".")), report), place)
             problems.extend(replace(p, file=place.file, line=number) for p in report.problems)
             values.append((option[0], node))
@@ -240,7 +240,7 @@ def laid_over(raw: Raw, values: Sequence[tuple[str, Node]]) -> Raw:
     """Return the tree with values laid over it, given by dotted keys."""
     if raw.tree is None:
         return raw
-    report = Report(list(raw.problems))
+    report = Findings(list(raw.problems))
     over = spread(values, report)
     merged = overlay(raw.tree, over, Scenario, report)
     assert isinstance(merged, Keys)
@@ -254,14 +254,14 @@ def as_plain(value: Any, key: str) -> Any:
     ------
     ScenarioError : for what a scenario cannot hold; `key` is where it was to stand.
     """
-    report = Report()
+    report = Findings()
     node = _node(value, (key,), report)
     if report.problems:
         raise ScenarioError(report.problems)
     return plain(node)
 
 
-def _node(value: Any, path: tuple[str, ...], report: Report) -> Node:
+def _node(value: Any, path: tuple[str, ...], report: Findings) -> Node:
     """Return the tree of a plain Python value."""
     place = Place(ANYWHERE)
     value = _plain_python(value)

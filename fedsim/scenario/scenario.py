@@ -22,7 +22,7 @@ from fedsim.scenario.sections import (
     Checkpoint,
     Engine,
     Evaluate,
-    Memory,
+    MemoryOptions,
     Probe,
     Ray,
     Serial,
@@ -84,7 +84,7 @@ class Scenario:
     """How fast the clients' devices are, and what the server does about the slow ones."""
     faults: Faults | None = None
     """What goes wrong on purpose; give `on_client_error: drop` to go on without those struck."""
-    memory: Memory = field(default_factory=Memory)
+    memory: MemoryOptions = field(default_factory=MemoryOptions)
     """How hosts keep the clients' last deltas."""
     compare: Annotated[tuple[AnyStrategy, ...], MinLen(1)] | None = None
     """Strategies that `fedsim compare` runs on the same schedule."""

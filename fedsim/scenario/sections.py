@@ -181,7 +181,7 @@ class Probe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Memory:
+class MemoryOptions:
     """How hosts keep what each client sent last, and what that stands for when the learning rate changes."""
 
     of: MemoryOf | None = None

@@ -30,7 +30,7 @@ RoundNumber = Annotated[int, Query(ge=0, le=10**9)]
 
 
 @dataclass
-class Desk:
+class ServiceState:
     """What the routes share: the store, one writer at a time, how many may watch, and when all must leave."""
 
     store: Store
@@ -54,7 +54,7 @@ class Desk:
         return live.limited(source, self.streams.release)
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(desk: ServiceState) -> APIRouter:
     """Return the routes under /api."""
     router = APIRouter(prefix="/api", responses=ASKED)
     _about_runs(router, desk)
@@ -64,7 +64,7 @@ def routes(desk: Desk) -> APIRouter:
     return router
 
 
-def _about_runs(router: APIRouter, desk: Desk) -> None:
+def _about_runs(router: APIRouter, desk: ServiceState) -> None:
     @router.get("/runs")
     def runs(
         response: Response,
@@ -124,7 +124,7 @@ def _about_runs(router: APIRouter, desk: Desk) -> None:
         return {"recorded": len(read)}
 
 
-def _about_one(router: APIRouter, desk: Desk) -> None:
+def _about_one(router: APIRouter, desk: ServiceState) -> None:
     @router.get("/runs/{run}", responses=MISSING)
     def one(run: str) -> dict[str, Any]:
         """Return a run: its set-up, state, versions, hashes, summary, and the metrics that it reports."""
@@ -177,7 +177,7 @@ def _about_one(router: APIRouter, desk: Desk) -> None:
         return StreamingResponse(_csv(desk.store, run), media_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _about_clients(router: APIRouter, desk: Desk) -> None:
+def _about_clients(router: APIRouter, desk: ServiceState) -> None:
     @router.get("/runs/{run}/clients", responses=MISSING)
     def clients(
         run: str,
@@ -200,7 +200,7 @@ def _about_clients(router: APIRouter, desk: Desk) -> None:
         return attendance.blocks(desk.store, run, count, first=first, last=last, rows=rows, columns=columns)
 
 
-def _streams(router: APIRouter, desk: Desk) -> None:
+def _streams(router: APIRouter, desk: ServiceState) -> None:
     def known(run: str) -> AsyncIterator[ServerSentEvent]:
         desk.run(run)
         return desk.watch(live.run_changes(desk.store, run, 400, desk.poll_s, desk.closing.is_set))

@@ -7,16 +7,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from fedsim.service.api import Desk, routes
+from fedsim.service.api import ServiceState, routes
 from fedsim.service.assets import ASSETS
-from fedsim.service.guard import Door, Guard
+from fedsim.service.guard import Access, Guard
 from fedsim.service.prometheus import exposition
 from fedsim.service.refusals import EVERYWHERE, LOCKED, beside_text
 from fedsim.store import queries
 from fedsim.store.database import Store
 
 
-def create_app(store: Store, door: Door | None = None, *, writes: bool = True, poll_s: float = 0.5) -> FastAPI:
+def create_app(store: Store, door: Access | None = None, *, writes: bool = True, poll_s: float = 0.5) -> FastAPI:
     """Return the service over an open store, which stays the caller's to close.
 
     `writes` False refuses events; `poll_s` is how often a watched run is looked at.
@@ -29,7 +29,7 @@ def create_app(store: Store, door: Door | None = None, *, writes: bool = True, p
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.desk = Desk(store, writes, poll_s)
+    app.state.desk = ServiceState(store, writes, poll_s)
     app.include_router(routes(app.state.desk))
     _pages(app)
     _health(app, store)
@@ -48,7 +48,7 @@ def create_app(store: Store, door: Door | None = None, *, writes: bool = True, p
         reason = " ".join(str(getattr(error, "orig", None) or "no answer").split())[:300]
         return JSONResponse({"detail": f"the store cannot be used just now: {reason}"}, 503, {"retry-after": "2"})
 
-    app.add_middleware(Guard, door=door or Door())
+    app.add_middleware(Guard, door=door or Access())
     return app
 
 

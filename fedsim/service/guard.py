@@ -47,7 +47,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Door:
+class Access:
     """Who may come in. Without a token only names of this machine are answered, whatever page a browser has open.
 
     Attributes
@@ -111,7 +111,7 @@ class _RefusedError(Exception):
 class Guard:
     """ASGI middleware that stands before everything else."""
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
+    def __init__(self, app: ASGIApp, door: Access) -> None:
         self._app = app
         self._door = door
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedsim.analysis.bands import Band, aligned, band
-from fedsim.analysis.grouping import About, Group, groups
+from fedsim.analysis.grouping import About, RunGroup, groups
 from fedsim.analysis.paired import LEVEL, Interval, holm, paired_difference, t_interval
 from fedsim.service.thinning import kept
 from fedsim.store.database import Store
@@ -54,7 +54,7 @@ def overlaid(store: Store, runs: Sequence[About], metric: str, axis: Axis, point
 
 
 def _curve(
-    about: About, group: Group, parts: Mapping[Pair, Series], metric: str, axis: Axis, points: int
+    about: About, group: RunGroup, parts: Mapping[Pair, Series], metric: str, axis: Axis, points: int
 ) -> dict[str, Any]:
     rounds, measured = parts[about.run, metric]
     places = kept(measured, points)
@@ -63,7 +63,7 @@ def _curve(
     return {"id": about.run, "name": about.name, "seed": about.seed, "group": group.label, **curve}
 
 
-def _banded(group: Group, parts: Mapping[Pair, Series], metric: str, axis: Axis, points: int) -> dict[str, Any]:
+def _banded(group: RunGroup, parts: Mapping[Pair, Series], metric: str, axis: Axis, points: int) -> dict[str, Any]:
     there = [run for run in group.by_seed.values() if (run, metric) in parts]
     found: Band = band([parts[run, metric] for run in there])
     places = kept(found.mean, points)
@@ -105,7 +105,7 @@ def _x(parts: Mapping[Pair, Series], run: str, axis: Axis, rounds: npt.NDArray[n
     return at
 
 
-def _table(grouped: Sequence[Group], parts: Mapping[Pair, Series], metric: str) -> list[dict[str, Any]]:
+def _table(grouped: Sequence[RunGroup], parts: Mapping[Pair, Series], metric: str) -> list[dict[str, Any]]:
     """Return a row for each group: its last values over seeds, and the paired difference to the first group."""
     lasts = [
         {seed: _last(parts[run, metric]) for seed, run in group.by_seed.items() if (run, metric) in parts}

@@ -13,7 +13,7 @@ class Refusal(BaseModel):
     detail: str
 
 
-class Problem(BaseModel):
+class RefusalDetail(BaseModel):
     """What is wrong, and where."""
 
     at: Annotated[str, Field(max_length=200, description="Names and numbers with dots between them")]
@@ -23,7 +23,7 @@ class Problem(BaseModel):
 class Malformed(BaseModel):
     """What is wrong with what was asked or told; the first few problems."""
 
-    detail: Annotated[list[Problem], Field(max_length=20)]
+    detail: Annotated[list[RefusalDetail], Field(max_length=20)]
 
 
 Answers = dict[int | str, dict[str, Any]]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fedsim.core.system.signals import Signals
     from fedsim.engine.ray.session import RaySession
     from fedsim.engine.run.run import Run
-from fedsim.analysis.outcome import Outcome
+from fedsim.analysis.outcome import RunResult
 
 GOOD = ("completed", "stopped")
 """How a run can end so that its study need not repeat it."""
@@ -75,7 +75,7 @@ def run_folders(parent: Path, plan: Sequence[Planned]) -> list[Path]:
     return found
 
 
-def recognised(folder: Path, planned: Planned) -> Outcome | None:
+def recognised(folder: Path, planned: Planned) -> RunResult | None:
     """Return the outcome of a run that has been finished in a folder before, None when there is none."""
     try:
         summary = read_summary(folder)
@@ -85,7 +85,7 @@ def recognised(folder: Path, planned: Planned) -> Outcome | None:
     whole = status == "stopped" or summary.get("rounds") == planned.scenario.rounds
     same = summary.get("scenario_hash") == scenario_hash(planned.scenario, planned.inputs)
     if status in GOOD and whole and same:
-        return Outcome(folder, str(status), summary, recognised=True)
+        return RunResult(folder, str(status), summary, recognised=True)
     return None
 
 
@@ -175,7 +175,7 @@ class Batch:
 
     def run(
         self, scenario: Scenario, folder: Path, *, anew: bool = False, inputs: Sequence[Input] | None = None
-    ) -> Outcome:
+    ) -> RunResult:
         """Run a scenario into a folder; with `anew` False, one that was interrupted there goes on where it was.
 
         Every stop with a reason becomes part of the outcome; only a signal is raised. `inputs` are the run's files as
@@ -188,10 +188,10 @@ class Batch:
                 self._close_session()
             summary = read_summary(folder)
             status = "diverged" if isinstance(error, NonFiniteError) else "failed"
-            return Outcome(folder, status, summary, error.exit_code, str(error))
+            return RunResult(folder, status, summary, error.exit_code, str(error))
         code = NonFiniteError.exit_code if run.status == "diverged" else 0
         error_text = str(run.summary.get("reason") or "the global model is no longer finite") if code else ""
-        return Outcome(folder, run.status, run.summary, code, error_text)
+        return RunResult(folder, run.status, run.summary, code, error_text)
 
     def _run(self, scenario: Scenario, folder: Path, anew: bool, inputs: Sequence[Input]) -> Run:
         from fedsim.engine.run.run import execute, resume

@@ -9,7 +9,7 @@ from operator import index
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-from fedsim.analysis.comparison import Comparison, Entry, Target
+from fedsim.analysis.comparison import ComparedRun, Comparison, Target
 from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import Input
 from fedsim.core.system.signals import Signals, listener
@@ -21,7 +21,7 @@ from fedsim.scenario.messages import did_you_mean
 from fedsim.study.batch import Batch, Planned, batch_folder, max_hosts, plan_key, reasons, recognised, run_folders
 from fedsim.study.strategies import all_problems, lineup, with_strategy
 
-Tell = Callable[[Entry], None]
+Tell = Callable[[ComparedRun], None]
 
 
 def compare(
@@ -75,7 +75,7 @@ def compare(
                 outcome = before or replace(
                     batch.run(one.scenario, path, anew=overwrite, inputs=one.inputs), anew=reason
                 )
-                entries.append(Entry(label, one.scenario.seed, outcome))
+                entries.append(ComparedRun(label, one.scenario.seed, outcome))
                 if tell is not None:
                     tell(entries[-1])
         _assert_same_schedules(entries)
@@ -180,7 +180,7 @@ def _build_all(batch: Batch, seed: int, ready: Mapping[str, Scenario], held: Map
         raise all_problems(errors)
 
 
-def _assert_same_schedules(entries: Sequence[Entry]) -> None:
+def _assert_same_schedules(entries: Sequence[ComparedRun]) -> None:
     """All strategies of a seed met the same absences, as far as they ran."""
     seen: dict[tuple[int, int], str] = {}
     for entry in entries:

@@ -65,7 +65,7 @@ class Speed:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunEstimate:
     """Everything that is known of a run before it runs. `free` says what each place has left."""
 
     scenario: Scenario
@@ -119,7 +119,7 @@ class Plan:
             raise CapacityError("\n".join(["this run cannot fit here", *lines, help_]))
 
 
-def plan(scenario: Scenario, *, probe_rounds: int = 5) -> Plan:
+def plan(scenario: Scenario, *, probe_rounds: int = 5) -> RunEstimate:
     """Return what a run would take. With `probe_rounds` above 0 so many rounds are run, in a folder that is removed.
 
     Nothing is probed when it cannot fit: `check` says why.
@@ -133,7 +133,7 @@ def plan(scenario: Scenario, *, probe_rounds: int = 5) -> Plan:
     if isinstance(scenario.engine, Ray) and scenario.engine.address == "local":
         free["object store"] = min(shutil.disk_usage("/dev/shm").free, int(0.3 * free["ram"]))
     cohorts = expected_cohorts(experiment)
-    made = Plan(
+    made = RunEstimate(
         scenario=scenario,
         num_clients=experiment.population.num_clients,
         num_parameters=experiment.trainer.layout.size,

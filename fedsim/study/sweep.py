@@ -10,7 +10,7 @@ from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedsim.analysis.outcome import Outcome
+from fedsim.analysis.outcome import RunResult
 from fedsim.analysis.paired import Interval, t_interval
 from fedsim.core import ScenarioError
 from fedsim.core.system.files import atomic_write
@@ -18,7 +18,7 @@ from fedsim.core.system.signals import Signals
 from fedsim.metrics.csv_text import harmless_texts
 from fedsim.scenario import Scenario, expand, from_dict, load, slug
 from fedsim.study.batch import Planned, batch_folder, plan_key, reasons, recognised, run_folders
-from fedsim.study.workers import Job, run_jobs
+from fedsim.study.workers import RunJob, run_jobs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,13 +27,13 @@ TABLE = "sweep.csv"
 
 
 @dataclass(frozen=True)
-class Point:
+class GridPoint:
     """One run of a sweep: the values it has on the sweep's axes, its scenario, and how it ended (None: not run)."""
 
     values: Mapping[str, Any]
     scenario: Scenario
     folder: Path
-    outcome: Outcome | None = None
+    outcome: RunResult | None = None
 
     @property
     def words(self) -> str:
@@ -46,10 +46,10 @@ class Sweep:
     """A sweep and its runs, in the order of the grid, the last axis fastest."""
 
     folder: Path
-    points: tuple[Point, ...]
+    points: tuple[GridPoint, ...]
 
     @property
-    def failed(self) -> list[Point]:
+    def failed(self) -> list[GridPoint]:
         """The runs that did not come to their end."""
         return [point for point in self.points if point.outcome is not None and point.outcome.exit_code]
 
@@ -73,7 +73,7 @@ class Sweep:
 
     def over_seeds(self) -> list[tuple[dict[str, Any], int, dict[str, Interval]]]:
         """Return for every combination of the other values: how many seeds ended well, and their final metrics."""
-        groups: dict[str, list[Point]] = {}
+        groups: dict[str, list[GridPoint]] = {}
         for point in self.points:
             others = {key: value for key, value in point.values.items() if key != "seed"}
             groups.setdefault(repr(others), []).append(point)
@@ -95,7 +95,7 @@ def sweep(
     parallel: int = 1,
     overwrite: bool = False,
     signals: Signals | None = None,
-    tell: Callable[[Point], None] | None = None,
+    tell: Callable[[GridPoint], None] | None = None,
 ) -> Sweep:
     """Run every combination of a scenario's `sweep:` values, `parallel` at a time; one that fails stops no other.
 
@@ -111,16 +111,16 @@ def sweep(
     plan = [Planned.of(_words(values), one) for values, one in grid]
     with batch_folder(out, f"sweep-{slug(name)}-{plan_key(plan)}") as folder:
         folders = run_folders(folder, plan)
-        points = [Point(values, one, path) for (values, one), path in zip(grid, folders, strict=True)]
+        points = [GridPoint(values, one, path) for (values, one), path in zip(grid, folders, strict=True)]
         if not overwrite:
             points = [
                 replace(point, outcome=recognised(point.folder, one)) for point, one in zip(points, plan, strict=True)
             ]
         left = [place for place, point in enumerate(points) if point.outcome is None]
-        jobs = [Job(points[place].scenario, points[place].folder, plan[place].inputs, overwrite) for place in left]
+        jobs = [RunJob(points[place].scenario, points[place].folder, plan[place].inputs, overwrite) for place in left]
         why = reasons(folder, plan)
 
-        def done(number: int, outcome: Outcome) -> None:
+        def done(number: int, outcome: RunResult) -> None:
             place = left[number]
             point = points[place] = replace(points[place], outcome=replace(outcome, anew=why[place]))
             if tell is not None:
@@ -169,13 +169,13 @@ def shown(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _final(point: Point) -> dict[str, float]:
+def _final(point: GridPoint) -> dict[str, float]:
     good = point.outcome is not None and not point.outcome.exit_code
     final = point.outcome.final.items() if point.outcome is not None and good else ()
     return {name: float(value) for name, value in final if name != "round"}
 
 
-def _row(point: Point) -> dict[str, Any]:
+def _row(point: GridPoint) -> dict[str, Any]:
     outcome = point.outcome
     summary: Mapping[str, Any] = outcome.summary if outcome is not None else {}
     row: dict[str, Any] = {

@@ -18,7 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from fedsim.analysis.outcome import Outcome
+from fedsim.analysis.outcome import RunResult
 from fedsim.core.config.inputs import Input
 from fedsim.core.system.signals import Signals, Stopped
 from fedsim.metrics.summary import read_summary
@@ -33,7 +33,7 @@ CRASHED = 1
 
 
 @dataclass(frozen=True)
-class Job:
+class RunJob:
     """A scenario to run into a folder, and what its input files held when that was planned."""
 
     scenario: Scenario
@@ -42,7 +42,7 @@ class Job:
     anew: bool = False
 
 
-def run_jobs(jobs: Sequence[Job], parallel: int, signals: Signals, done: Callable[[int, Outcome], None]) -> None:
+def run_jobs(jobs: Sequence[RunJob], parallel: int, signals: Signals, done: Callable[[int, RunResult], None]) -> None:
     """Run jobs, `parallel` at a time, in order; call `done` with the place and the outcome of each as it ends.
 
     Raises Stopped after a signal, when all workers have ended.
@@ -80,14 +80,14 @@ class _Worker:
         self._signals = signals
         self._hosts = hosts
         self._process: BaseProcess | None = None
-        self._job: tuple[int, Job] | None = None
+        self._job: tuple[int, RunJob] | None = None
         self.connection: Any = None
 
     @property
     def busy(self) -> bool:
         return self._job is not None
 
-    def take(self, job: tuple[int, Job] | None) -> None:
+    def take(self, job: tuple[int, RunJob] | None) -> None:
         """Send a job to the process, which is started when there is none; None leaves the worker idle."""
         self._job = job
         if job is None:
@@ -107,7 +107,7 @@ class _Worker:
             self._process.start()
         theirs.close()
 
-    def result(self) -> tuple[int, Outcome]:
+    def result(self) -> tuple[int, RunResult]:
         """Return the outcome of the job; a process that died without one is named by its exit code."""
         assert self._job is not None, "only a busy worker has a result"
         place, job = self._job
@@ -116,7 +116,7 @@ class _Worker:
             status, exit_code, error = self.connection.recv()
         except (EOFError, ConnectionResetError):
             status, exit_code, error = "failed", CRASHED, self._epitaph()
-        return place, Outcome(job.folder, status, _summary(job.folder), exit_code, error)
+        return place, RunResult(job.folder, status, _summary(job.folder), exit_code, error)
 
     def _epitaph(self) -> str:
         assert self._process is not None, "a job has a process"

@@ -21,7 +21,7 @@ from fedsim.core.coefficients import Coefficients, coefficients
 from fedsim.core.contracts import Ids, Parameters, Sums, Vector
 from fedsim.core.state import swapped
 from fedsim.strategies.flower import arrays, codec
-from fedsim.strategies.flower.coordinator import Coordinator, Outcome, ServerState
+from fedsim.strategies.flower.coordinator import Coordinator, RoundResult, ServerState
 from fedsim.strategies.flower.rates import Rates, factors, ratio
 from fedsim.strategies.flower.sums import SumPlan, plan
 
@@ -134,7 +134,7 @@ class RuleStrategy(Coordinator):
         assert self.state is not None, "a round ends in a state"
         return arrays.record(params=self.state.params), MetricRecord({"cohort_size": len(outcome.cohort)})
 
-    def conclude(self, server_round: int, replies: Iterable[Message]) -> Outcome:
+    def conclude(self, server_round: int, replies: Iterable[Message]) -> RoundResult:
         """Step: add the nodes' sums in ascending order, let the rule speak, move the parameters."""
         current = self._round
         assert current is not None
@@ -146,7 +146,7 @@ class RuleStrategy(Coordinator):
         rule_state, update = self.rule.step(current.state.rule, cohort, current.plan.asked(sums))
         self.state = self._move(_noted(current.state, cohort), rule_state, update)
         proportional = current.plan.cohort
-        return Outcome(
+        return RoundResult(
             invited=current.invited,
             cohort=cohort,
             before=current.state.rule,

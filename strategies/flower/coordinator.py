@@ -30,7 +30,7 @@ class ServerState:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RoundResult:
     """What one round came to, for those who measure: nothing here feeds back into the run.
 
     `used` is the update as coefficients of deltas and memories, where the strategy is linear in them;
@@ -62,7 +62,7 @@ class Coordinator(Strategy):
         """Return the state before round 1, and keep it."""
 
     @abstractmethod
-    def conclude(self, server_round: int, replies: Iterable[Message]) -> Outcome:
+    def conclude(self, server_round: int, replies: Iterable[Message]) -> RoundResult:
         """Take in the replies of a round and move on: `aggregate_train` for those who measure."""
 
     def configure_evaluate(

@@ -19,7 +19,7 @@ from fedsim.core import Cohort, Layout, Reply, ScenarioError
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.core.rng import digest
 from fedsim.strategies.flower import arrays, shipped
-from fedsim.strategies.flower.coordinator import Coordinator, Outcome, ServerState
+from fedsim.strategies.flower.coordinator import Coordinator, RoundResult, ServerState
 from fedsim.strategies.stock import Stock
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
@@ -73,13 +73,13 @@ class StockStrategy(Coordinator):
         _, averaged, metrics = self._aggregate(server_round, replies)
         return averaged, metrics
 
-    def conclude(self, server_round: int, replies: Iterable[Message]) -> Outcome:
+    def conclude(self, server_round: int, replies: Iterable[Message]) -> RoundResult:
         """Let the stock strategy aggregate; return what that came to."""
         return self._aggregate(server_round, replies)[0]
 
     def _aggregate(
         self, server_round: int, replies: Iterable[Message]
-    ) -> tuple[Outcome, ArrayRecord | None, MetricRecord | None]:
+    ) -> tuple[RoundResult, ArrayRecord | None, MetricRecord | None]:
         """Hand over the replies in the order of the clients, so that float sums do not depend on who was first."""
         assert self.state is not None
         before = self.state.params
@@ -98,7 +98,7 @@ class StockStrategy(Coordinator):
         self.state = ServerState(params, None, None)
         clients = np.array([reply.node for reply in received], np.int64)
         deltas = [reply.sums["delta"] for reply in received]
-        outcome = Outcome(
+        outcome = RoundResult(
             invited=self._cohort,
             cohort=Cohort(server_round, clients),
             before=None,

@@ -34,7 +34,7 @@ class Constant:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Uniform:
+class UniformWait:
     """Each message's delay is drawn from a range."""
 
     kind: Literal["uniform"] = "uniform"
@@ -62,7 +62,7 @@ class Asynchronous:
     """Ticks from one training of a client to its next, [lowest, highest], drawn anew each time."""
     buffer: Annotated[int, Ge(1)] = 1
     """A client merges when so many models wait for it."""
-    delay: Annotated[Constant | Uniform, Tagged("kind")] = field(default_factory=Constant)
+    delay: Annotated[Constant | UniformWait, Tagged("kind")] = field(default_factory=Constant)
     """How long a message is under way."""
     loss: Annotated[float, Ge(0), Le(1)] = 0.0
     """Chance that a message is lost."""

@@ -15,7 +15,7 @@ import fedsim
 from fedsim.cli import main
 from fedsim.core import ScenarioError
 from fedsim.core.system.signals import Stopped
-from fedsim.study.sweep import Point, sweep
+from fedsim.study.sweep import GridPoint, sweep
 
 NOISY: dict[str, Any] = {
     "name": "noisy",
@@ -86,7 +86,7 @@ def test_finished_runs_are_not_repeated_failed_ones_are_tried_again_and_seeds_ar
 
 
 def test_a_sweep_goes_on_with_new_values(swept: tuple[Path, int], file: Path) -> None:
-    told: list[Point] = []
+    told: list[GridPoint] = []
     whole = {**NOISY, "sweep": {"strategy.name": ["mifa", "fedau"], "strategy.server_lr": [0.5], "seed": [1]}}
     sweep(whole, out=swept[0], tell=told.append)
     assert {p.words.split(",")[0]: p.outcome.recognised for p in told if p.outcome} == {
@@ -97,7 +97,7 @@ def test_a_sweep_goes_on_with_new_values(swept: tuple[Path, int], file: Path) ->
 
 @pytest.mark.slow
 def test_a_worker_that_dies_takes_one_run_with_it(tmp_path: Path) -> None:
-    def kill(point: Point) -> None:
+    def kill(point: GridPoint) -> None:
         if point.values["rounds"] == 3:
             for child in active_children():
                 child.kill()
@@ -114,7 +114,7 @@ def test_a_worker_that_dies_takes_one_run_with_it(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_interrupt_ends_the_workers_and_leaves_the_table(tmp_path: Path) -> None:
-    def interrupt(point: Point) -> None:
+    def interrupt(point: GridPoint) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     whole = {**NOISY, "sweep": {"rounds": [3, 10_000_000]}}

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fedsim.clients.kernels.choice import LONGEST, Plan, fit, kept_bytes, plan
+from fedsim.clients.kernels.choice import LONGEST, KernelChoice, fit, kept_bytes, plan
 from fedsim.clients.training import Trainer
 from fedsim.core import LocalWork
 from fedsim.models import Model
@@ -22,7 +22,7 @@ from tests.clients.fakes import COUNTS, collect, ragged
 WORK = LocalWork(batch_size=20)
 
 
-def chosen(config: Model, shape: tuple[int, ...], work: LocalWork = WORK, device: str = "cpu") -> Plan:
+def chosen(config: Model, shape: tuple[int, ...], work: LocalWork = WORK, device: str = "cpu") -> KernelChoice:
     return plan(config, work, build(config, shape, 10), shape, device)
 
 
@@ -56,7 +56,7 @@ def test_a_lane_of_one_is_the_plain_loop() -> None:
 
 def test_a_given_lane_is_kept_whatever_the_model() -> None:
     assert chosen(Linear(), (60,), replace(WORK, lane=7)).lane == 7
-    assert chosen(Cnn(), (3, 8, 8), replace(WORK, lane=7)) == Plan("vmap", 7, "client.lane is 7")
+    assert chosen(Cnn(), (3, 8, 8), replace(WORK, lane=7)) == KernelChoice("vmap", 7, "client.lane is 7")
 
 
 def test_lane_bytes_and_the_batch_bound_the_lane() -> None:

@@ -10,15 +10,15 @@ import pytest
 from fedsim.data.digits import Digits
 from fedsim.data.partitions.dirichlet import Dirichlet
 from fedsim.data.picture import _apart, draw
-from fedsim.data.summary import Summary, summarise
+from fedsim.data.summary import DataSummary, summarise
 from fedsim.data.synthetic import Synthetic
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def summary_of(labels: list[list[int]]) -> Summary:
+def summary_of(labels: list[list[int]]) -> DataSummary:
     counts = np.array(labels)
-    return Summary(counts.sum(axis=1), np.arange(len(counts)), counts)
+    return DataSummary(counts.sum(axis=1), np.arange(len(counts)), counts)
 
 
 def test_numbers_of_a_small_split_by_hand() -> None:

@@ -15,7 +15,7 @@ import pytest
 import fedsim
 from fedsim.engine.ray import hosts as ray_hosts
 from fedsim.engine.ray import transport as ray_letters
-from fedsim.engine.ray.shared_memory import Board, Posted, Reader
+from fedsim.engine.ray.shared_memory import Posted, Reader, SharedMemory
 
 READ = """
 import sys
@@ -27,12 +27,12 @@ sys.stdout.buffer.write(Reader().read(Posted(*posted)).tobytes())
 
 @pytest.fixture
 def board() -> Any:
-    made = Board()
+    made = SharedMemory()
     yield made
     made.close()
 
 
-def test_another_process_reads_what_was_written(board: Board) -> None:
+def test_another_process_reads_what_was_written(board: SharedMemory) -> None:
     arrays = [np.arange(5, dtype=np.float32), np.linspace(0, 1, 1001), np.zeros((0, 3)), np.array(7.0)]
     for array, posted in zip(arrays, board.write(arrays), strict=True):
         done = subprocess.run([sys.executable, "-c", READ, repr(astuple(posted))], capture_output=True, check=True)
@@ -40,7 +40,7 @@ def test_another_process_reads_what_was_written(board: Board) -> None:
         assert posted.offset % 64 == 0
 
 
-def test_a_reader_follows_a_board_that_grows_and_is_written_anew(board: Board) -> None:
+def test_a_reader_follows_a_board_that_grows_and_is_written_anew(board: SharedMemory) -> None:
     reader = Reader()
     (small,) = board.write([np.arange(4.0)])
     assert reader.read(small).tolist() == [0, 1, 2, 3]
@@ -52,7 +52,7 @@ def test_a_reader_follows_a_board_that_grows_and_is_written_anew(board: Board) -
     assert reader.read(again).tolist() == [8, 8, 8]
 
 
-def test_what_is_read_cannot_be_changed(board: Board) -> None:
+def test_what_is_read_cannot_be_changed(board: SharedMemory) -> None:
     (posted,) = board.write([np.arange(4.0)])
     with pytest.raises(ValueError, match="read-only"):
         Reader().read(posted)[0] = 1.0
@@ -60,7 +60,7 @@ def test_what_is_read_cannot_be_changed(board: Board) -> None:
 
 def test_a_board_leaves_no_file_open_and_cannot_be_read_after_its_end() -> None:
     before = len(os.listdir("/proc/self/fd"))
-    made, reader = Board(), Reader()
+    made, reader = SharedMemory(), Reader()
     for size in (10, 10**5, 10**6):
         (posted,) = made.write([np.zeros(size)])
         assert len(reader.read(posted)) == size

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import fedsim
-from fedsim.analysis.comparison import Comparison, Entry, Target
+from fedsim.analysis.comparison import ComparedRun, Comparison, Target
 from fedsim.analysis.comparison_tables import tables
 from fedsim.analysis.paired import Reached
 from fedsim.core import ScenarioError
@@ -140,7 +140,7 @@ def test_results_are_left_as_csv_json_png_and_a_page_that_needs_no_network(noisy
 
 
 def test_finished_runs_are_recognised_and_a_new_strategy_is_added(noisy: Comparison) -> None:
-    told: list[Entry] = []
+    told: list[ComparedRun] = []
     scenario = read_with_strategies(NOISY, "fedavg,fedstale:beta=0.3,fedvarp,fedau", [])
     again = compare(scenario, seeds=3, out=noisy.folder, tell=told.append)
     assert [entry.outcome.recognised for entry in told] == [True, True, True, False] * 3
@@ -148,7 +148,7 @@ def test_finished_runs_are_recognised_and_a_new_strategy_is_added(noisy: Compari
 
 
 def test_another_number_of_rounds_is_another_run(toy: Comparison) -> None:
-    told: list[Entry] = []
+    told: list[ComparedRun] = []
     compare(read_with_strategies(TOY, "fedavg", ["rounds=6"]), seeds=1, out=toy.folder, tell=told.append)
     assert not told[0].outcome.recognised
     assert told[0].outcome.summary["rounds"] == 6

@@ -21,7 +21,7 @@ from fedsim.engine.ray import hosts as ray_hosts
 from fedsim.engine.ray.grid import RayGrid
 from fedsim.engine.ray.hosts import Hosts
 from fedsim.engine.ray.session import RaySession, session
-from fedsim.engine.ray.transport import Job
+from fedsim.engine.ray.transport import NodeJob
 from fedsim.engine.run.run import Run, execute
 from fedsim.store.database import Store
 from tests.faults.scenes import assert_as_undisturbed, scene, undisturbed
@@ -103,7 +103,7 @@ def test_a_host_that_dies_with_its_reply_unread_is_replaced_and_changes_no_bit(
     killed: list[int] = []
     whole = RayGrid._whole
 
-    def unread(grid: RayGrid, job: Job, answer: Any) -> Any:
+    def unread(grid: RayGrid, job: NodeJob, answer: Any) -> Any:
         if job.round == ROUND and not killed:
             process, _ = grid.hosts._places[job.host]
             killed.append(process)

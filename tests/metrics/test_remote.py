@@ -14,7 +14,7 @@ from fedsim.core import ScenarioError
 from fedsim.metrics import Event, MetricsConfig, RoundDone
 from fedsim.metrics.event_json import from_plain, to_json
 from fedsim.metrics.sinks import remote
-from fedsim.metrics.sinks.remote import Remote, batches, split
+from fedsim.metrics.sinks.remote import HttpSink, batches, split
 from tests.metrics.conftest import done, started
 
 
@@ -86,7 +86,7 @@ def texts(events: Sequence[Event]) -> list[str]:
 def test_events_arrive_in_order_and_whole(service: Service, spool: Path) -> None:
     vector = RoundDone(run="a", round=2, values={"train_loss": float("inf")}, vectors={"participants": np.arange(3)})
     given = [started(), done(1), vector]
-    sink = Remote(url(service), spool, token="secret")
+    sink = HttpSink(url(service), spool, token="secret")
     sink.write(given[:1])
     sink.write(given[1:])
     sink.close()
@@ -98,7 +98,7 @@ def test_events_arrive_in_order_and_whole(service: Service, spool: Path) -> None
 def test_a_service_that_is_away_costs_one_warning_and_the_events_wait(
     spool: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sink = Remote("http://127.0.0.1:9", spool)
+    sink = HttpSink("http://127.0.0.1:9", spool)
     for round in (1, 2, 3):
         sink.write([done(round)])
     assert sum("cannot be written" in record.message for record in caplog.records) == 1
@@ -108,7 +108,7 @@ def test_a_service_that_is_away_costs_one_warning_and_the_events_wait(
 
 def test_what_waits_is_delivered_in_order_when_the_service_is_back(service: Service, spool: Path) -> None:
     service.refuse = 2
-    sink = Remote(url(service), spool)
+    sink = HttpSink(url(service), spool)
     sink.write([started()])
     sink.write([done(1)])
     sink.write([done(2)])
@@ -121,7 +121,7 @@ def test_what_waits_is_delivered_in_order_when_the_service_is_back(service: Serv
 
 def test_an_answer_that_is_lost_only_repeats(service: Service, spool: Path) -> None:
     service.swallow_answers = 1
-    sink = Remote(url(service), spool)
+    sink = HttpSink(url(service), spool)
     sink.write([started(), done(1)])
     sink.write([done(2)])
     sink.close()
@@ -131,13 +131,13 @@ def test_an_answer_that_is_lost_only_repeats(service: Service, spool: Path) -> N
 
 
 def test_the_next_run_brings_home_what_a_killed_one_left(service: Service, spool: Path, tmp_path: Path) -> None:
-    killed = Remote(url(service), spool)
+    killed = HttpSink(url(service), spool)
     service.refuse = 1
     killed.write([started("dead"), done(1, "dead")])
     killed._spool.close()  # as the system does when a process dies
     other = tmp_path / "runs" / "two" / remote.SPOOL
     other.parent.mkdir()
-    sink = Remote(url(service), other)
+    sink = HttpSink(url(service), other)
     sink.write([started("new")])
     sink.close()
     assert {event.run for event in service.heard} == {"dead", "new"}
@@ -145,10 +145,10 @@ def test_the_next_run_brings_home_what_a_killed_one_left(service: Service, spool
 
 
 def test_spools_for_another_service_are_left_alone(service: Service, spool: Path, tmp_path: Path) -> None:
-    elsewhere = Remote("http://127.0.0.1:9", spool)
+    elsewhere = HttpSink("http://127.0.0.1:9", spool)
     elsewhere.write([done(1, "other")])
     elsewhere._spool.close()
-    sink = Remote(url(service), tmp_path / "runs" / "two" / remote.SPOOL)
+    sink = HttpSink(url(service), tmp_path / "runs" / "two" / remote.SPOOL)
     (tmp_path / "runs" / "two").mkdir()
     sink.write([started("new")])
     sink.close()
@@ -169,7 +169,7 @@ def test_what_is_never_taken_is_set_aside_and_the_rest_arrives(
     service: Service, spool: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     service.never = '"round":2,'
-    sink = Remote(url(service), spool)
+    sink = HttpSink(url(service), spool)
     sink.write([started(), done(1), done(2), done(3)])
     sink.write([done(4)])
     sink.close()

@@ -13,40 +13,40 @@ from fedsim.participation.processes.markov import Markov
 from fedsim.participation.processes.schedule import Schedule
 from fedsim.participation.processes.uniform import Uniform
 from fedsim.participation.schedules.report import facts, gap_bins, rows
-from fedsim.participation.schedules.statistics import Summary, correlations, label_shares, summarise
+from fedsim.participation.schedules.statistics import ScheduleSummary, correlations, label_shares, summarise
 
 #         round 1  2      3   4     5
 COHORTS = ((0,), (0, 1), (), (0, 2), (2,))
 
 
 @pytest.fixture
-def by_hand() -> Summary:
+def by_hand() -> ScheduleSummary:
     return summarise(Schedule(cohorts=COHORTS).process(World(1, 4)), 5)
 
 
-def test_sizes_and_participations_are_counted(by_hand: Summary) -> None:
+def test_sizes_and_participations_are_counted(by_hand: ScheduleSummary) -> None:
     assert by_hand.sizes.tolist() == [1, 2, 0, 2, 1]
     assert by_hand.taken.tolist() == [3, 1, 2, 0]
     assert by_hand.rates.tolist() == [0.6, 0.2, 0.4, 0.0]
 
 
-def test_gaps_are_the_rounds_from_one_participation_to_the_next(by_hand: Summary) -> None:
+def test_gaps_are_the_rounds_from_one_participation_to_the_next(by_hand: ScheduleSummary) -> None:
     assert by_hand.gaps.tolist() == [0, 2, 1, 0, 0, 0]  # client 0: 1, 2; client 2: 1
 
 
-def test_ages_are_the_rounds_since_the_last_participation(by_hand: Summary) -> None:
+def test_ages_are_the_rounds_since_the_last_participation(by_hand: ScheduleSummary) -> None:
     ages = [[0, 1, 1, 1], [0, 0, 2, 2], [1, 1, 3, 3], [0, 2, 0, 4], [1, 3, 0, 5]]
     assert by_hand.mean_age.tolist() == [sum(age) / 4 for age in ages]
     assert by_hand.worst_age.tolist() == [max(age) for age in ages]
 
 
-def test_runs_come_from_the_transitions(by_hand: Summary) -> None:
+def test_runs_come_from_the_transitions(by_hand: ScheduleSummary) -> None:
     assert (by_hand.stayed, by_hand.left, by_hand.came) == (2, 3, 3)
     assert by_hand.mean_run_present == 5 / 3
     assert by_hand.mean_run_away == 11 / 3
 
 
-def test_presence_is_the_matrix_itself_when_it_is_small(by_hand: Summary) -> None:
+def test_presence_is_the_matrix_itself_when_it_is_small(by_hand: ScheduleSummary) -> None:
     assert by_hand.presence.tolist() == [[1, 1, 0, 1, 0], [0, 1, 0, 0, 0], [0, 0, 0, 1, 1], [0, 0, 0, 0, 0]]
 
 
@@ -109,7 +109,7 @@ def test_label_shares_weigh_examples_by_participation() -> None:
     np.testing.assert_allclose(seen, [5 / 6, 1 / 6])
 
 
-def test_facts_and_rows_say_what_was_counted(by_hand: Summary) -> None:
+def test_facts_and_rows_say_what_was_counted(by_hand: ScheduleSummary) -> None:
     known = facts(by_hand, np.array([[2, 0], [2, 0], [0, 2], [0, 2]]), by_hand.rates)
     assert (known["cohort_mean"], known["empty_rounds"], known["clients_never_seen"]) == (1.2, 1, 1)
     assert (known["gap_mean"], known["gap_median"], known["gap_max"]) == (pytest.approx(4 / 3), 1, 2)

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from fedsim.metrics import Evaluated, RoundDone, RunEnded, RunStarted
 from fedsim.service.app import create_app
-from fedsim.service.guard import Door
+from fedsim.service.guard import Access
 from fedsim.service.listening import Server, listener
 from fedsim.store.database import Store
 from tests.metrics.conftest import postgres_server
@@ -84,7 +84,7 @@ def client(store: Store) -> Client:
 @pytest.fixture
 def locked(store: Store) -> Client:
     """A client of a service that has a token."""
-    return Client(create_app(store, Door(token=TOKEN, hosts=())), "lab:8080")
+    return Client(create_app(store, Access(token=TOKEN, hosts=())), "lab:8080")
 
 
 def free_port() -> int:
@@ -95,7 +95,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def listening(store: Store, door: Door | None = None) -> Iterator[str]:
+def listening(store: Store, door: Access | None = None) -> Iterator[str]:
     """Serve on a free port of loopback, in a thread; yield the address."""
     server = Server(create_app(store, door, poll_s=0.05))
     with listener("127.0.0.1", 0) as opened:

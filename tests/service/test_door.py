@@ -7,7 +7,7 @@ import pytest
 
 from fedsim.service.app import create_app
 from fedsim.service.assets import ASSETS
-from fedsim.service.guard import Door, Limits
+from fedsim.service.guard import Access, Limits
 from fedsim.store.database import Store
 from tests.service.conftest import TOKEN, Client, begun
 
@@ -78,7 +78,7 @@ def test_a_login_is_short(locked: Client) -> None:
 
 
 def test_tokens_are_compared_whole() -> None:
-    door = Door(token="é", hosts=())
+    door = Access(token="é", hosts=())
     assert door.knows("é")
     assert not door.knows("e")
     assert not door.knows("")
@@ -96,7 +96,7 @@ def test_names_of_this_machine_are_answered(client: Client, host: str) -> None:
 
 
 def test_a_body_beyond_the_limit_is_413_whether_announced_or_not(store: Store) -> None:
-    client = Client(create_app(store, Door(limits=Limits(body_bytes=1000))), "localhost")
+    client = Client(create_app(store, Access(limits=Limits(body_bytes=1000))), "localhost")
 
     async def pieces():  # type: ignore[no-untyped-def]  # a body of unknown length is sent in chunks
         for _ in range(30):

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from fedsim.metrics import Event, RunEnded
-from fedsim.metrics.sinks.remote import SPOOL, Remote
+from fedsim.metrics.sinks.remote import SPOOL, HttpSink
 from fedsim.store.database import Store
 from tests.metrics.conftest import Server, done, started
 from tests.service.conftest import free_port
@@ -64,7 +64,7 @@ def write_all(url: str, folder: Path, halfway: Callable[[], None]) -> None:
         run = f"run-{number}"
         spool = folder / run / SPOOL
         spool.parent.mkdir(parents=True)
-        sink = Remote(url, spool)
+        sink = HttpSink(url, spool)
         events: list[Event] = [started(run, rounds=ROUNDS), *(done(r, run) for r in range(1, ROUNDS + 1))]
         for first in range(0, len(events), BATCH):
             if first == ROUNDS // 2:
@@ -87,7 +87,7 @@ def write_all(url: str, folder: Path, halfway: Callable[[], None]) -> None:
 def bring_home(url: str, folder: Path) -> None:
     """A later run beside the others delivers what waits in their spools."""
     (folder / "last").mkdir()
-    sink = Remote(url, folder / "last" / SPOOL)
+    sink = HttpSink(url, folder / "last" / SPOOL)
     sink.write([started("last")])
     sink.close()
     assert list(folder.glob(f"*/{SPOOL}")) == []

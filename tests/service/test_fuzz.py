@@ -12,7 +12,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from fedsim.service.app import create_app
-from fedsim.service.guard import Door
+from fedsim.service.guard import Access
 from fedsim.store.database import Store
 from tests.service.conftest import begun, judged, round_done
 
@@ -40,7 +40,7 @@ TRIED = [*((one, RIGHT) for one in OPERATIONS), *((one, WRONG) for one in OPERAT
 @pytest.fixture
 def operations(store: Store) -> dict[str, schemathesis.schemas.APIOperation]:
     store.write([begun("a"), judged("a", 0, 0.1), round_done("a", 1)])
-    app = create_app(store, Door(hosts=("testserver",)))
+    app = create_app(store, Access(hosts=("testserver",)))
     found = [result.ok() for result in schemathesis.openapi.from_asgi("/openapi.json", app).get_all_operations()]
     return {one.label: one for one in found if not one.path.endswith(ENDLESS)}
 

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from fedsim.metrics import Evaluated, RoundDone, RunEnded
-from fedsim.service.guard import Door
+from fedsim.service.guard import Access
 from fedsim.store.database import Store
 from tests.service.conftest import TOKEN, begun, listening
 
@@ -255,7 +255,7 @@ def test_an_empty_store_says_what_to_do(page: Page, address: str, shoot: Callabl
 
 
 def test_a_token_is_asked_for_once(browser: Browser, filled: Store) -> None:
-    with listening(filled, Door(token=TOKEN)) as address:
+    with listening(filled, Access(token=TOKEN)) as address:
         page = browser.new_page()
         page.goto(address)
         page.get_by_label("Token").fill("wrong")

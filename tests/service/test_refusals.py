@@ -8,7 +8,7 @@ import pytest
 
 from fedsim.metrics.event_json import to_json
 from fedsim.service.app import create_app
-from fedsim.service.guard import Door, Limits
+from fedsim.service.guard import Access, Limits
 from fedsim.store.database import Store
 from tests.service.conftest import Client, begun
 
@@ -64,7 +64,7 @@ REFUSED = [
 
 
 def _client(store: Store, *, writes: bool = True) -> Client:
-    return Client(create_app(store, Door("one", ("lab",), Limits(body_bytes=200_000)), writes=writes), "lab")
+    return Client(create_app(store, Access("one", ("lab",), Limits(body_bytes=200_000)), writes=writes), "lab")
 
 
 def _document(store: Store) -> dict[str, Any]:

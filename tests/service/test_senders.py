@@ -10,9 +10,9 @@ import pytest
 
 from fedsim.metrics import Event
 from fedsim.metrics.event_json import to_json
-from fedsim.metrics.sinks.remote import SPOOL, Remote
+from fedsim.metrics.sinks.remote import SPOOL, HttpSink
 from fedsim.service.app import create_app
-from fedsim.service.guard import Door
+from fedsim.service.guard import Access
 from fedsim.store.database import Store
 from fedsim.store.senders import named
 from tests.service.conftest import Client, begun, listening, round_done, whole
@@ -22,7 +22,7 @@ BOTH = f"{ALICE}, {BOB}"
 
 
 def _client(store: Store, token: str | None) -> Client:
-    return Client(create_app(store, Door(token=token, hosts=("lab",))), "lab")
+    return Client(create_app(store, Access(token=token, hosts=("lab",))), "lab")
 
 
 def _send(client: Client, token: str | None, *events: Any) -> httpx.Response:
@@ -117,13 +117,13 @@ def test_a_sink_that_is_refused_says_so_once_and_keeps_its_spool(
     store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     events: list[Event] = [begun("a"), round_done("a", 1), round_done("a", 2)]
-    with listening(store, Door(token=BOTH)) as address:
-        ours = Remote(address, tmp_path / "ours" / SPOOL, token=ALICE)
+    with listening(store, Access(token=BOTH)) as address:
+        ours = HttpSink(address, tmp_path / "ours" / SPOOL, token=ALICE)
         (tmp_path / "ours").mkdir()
         ours.write(events[:2])
         ours.close()
         (tmp_path / "theirs").mkdir()
-        theirs = Remote(address, tmp_path / "theirs" / SPOOL, token=BOB)
+        theirs = HttpSink(address, tmp_path / "theirs" / SPOOL, token=BOB)
         for event in events:
             theirs.write([event])
             theirs._retry_at = 0.0
@@ -140,10 +140,10 @@ def test_a_refusal_is_told_even_after_the_service_was_away(
     store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.write([begun("a")])
-    with listening(store, Door(token=ALICE)) as address:
-        sink = Remote("http://127.0.0.1:9", tmp_path / SPOOL, token=ALICE)
+    with listening(store, Access(token=ALICE)) as address:
+        sink = HttpSink("http://127.0.0.1:9", tmp_path / SPOOL, token=ALICE)
         sink.write([round_done("a", 1)])
-        sink._parts = Remote(address, tmp_path / "other" / SPOOL)._parts
+        sink._parts = HttpSink(address, tmp_path / "other" / SPOOL)._parts
         sink._retry_at = 0.0
         sink.tick()
         sink.close()

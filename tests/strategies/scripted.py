@@ -15,7 +15,7 @@ from fedsim.core import Cohort, Layout, Population, Rule
 from fedsim.engine.nodes.grid import NodeGrid
 from fedsim.strategies.flower import arrays, codec
 from fedsim.strategies.flower.adapter import RuleStrategy
-from fedsim.strategies.flower.coordinator import Outcome
+from fedsim.strategies.flower.coordinator import RoundResult
 
 Deltas = Callable[[int, int], Sequence[float]]
 
@@ -117,7 +117,7 @@ def advance(strategy: RuleStrategy, grid: NodeGrid, rounds: range) -> list[np.nd
     return seen
 
 
-def play_on(strategy: RuleStrategy, grid: NodeGrid, round: int) -> Outcome:
+def play_on(strategy: RuleStrategy, grid: NodeGrid, round: int) -> RoundResult:
     """Play one more round; return what it came to."""
     assert strategy.state is not None
     model = arrays.record(params=strategy.state.params)

@@ -38,9 +38,9 @@ def serve(
         )
     opened, writes = _open(store)
     from fedsim.service.app import create_app
-    from fedsim.service.guard import Door
+    from fedsim.service.guard import Access
 
-    door = Door(token, (*LOOPBACK, host) if near else ())
+    door = Access(token, (*LOOPBACK, host) if near else ())
     with opened:
         _listen(create_app(opened, door, writes=writes), host, port, f"{opened}" + ("" if writes else ", read only"))
 

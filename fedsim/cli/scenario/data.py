@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from fedsim.core import ClientData
     from fedsim.data import QuadraticData
-    from fedsim.data.summary import Summary
+    from fedsim.data.summary import DataSummary
     from fedsim.scenario import Scenario
 
 
@@ -46,7 +46,7 @@ def data(
         typer.echo(f"picture: {out}")
 
 
-def _print_split(scenario: Scenario, split: ClientData, summary: Summary) -> None:
+def _print_split(scenario: Scenario, split: ClientData, summary: DataSummary) -> None:
     import numpy as np
 
     labels = split.num_classes

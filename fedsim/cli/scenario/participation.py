@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from fedsim.core.contracts import Ids
-    from fedsim.participation.schedules.statistics import Summary
+    from fedsim.participation.schedules.statistics import ScheduleSummary
 
 LABELLED = 20_000
 """Clients whose labels are looked at; of a larger population an evenly spaced sample."""
@@ -59,7 +59,7 @@ def _sample(num_clients: int) -> Ids:
     return np.unique(np.linspace(0, num_clients - 1, min(num_clients, LABELLED)).astype(np.int64))
 
 
-def _print(known: dict[str, Any], found: Summary, title: str) -> None:
+def _print(known: dict[str, Any], found: ScheduleSummary, title: str) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from fedsim.analysis.comparison import Entry
+    from fedsim.analysis.comparison import ComparedRun
 
 
 def compare(
@@ -76,7 +76,7 @@ def compare(
         raise typer.Exit(found.exit_code)
 
 
-def _tell(entry: Entry) -> None:
+def _tell(entry: ComparedRun) -> None:
     values = entry.outcome.headlines.items()
     final = "  ".join(f"{name.replace('test_', '')} {value:.4g}" for name, value in values)
     again = " (finished before)" if entry.outcome.recognised else ""

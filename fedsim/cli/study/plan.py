@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from fedsim.scenario import Sourced
-    from fedsim.study.plan import Plan, Speed
+    from fedsim.study.plan import RunEstimate, Speed
 
 
 def plan(
@@ -32,7 +32,7 @@ def plan(
     found.check()
 
 
-def _values(found: Plan) -> list[str]:
+def _values(found: RunEstimate) -> list[str]:
     rows = [(key, _shown(one.value), _source(one)) for key, one in found.values.items()]
     wide, high = max(len(row[0]) for row in rows), max(len(row[1]) for row in rows)
     return ["values", *(f"  {key:<{wide}}  {value:<{high}}  {source}" for key, value, source in rows)]
@@ -51,7 +51,7 @@ def _source(one: Sourced) -> str:
     return one.source
 
 
-def _cohorts(found: Plan) -> list[str]:
+def _cohorts(found: RunEstimate) -> list[str]:
     cohorts = found.cohorts
     looked = f"{cohorts.smallest:,} to {cohorts.largest:,} in the first {cohorts.rounds:,} rounds"
     how = "" if cohorts.exact else f", as in the first {cohorts.rounds:,} rounds"
@@ -62,7 +62,7 @@ def _cohorts(found: Plan) -> list[str]:
     ]
 
 
-def _needs(found: Plan) -> list[str]:
+def _needs(found: RunEstimate) -> list[str]:
     from fedsim.engine.run.capacity import megabytes
 
     rows = [(need.name, megabytes(need.count), need.place, need.note) for need in found.needs]
@@ -74,7 +74,7 @@ def _needs(found: Plan) -> list[str]:
     return lines
 
 
-def _time(found: Plan) -> list[str]:
+def _time(found: RunEstimate) -> list[str]:
     speed = found.speed
     if speed is None or found.total_s is None:
         return ["time    not estimated: no rounds were run"]

@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from fedsim.analysis.tables import Table
-    from fedsim.study.sweep import Point, Sweep
+    from fedsim.study.sweep import GridPoint, Sweep
 
 
 def sweep(
@@ -46,7 +46,7 @@ def sweep(
         raise typer.Exit(found.exit_code)
 
 
-def _tell(point: Point) -> None:
+def _tell(point: GridPoint) -> None:
     assert point.outcome is not None, "told of a run that has ended"
     again = " (finished before)" if point.outcome.recognised else ""
     values = point.outcome.headlines.items()

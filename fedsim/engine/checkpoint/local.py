@@ -29,7 +29,7 @@ import numpy.typing as npt
 from fedsim.core import NoCheckpointError, ScenarioError
 from fedsim.core.state import flatten, restore, save_arrays
 from fedsim.core.system.files import atomic_folder
-from fedsim.engine.checkpoint.remote import Digests, Remote, digests_of
+from fedsim.engine.checkpoint.remote import CheckpointURL, Digests, digests_of
 
 FORMAT = 1
 FOLDER = "checkpoints"
@@ -52,7 +52,7 @@ class Manifest:
 class Saved:
     """A checkpoint that passed its checks."""
 
-    place: Path | Remote
+    place: Path | CheckpointURL
     manifest: Manifest
     arrays: Mapping[str, npt.NDArray[Any]] | None = None
 
@@ -69,7 +69,7 @@ class Saved:
         NoCheckpointError : it was written by a version that kept less, or is no state of this run.
         """
         try:
-            if isinstance(self.place, Remote):
+            if isinstance(self.place, CheckpointURL):
                 assert self.arrays is not None, "what is remote was read when it was checked"
                 return restore(template, self.arrays)
             with np.load(self.place / STATE, allow_pickle=False) as arrays:
@@ -87,9 +87,9 @@ def name_of(round: int) -> str:
 
 
 def write(
-    base: Path | Remote,
+    base: Path | CheckpointURL,
     state: Any,
-    write_nodes: Callable[[Path | Remote], Digests],
+    write_nodes: Callable[[Path | CheckpointURL], Digests],
     *,
     run: str,
     round: int,
@@ -107,7 +107,7 @@ def write(
     ------
     DiskError : when it cannot be written; what was there before is untouched.
     """
-    if isinstance(base, Remote):
+    if isinstance(base, CheckpointURL):
         about: dict[str, Any] = {"run": run, "round": round, "scenario_hash": scenario_hash, "versions": versions}
         _write_remote(base, state, write_nodes, **about, keep=keep, at=at)
         return
@@ -135,9 +135,9 @@ def write(
 
 
 def _write_remote(
-    base: Remote,
+    base: CheckpointURL,
     state: Any,
-    write_nodes: Callable[[Path | Remote], Digests],
+    write_nodes: Callable[[Path | CheckpointURL], Digests],
     *,
     run: str,
     round: int,
@@ -165,14 +165,14 @@ def _write_remote(
         (base / name).remove(MANIFEST)
 
 
-def check(place: Path | Remote, run: str | None, scenario_hash: str) -> Saved:
+def check(place: Path | CheckpointURL, run: str | None, scenario_hash: str) -> Saved:
     """Return a checkpoint after checking every byte of it.
 
     Raises
     ------
     NoCheckpointError : with the reason, when it is not whole, altered, of another run, or of another format.
     """
-    if isinstance(place, Remote):
+    if isinstance(place, CheckpointURL):
         with TemporaryDirectory(prefix="fedsim-") as name:
             path = Path(name) / str(place).rpartition("/")[2]
             path.mkdir()
@@ -215,7 +215,11 @@ def check(place: Path | Remote, run: str | None, scenario_hash: str) -> Saved:
 
 
 def newest(
-    base: Path | Remote, run: str | None, scenario_hash: str, tell: Callable[[str], None], before: int | None = None
+    base: Path | CheckpointURL,
+    run: str | None,
+    scenario_hash: str,
+    tell: Callable[[str], None],
+    before: int | None = None,
 ) -> Saved | None:
     """Return the newest good checkpoint, None when none was ever written.
 
@@ -255,9 +259,9 @@ def possible(base: Path) -> Path:
     return base
 
 
-def found_in(base: Path | Remote) -> list[Path | Remote]:
+def found_in(base: Path | CheckpointURL) -> list[Path | CheckpointURL]:
     """Return the places of all checkpoints, good or not, ascending by round."""
-    if isinstance(base, Remote):
+    if isinstance(base, CheckpointURL):
         return [base / name for name in base.names() if name.startswith("round-") and (base / name).has(MANIFEST)]
     return [*sorted(base.glob("round-*"))] if base.is_dir() else []
 

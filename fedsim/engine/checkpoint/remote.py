@@ -23,7 +23,7 @@ Digests = dict[str, tuple[str, int]]
 
 
 @dataclass(frozen=True)
-class Remote:
+class CheckpointURL:
     """A folder by its URL."""
 
     url: str
@@ -31,10 +31,10 @@ class Remote:
     def __str__(self) -> str:
         return self.url
 
-    def __truediv__(self, name: str) -> Remote:
-        return Remote(f"{self.url.rstrip('/')}/{name}")
+    def __truediv__(self, name: str) -> CheckpointURL:
+        return CheckpointURL(f"{self.url.rstrip('/')}/{name}")
 
-    def check(self) -> Remote:
+    def check(self) -> CheckpointURL:
         """Return itself, when there is such a kind of place.
 
         Raises
@@ -104,7 +104,7 @@ def digests_of(folder: Path) -> Digests:
 
 def called(node: Any, method: str, arguments: Sequence[Any]) -> Any:
     """Call a method of a node; `save` and `restore` work on a local folder where they are told of a remote one."""
-    if not arguments or not isinstance(arguments[0], Remote):
+    if not arguments or not isinstance(arguments[0], CheckpointURL):
         return getattr(node, method)(*arguments)
     place, *rest = arguments
     with TemporaryDirectory(prefix="fedsim-") as name:

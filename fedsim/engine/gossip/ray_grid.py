@@ -19,7 +19,7 @@ from fedsim.engine.gossip.peers import PeerHost
 from fedsim.engine.nodes.grid import HostLostError
 from fedsim.engine.ray.grid import RayGrid
 from fedsim.engine.ray.hosts import HostActor
-from fedsim.engine.ray.transport import Job
+from fedsim.engine.ray.transport import NodeJob
 
 
 class _PeerActor(HostActor):
@@ -43,7 +43,7 @@ class RayPeerGrid(RayGrid):
         self._published: list[Any] = []
         super().__init__(*arguments, **options)
 
-    def _send(self, job: Job) -> None:
+    def _send(self, job: NodeJob) -> None:
         job.reference = self.hosts.call(job.host, "handle_all", job.calls, *self._published)
 
     def gather(self, message_ids: Sequence[str]) -> dict[str, RecordDict]:
@@ -61,7 +61,7 @@ class RayPeerGrid(RayGrid):
         self.host_seconds, self._published = seconds, published
         return {key: contents[key] for key in message_ids}
 
-    def _collect(self, job: Job) -> Any:
+    def _collect(self, job: NodeJob) -> Any:
         """Wait for a host's answer; one that misses what a lost host had published is itself gone back with it."""
         try:
             return super()._collect(job)
@@ -71,7 +71,7 @@ class RayPeerGrid(RayGrid):
                 raise HostLostError(f"host {job.host} misses what a lost host had published") from cause
             raise
 
-    def _whole(self, job: Job, answer: Any) -> Any:
+    def _whole(self, job: NodeJob, answer: Any) -> Any:
         """Nothing came apart."""
         return answer
 

@@ -17,8 +17,8 @@ from fedsim.engine.nodes.grid import HostLostError, NodeGrid, Notice
 from fedsim.engine.nodes.host import Host, HostPlan
 from fedsim.engine.ray import transport as ray_letters
 from fedsim.engine.ray.hosts import HostActor, Hosts, LostError
-from fedsim.engine.ray.shared_memory import Board
-from fedsim.engine.ray.transport import Call, Job, Large, PostedRecord
+from fedsim.engine.ray.shared_memory import SharedMemory
+from fedsim.engine.ray.transport import Call, Large, NodeJob, PostedRecord
 from fedsim.scenario import HostClass
 from fedsim.strategies.flower import codec, wire
 
@@ -107,8 +107,8 @@ class RayGrid(NodeGrid):
         self.nodes_of = [nodes for nodes_of in dealt for nodes in nodes_of]
         self.predict = None if stateful else predict
         self.host_of = {node: host for host, nodes in enumerate(self.nodes_of) for node in nodes}
-        self._jobs: dict[int, Job] = {}
-        self._board = Board()
+        self._jobs: dict[int, NodeJob] = {}
+        self._board = SharedMemory()
         self._lost: set[int] = set()
         self._losses: Counter[tuple[int, int]] = Counter()
         self._struck: dict[int, dict[int, tuple[str, str]]] = {}
@@ -153,13 +153,13 @@ class RayGrid(NodeGrid):
             first += kind.hosts
         return host_of
 
-    def _send(self, job: Job) -> None:
+    def _send(self, job: NodeJob) -> None:
         job.reference = self.hosts.call(job.host, "handle_all", job.calls, *self._given(job))
 
-    def _given(self, job: Job) -> list[Any]:
+    def _given(self, job: NodeJob) -> list[Any]:
         return [large.to(job.host in self.hosts.beside) for large in job.large]
 
-    def _mark(self, job: Job) -> None:
+    def _mark(self, job: NodeJob) -> None:
         """Tell the nodes of clients that brought their host down in this round, so that they are left out."""
         struck = self._struck.get(job.round)
         if struck:
@@ -180,7 +180,7 @@ class RayGrid(NodeGrid):
         self.host_seconds = seconds
         return {key: contents[key] for key in message_ids}
 
-    def _collect(self, job: Job) -> Any:
+    def _collect(self, job: NodeJob) -> Any:
         while True:
             try:
                 answer = self.hosts.wait(job.reference, job.host, f"train in round {job.round}", self._limit(job))
@@ -193,7 +193,7 @@ class RayGrid(NodeGrid):
                 self._mark(job)
                 self._send(job)
 
-    def _whole(self, job: Job, answer: Any) -> Any:
+    def _whole(self, job: NodeJob, answer: Any) -> Any:
         """Put replies together with what their host posted.
 
         Raises
@@ -207,13 +207,13 @@ class RayGrid(NodeGrid):
             raise LostError("host-lost", f"{self.hosts.name(job.host)} was lost with its reply ({gone})") from gone
         return replies, taken
 
-    def _limit(self, job: Job) -> float | None:
+    def _limit(self, job: NodeJob) -> float | None:
         """Return how long a job may take: hosts end slow clients themselves, lane by lane, then one by one."""
         if self.timeout_s is None or not job.clients():
             return None
         return GRACE_S + 3 * self.timeout_s * sum(len(clients) for _, clients in job.clients())
 
-    def _replace(self, job: Job, lost: LostError) -> None:
+    def _replace(self, job: NodeJob, lost: LostError) -> None:
         """Put a new host in the place of a lost one; when it is lost again and again, look for a client to blame.
 
         Raises
@@ -238,7 +238,7 @@ class RayGrid(NodeGrid):
             self._losses[job.host, job.round] = 0
             self._struck.setdefault(job.round, {}).update(found)
 
-    def _culprits(self, job: Job) -> dict[int, tuple[str, str]]:
+    def _culprits(self, job: NodeJob) -> dict[int, tuple[str, str]]:
         """Train a job's clients one by one on the new host, for nothing; return those that bring it down."""
         found: dict[int, tuple[str, str]] = {}
         limit = None if self.timeout_s is None else GRACE_S + self.timeout_s
@@ -260,7 +260,7 @@ class RayGrid(NodeGrid):
                     self.hosts.replace(job.host)
         return found
 
-    def _tell(self, text: str, kind: str, job: Job) -> None:
+    def _tell(self, text: str, kind: str, job: NodeJob) -> None:
         self.notice(text, kind=kind, host=f"host-{job.host}", round=job.round)
 
     def replace_lost(self) -> None:

@@ -22,7 +22,7 @@ from fedsim.core import CapacityError, ClusterLostError, FedsimError
 from fedsim.engine.nodes.grid import Notice
 from fedsim.engine.ray import cluster as ray_cluster
 from fedsim.engine.ray.cluster import PATIENCE_S
-from fedsim.engine.ray.shared_memory import Board, Posted, Reader, available
+from fedsim.engine.ray.shared_memory import Posted, Reader, SharedMemory, available
 from fedsim.strategies.flower import wire
 
 PULSE_S = 2.0
@@ -54,7 +54,7 @@ class HostActor:
     def __init__(self, plan: Any, data: Any, nodes: Sequence[int], pulse: str) -> None:
         wire.register()
         threading.Thread(target=_beat, args=(pulse,), daemon=True).start()
-        self.board, self.reader, self.beside = Board(), Reader(), False
+        self.board, self.reader, self.beside = SharedMemory(), Reader(), False
         self.host = self.host_type(plan, data, nodes)
 
     def ready(self) -> tuple[str, int, str]:
@@ -126,7 +126,7 @@ class Hosts:
         self._places: dict[int, tuple[int, str]] = {}
         self.beside: set[int] = set()
         self.reader = Reader()
-        self._door = Board()
+        self._door = SharedMemory()
         self._alike = {ray.get_runtime_context().get_node_id()}
         self.actors = [self._start(host) for host in range(len(nodes_of))]
         self.training = ""

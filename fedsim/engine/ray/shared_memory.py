@@ -36,7 +36,7 @@ class Posted:
     shape: tuple[int, ...]
 
 
-class Board:
+class SharedMemory:
     """Memory that this process writes on and others read.
 
     >>> board, reader = Board(), Reader()

@@ -15,7 +15,7 @@ import ray
 from flwr.app import ArrayRecord, RecordDict
 
 from fedsim.core.contracts import Ids
-from fedsim.engine.ray.shared_memory import Board, Posted, Reader
+from fedsim.engine.ray.shared_memory import Posted, Reader, SharedMemory
 from fedsim.strategies.flower import arrays, codec
 from fedsim.strategies.flower.arrays import ArrayView
 
@@ -45,7 +45,7 @@ class Large:
 
 
 @dataclass
-class Job:
+class NodeJob:
     """What one host was asked in one round."""
 
     host: int
@@ -60,7 +60,7 @@ class Job:
         return [(call, codec.clients(call[1])) for call in self.calls if codec.is_task(call[1])]
 
 
-def pack(host: int, round: int, share: Mapping[str, tuple[int, RecordDict]], known: dict[int, Large]) -> Job:
+def pack(host: int, round: int, share: Mapping[str, tuple[int, RecordDict]], known: dict[int, Large]) -> NodeJob:
     """Make one call of a host's messages; `known` are the large records of the round, by identity."""
     keys = sorted(share, key=lambda key: share[key][0])
     calls: list[Call] = []
@@ -78,7 +78,7 @@ def pack(host: int, round: int, share: Mapping[str, tuple[int, RecordDict]], kno
                 large.append(known.setdefault(id(record), Large(record)))
             apart[name] = places[id(record)]
         calls.append((node, light, apart))
-    return Job(host, round, keys, calls, large)
+    return NodeJob(host, round, keys, calls, large)
 
 
 def unpack(call: Call, given: Sequence[ArrayRecord | PostedRecord], reader: Reader) -> tuple[int, RecordDict]:
@@ -89,14 +89,14 @@ def unpack(call: Call, given: Sequence[ArrayRecord | PostedRecord], reader: Read
     return node, content
 
 
-def post(board: Board, large: Iterable[Large]) -> None:
+def post(board: SharedMemory, large: Iterable[Large]) -> None:
     """Write the large records of a round on the driver's board."""
     chosen = list(large)
     for one, posted in zip(chosen, _write(board, [one.record for one in chosen]), strict=True):
         one.posted = posted
 
 
-def detach(contents: Sequence[RecordDict], board: Board) -> list[dict[str, PostedRecord]]:
+def detach(contents: Sequence[RecordDict], board: SharedMemory) -> list[dict[str, PostedRecord]]:
     """Move the large records of replies to the host's board; return where they are, reply by reply."""
     names = [[name for name, record in content.items() if _is_large(record)] for content in contents]
     taken = [content.pop(name) for content, mine in zip(contents, names, strict=True) for name in mine]
@@ -117,7 +117,7 @@ def _open(record: ArrayRecord | PostedRecord, reader: Reader) -> ArrayRecord:
     return arrays.record(**{name: reader.read(posted) for name, posted in record.items()})
 
 
-def _write(board: Board, records: Sequence[Any]) -> list[PostedRecord]:
+def _write(board: SharedMemory, records: Sequence[Any]) -> list[PostedRecord]:
     places = iter(board.write([array.numpy() for record in records for array in record.values()]))
     return [{name: next(places) for name in record} for record in records]
 

@@ -12,7 +12,7 @@ NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class Watch:
+class EarlyStopping:
     """What a run's end depends on, a value that checkpoints hold: a resumed run ends where it would have ended.
 
     `last` and `best` are of the watched metric (NaN before there is one), `since` counts its values since the best.
@@ -26,13 +26,13 @@ class Watch:
     virtual_s: float = 0.0
     finite: bool = True
 
-    def after_round(self, values: Mapping[str, float]) -> Watch:
+    def after_round(self, values: Mapping[str, float]) -> EarlyStopping:
         """Return the watch after one more round: what was sent (between nodes, or down and up), the clock."""
         down_and_up = values.get("bytes_down", 0.0) + values.get("bytes_up", 0.0)
         sent = self.sent_bytes + values.get("bytes_exchanged", down_and_up)
         return replace(self, sent_bytes=sent, virtual_s=values.get("virtual_s", self.virtual_s))
 
-    def seeing(self, stop: Stop | None, values: Mapping[str, float]) -> Watch:
+    def seeing(self, stop: Stop | None, values: Mapping[str, float]) -> EarlyStopping:
         """Return the watch after a look at some values, which may hold the watched metric.
 
         >>> watch = Watch()

@@ -8,17 +8,17 @@ import numpy as np
 
 from fedsim.core import Diagnostics, Population, Strategy
 from fedsim.core.contracts import WEIGHT, Parameters
-from fedsim.engine.round.totals import Ledger, traffic
+from fedsim.engine.round.totals import RunTotals, traffic
 from fedsim.metrics.statistics import square_norm, total, update_variance
 from fedsim.participation.environment import Attendance
-from fedsim.strategies.flower.coordinator import Outcome
+from fedsim.strategies.flower.coordinator import RoundResult
 
 CRASHES = ("raised", "non-finite", "shape", "timeout", "crash", "host")
 
 
 def round_values(
-    outcome: Outcome,
-    ledger: Ledger,
+    outcome: RoundResult,
+    ledger: RunTotals,
     there: Attendance,
     rule: Strategy,
     population: Population,

@@ -17,7 +17,7 @@ from fedsim.core.contracts import Parameters
 from fedsim.core.system.signals import Signals
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.nodes.grid import Collected, NodeGrid
-from fedsim.engine.round.early_stopping import Watch
+from fedsim.engine.round.early_stopping import EarlyStopping
 from fedsim.metrics.events import Evaluated, Event, Notice, RoundDone
 from fedsim.metrics.rounds_csv import RoundsCsv
 from fedsim.participation import ScheduleHash
@@ -32,11 +32,11 @@ def nowhere(point: str, round: int) -> None:
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunState:
     """All that a checkpoint holds besides what the nodes save: the strategy's own progress, and what ends the run."""
 
     progress: Any
-    watch: Watch
+    watch: EarlyStopping
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Rounds(ABC):
     checkpoint: Callable[[], None] | None = None
     at: Callable[[str, int], None] = nowhere
     progress: Any = None
-    watch: Watch = field(default_factory=Watch)
+    watch: EarlyStopping = field(default_factory=EarlyStopping)
     seconds: dict[str, deque[float]] = field(default_factory=dict)
     final: dict[str, float] = field(default_factory=dict)
     probed: dict[str, Any] = field(default_factory=dict)
@@ -111,11 +111,11 @@ class Rounds(ABC):
         self.settle(wait=True)
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> RunState:
         """Where the run stands after the last recorded round."""
-        return Standing(self.progress, self.watch)
+        return RunState(self.progress, self.watch)
 
-    def stand(self, standing: Standing) -> None:
+    def stand(self, standing: RunState) -> None:
         """Go back, or on, to where a run stood."""
         self.go_on_from(standing.progress)
         self.watch = standing.watch

@@ -17,19 +17,19 @@ from fedsim.engine.nodes.grid import Collected
 from fedsim.engine.probe import Prober
 from fedsim.engine.round.measure import round_values
 from fedsim.engine.round.rounds import Played, Rounds
-from fedsim.engine.round.totals import Ledger
+from fedsim.engine.round.totals import RunTotals
 from fedsim.strategies.flower import arrays
 from fedsim.strategies.flower.adapter import RuleStrategy
 from fedsim.strategies.flower.coordinator import Coordinator, ServerState
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingState:
     """Where a run stands after a recorded round: all that a checkpoint must hold besides the memories."""
 
     round: int
     server: ServerState
-    ledger: Ledger
+    ledger: RunTotals
     shadows: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -47,14 +47,14 @@ class Loop(Rounds):
     prober: Prober | None = None
     _evaluations: list[tuple[int, Future[tuple[dict[str, float], float]]]] = field(default_factory=list)
 
-    def first(self) -> Progress:
+    def first(self) -> TrainingState:
         """Return where a run stands before round 1."""
         server = self.strategy.begin(self.experiment.trainer.initial())
         _, told = self.experiment.told()
-        ledger = Ledger.start(self.experiment.population.num_clients, told)
-        return Progress(0, server, ledger, self.prober.start() if self.prober else {})
+        ledger = RunTotals.start(self.experiment.population.num_clients, told)
+        return TrainingState(0, server, ledger, self.prober.start() if self.prober else {})
 
-    def go_on_from(self, progress: Progress) -> None:
+    def go_on_from(self, progress: TrainingState) -> None:
         """Go on with a server state."""
         self.progress = progress
         self.strategy.state = progress.server
@@ -107,13 +107,13 @@ class Loop(Rounds):
         rule, population = self.experiment.scenario.strategy, self.experiment.population
         ledger = self.progress.ledger.after(outcome, there)
         shadows = self.prober.after(self.progress.shadows, outcome.cohort) if self.prober else {}
-        self.progress = Progress(round, server, ledger, shadows)
+        self.progress = TrainingState(round, server, ledger, shadows)
         values = round_values(outcome, ledger, there, rule, population, server.params)
         return {**values, **self.phases(played.host_seconds), **self.audit(round)}
 
     def vectors(self, round: int, played: Played) -> dict[str, npt.NDArray[Any]]:
         """Return the ledger's vectors, and those of the rule's own that the ledger does not add up."""
-        ledger: Ledger = self.progress.ledger
+        ledger: RunTotals = self.progress.ledger
         told = {name: vector for name, vector in played.outcome.told.vectors.items() if name not in ADDED_UP}
         return told | ledger.vectors(self.experiment.rule, self.experiment.population, round)
 

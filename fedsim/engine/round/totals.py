@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fedsim.core import Diagnostics, Population, Strategy
 from fedsim.core.contracts import CUTOFF, WEIGHT, Ids, Vector
 from fedsim.participation.environment import Attendance
-from fedsim.strategies.flower.coordinator import Outcome
+from fedsim.strategies.flower.coordinator import RoundResult
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -42,7 +42,7 @@ class WeightLedger:
 
 
 @dataclass(frozen=True)
-class Ledger:
+class RunTotals:
     """What accumulates over a run: per client the last round seen (0: never) and the weight its vectors have had.
 
     `effective` adds up the coefficients with which client i's deltas entered updates, fresh and remembered, also
@@ -57,12 +57,14 @@ class Ledger:
     weights: WeightLedger | None = None
 
     @staticmethod
-    def start(num_clients: int, told: Diagnostics) -> Ledger:
+    def start(num_clients: int, told: Diagnostics) -> RunTotals:
         """Return the ledger before round 1; `told` is what the strategy says of its first state."""
         zeros, counts = np.zeros(num_clients), np.zeros(num_clients, np.int64)
-        return Ledger(counts, zeros, weights=WeightLedger(0, zeros, zeros, counts) if WEIGHT in told.vectors else None)
+        return RunTotals(
+            counts, zeros, weights=WeightLedger(0, zeros, zeros, counts) if WEIGHT in told.vectors else None
+        )
 
-    def after(self, outcome: Outcome, there: Attendance) -> Ledger:
+    def after(self, outcome: RoundResult, there: Attendance) -> RunTotals:
         """Return the ledger after one more round."""
         cohort = outcome.cohort
         effective = self.effective.copy()
@@ -75,7 +77,7 @@ class Ledger:
         weights, told = self.weights, outcome.told.vectors
         if weights is not None:
             weights = weights.after(told[WEIGHT], told.get(CUTOFF, np.zeros(len(last_seen), bool)))
-        return Ledger(
+        return RunTotals(
             last_seen,
             effective,
             self.virtual_s + (there.arrivals.seconds if there.arrivals else 0.0),
@@ -104,7 +106,7 @@ class Ledger:
         return found | (self.weights.vectors(population.probabilities) if self.weights is not None else {})
 
 
-def traffic(outcome: Outcome, there: Attendance) -> dict[str, float]:
+def traffic(outcome: RoundResult, there: Attendance) -> dict[str, float]:
     """Return what server and clients would exchange: the model to everyone invited, a delta from all who delivered."""
     return {
         "bytes_down": float(len(there.scheduled) * there.model_bytes),

@@ -143,7 +143,7 @@ def _remove(path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Past:
+class PreviousRun:
     """A run that began earlier, with `planned` rounds."""
 
     run: str
@@ -235,7 +235,7 @@ def _input(noted: Mapping[str, Any]) -> Input:
     return Input(key, str(noted["role"]), path, digest, (size, changed, touched, inode) if signature else None)
 
 
-def read_past(folder: Path) -> Past:
+def read_past(folder: Path) -> PreviousRun:
     """Read a run folder; rounds may have been added to its scenario.yaml.
 
     Raises
@@ -267,7 +267,7 @@ def read_past(folder: Path) -> Past:
     by_name = scenario_hash(now, ())
     known_by_name = note.scenario_hash in (None, by_name)
     unhashed = tuple(map(str, inputs)) if note.inputs is None else ()
-    return Past(
+    return PreviousRun(
         note.run, now, by_name if known_by_name else scenario_hash(now, inputs), before.rounds, inputs, unhashed
     )
 

@@ -17,7 +17,7 @@ from fedsim.engine.checkpoint.local import found_in, newest
 from fedsim.engine.experiment import build
 from fedsim.engine.round.rounds import nowhere
 from fedsim.engine.run.earlier import tell_again
-from fedsim.engine.run.folder import ROUNDS, Past, create, read_past, reopen
+from fedsim.engine.run.folder import ROUNDS, PreviousRun, create, read_past, reopen
 from fedsim.engine.run.session import Session, checkpoints_of
 from fedsim.metrics import RunEnded, RunStarted, new_run_id
 from fedsim.metrics.rounds_csv import whole_rounds
@@ -174,7 +174,7 @@ def resume(
         folder.release()
 
 
-def _ends(past: Past, folder: Path, store: str, summary: Mapping[str, Any]) -> tuple[RunStarted, Path, RunEnded]:
+def _ends(past: PreviousRun, folder: Path, store: str, summary: Mapping[str, Any]) -> tuple[RunStarted, Path, RunEnded]:
     """Return the first and the last event of a finished run, as its folder tells them, and where its rows are."""
     scenario = past.scenario
     started = RunStarted(

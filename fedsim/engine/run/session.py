@@ -22,11 +22,11 @@ from fedsim.core.system.signals import Signals, Stopped
 from fedsim.core.system.versions import versions
 from fedsim.engine.checkpoint import local as checkpoint
 from fedsim.engine.checkpoint.local import Saved
-from fedsim.engine.checkpoint.remote import Digests, Remote
+from fedsim.engine.checkpoint.remote import CheckpointURL, Digests
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.nodes.grid import HostLostError, NodeGrid
-from fedsim.engine.round.early_stopping import Watch
-from fedsim.engine.round.rounds import Rounds, Standing, nowhere
+from fedsim.engine.round.early_stopping import EarlyStopping
+from fedsim.engine.round.rounds import Rounds, RunState, nowhere
 from fedsim.engine.run.earlier import Earlier, lost, tell_again
 from fedsim.engine.run.emptiness import nobody_took_part
 from fedsim.engine.run.folder import ROUNDS, SCENARIO, SUMMARY, RunFolder, listed, params_sha256, remember
@@ -109,7 +109,7 @@ class Session:
         self.started: RunStarted | None = None
 
     @property
-    def checkpoints(self) -> Path | Remote:
+    def checkpoints(self) -> Path | CheckpointURL:
         """Where this run's checkpoints are."""
         return checkpoints_of(self.scenario, self.folder.path, self.run_id)
 
@@ -218,7 +218,7 @@ class Session:
 
     def _go_back(self, loop: Rounds, saved: Saved | None, *, told: bool) -> None:
         """Put everything where it was after a checkpoint's round, or before round 1."""
-        first = Standing(loop.first(), Watch())
+        first = RunState(loop.first(), EarlyStopping())
         loop.stand(first if saved is None else saved.state(first))
         round = loop.progress.round
         loop.schedule = hash_so_far(self.experiment.process, round)
@@ -238,7 +238,7 @@ class Session:
         self.loop.csv.sync()
         round = self.loop.progress.round
 
-        def nodes(folder: Path | Remote) -> Digests:
+        def nodes(folder: Path | CheckpointURL) -> Digests:
             place = folder.absolute() if isinstance(folder, Path) else folder
             told = grid.each("save", dict.fromkeys(range(grid.num_nodes), (place, round)))
             return {
@@ -391,13 +391,13 @@ class Session:
         return summary
 
 
-def checkpoints_of(scenario: Scenario, folder: Path, run: str) -> Path | Remote:
+def checkpoints_of(scenario: Scenario, folder: Path, run: str) -> Path | CheckpointURL:
     """Return where the checkpoints of a run are: in its folder, in another one, or at a URL."""
     chosen = scenario.checkpoint and scenario.checkpoint.path
     if not chosen:
         return folder / checkpoint.FOLDER
     if "://" in chosen and not chosen.startswith("file://"):
-        return Remote(chosen).check() / run
+        return CheckpointURL(chosen).check() / run
     return checkpoint.possible(place_of(chosen.removeprefix("file://")) / run)
 
 

@@ -40,7 +40,7 @@ class RefusedError(Exception):
         self.status = status
 
 
-class Remote(Spooled):
+class HttpSink(Spooled):
     """Sends events to the service at `url`, and to the spool while it is away or refuses.
 
     Redirections are not followed and proxies not used: the token goes to this address and nowhere else.

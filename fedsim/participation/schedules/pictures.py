@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedsim.core.contracts import Vector
-from fedsim.participation.schedules.statistics import Counts, Summary, correlations, label_shares
+from fedsim.participation.schedules.statistics import Counts, ScheduleSummary, correlations, label_shares
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +38,9 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def write_pictures(folder: Path, title: str, found: Summary, label_counts: Counts | None, rates: Vector) -> list[Path]:
+def write_pictures(
+    folder: Path, title: str, found: ScheduleSummary, label_counts: Counts | None, rates: Vector
+) -> list[Path]:
     """Write participation.png (all panels) and one file for each panel; return their paths.
 
     `label_counts` (n, C) and `rates` (n,) belong to the same clients (all, or a sample); without labels that panel is
@@ -78,7 +80,7 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _overview(title: str, found: Summary, labels: Counts | None, rates: Vector) -> Figure:
+def _overview(title: str, found: ScheduleSummary, labels: Counts | None, rates: Vector) -> Figure:
     figure = _figure(12, 7.6)
     figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold")
     below = "gaps labels" if labels is not None else "gaps gaps"
@@ -92,7 +94,7 @@ def _overview(title: str, found: Summary, labels: Counts | None, rates: Vector) 
     return figure
 
 
-def draw_presence(axes: Axes, found: Summary) -> None:
+def draw_presence(axes: Axes, found: ScheduleSummary) -> None:
     """Draw clients x rounds: dark where a client is there; in a large population, how many of a band are."""
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.ticker import MaxNLocator
@@ -115,14 +117,14 @@ def draw_presence(axes: Axes, found: Summary) -> None:
         axes.set_title(_cell(found), loc="right", fontsize=8.5, fontweight="normal", color="#6A6A6A")
 
 
-def _cell(found: Summary) -> str:
+def _cell(found: ScheduleSummary) -> str:
     clients, rounds = -(-found.num_clients // found.presence.shape[0]), -(-found.rounds // found.presence.shape[1])
     of_clients = f"{clients:,} clients" if clients > 1 else "1 client"
     of_rounds = f"{rounds:,} rounds" if rounds > 1 else "1 round"
     return f"a cell: share of {of_clients} x {of_rounds}"
 
 
-def draw_cohorts(axes: Axes, found: Summary) -> None:
+def draw_cohorts(axes: Axes, found: ScheduleSummary) -> None:
     """Draw the cohort size over rounds, with what is expected and the empty rounds marked."""
     rounds = np.arange(1, found.rounds + 1)
     edges, low, high, middle = _thinned(found.sizes.astype(np.float64))
@@ -154,7 +156,7 @@ def _thinned(values: Vector, places: int = 400) -> tuple[Vector, Vector, Vector,
     return np.array(middle), low, high, mean
 
 
-def draw_gaps(axes: Axes, found: Summary) -> None:
+def draw_gaps(axes: Axes, found: ScheduleSummary) -> None:
     """Draw how many rounds lie between two participations of a client."""
     from matplotlib.ticker import MaxNLocator
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from fedsim.core.contracts import Vector
-from fedsim.participation.schedules.statistics import Counts, Summary, correlations
+from fedsim.participation.schedules.statistics import Counts, ScheduleSummary, correlations
 
 
-def facts(found: Summary, label_counts: Counts | None = None, rates: Vector | None = None) -> dict[str, Any]:
+def facts(found: ScheduleSummary, label_counts: Counts | None = None, rates: Vector | None = None) -> dict[str, Any]:
     """Return what a summary says as plain numbers; None where it is unknown or undefined."""
     asked = found.probabilities
     realised = found.rates
@@ -77,7 +77,7 @@ def rows(known: dict[str, Any]) -> list[tuple[str, str, str]]:
     return table
 
 
-def gap_bins(found: Summary) -> list[tuple[str, float]]:
+def gap_bins(found: ScheduleSummary) -> list[tuple[str, float]]:
     """Return the gap histogram in bins 1, 2, 3-4, 5-8, ...: (rounds, share of the gaps)."""
     total = int(found.gaps.sum())
     if total == 0:
@@ -99,7 +99,7 @@ def _defined(value: float) -> float | None:
     return None if isnan(value) else value
 
 
-def _gap_quantile(found: Summary, share: float) -> int | None:
+def _gap_quantile(found: ScheduleSummary, share: float) -> int | None:
     summed = np.cumsum(found.gaps)
     return int(np.searchsorted(summed, share * summed[-1])) if summed[-1] else None
 

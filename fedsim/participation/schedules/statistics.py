@@ -19,7 +19,7 @@ BANDS, COLUMNS = 240, 480
 
 
 @dataclass(frozen=True, eq=False)
-class Summary:
+class ScheduleSummary:
     """The statistics of rounds 1..R of a process over N clients.
 
     Attributes
@@ -78,7 +78,7 @@ class Summary:
         return away / self.came if self.came else float("nan")
 
 
-def summarise(process: Process, rounds: int) -> Summary:
+def summarise(process: Process, rounds: int) -> ScheduleSummary:
     """Run a process through rounds 1..`rounds` and count."""
     clients = process.num_clients
     bands, columns = min(clients, BANDS), min(rounds, COLUMNS)
@@ -107,7 +107,7 @@ def summarise(process: Process, rounds: int) -> Summary:
         worst[round - 1] = round - oldest
         presence[:, (round - 1) * columns // rounds] += np.bincount(cohort * bands // clients, minlength=bands)
     presence /= np.outer(_share_sizes(clients, bands), _share_sizes(rounds, columns))
-    return Summary(
+    return ScheduleSummary(
         sizes=sizes,
         taken=taken,
         gaps=gaps,
