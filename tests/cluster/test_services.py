@@ -127,6 +127,9 @@ def _postgres(net: Network, machine: Machine) -> None:
     role = machine.start("env", *(f"{k}={v}" for k, v in told.items()), "sh", ROOT / "deploy" / "postgres-role.sh")
     role.communicate()
     assert role.returncode == 0
+    asked = "SELECT rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls FROM pg_roles"
+    command = ["psql", f"--host={home}", "--username=postgres", "-Atc", f"{asked} WHERE rolname = 'fedsim'", "fedsim"]
+    assert machine.start(*command).communicate()[0].strip() == "f|f|f|f|f"
 
 
 def test_a_run_inside_its_curves_on_the_page_and_prometheus_reading_it(
