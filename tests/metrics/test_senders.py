@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import select
 
-from fedsim.metrics import schema
-from fedsim.metrics.senders import NOBODY, ForeignRunError, named
-from fedsim.metrics.store import Store
+from fedsim.store import schema
+from fedsim.store.database import Store
+from fedsim.store.senders import NOBODY, ForeignRunError, named
 from tests.metrics.conftest import done, started
 
 ALICE, BOB = named("alice"), named("bob")

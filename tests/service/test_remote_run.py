@@ -9,12 +9,12 @@ from fedsim.engine.run.run import execute
 from fedsim.metrics.sinks.remote import SPOOL
 from fedsim.scenario import from_dict
 from fedsim.store.database import Store
-from tests.service.conftest import TOKEN, Door, listening
+from tests.service.conftest import TOKEN, Access, listening
 
 
 def test_a_run_arrives_whole(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB", TOKEN)
-    with listening(store, Door(token=TOKEN)) as address:
+    with listening(store, Access(token=TOKEN)) as address:
         scenario = from_dict(
             {
                 "name": "toy",
