@@ -8,7 +8,7 @@ probability that client i takes part in a round, d the number of parameters.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
@@ -106,8 +106,7 @@ WEIGHT, CUTOFF = ADDED_UP = ("weight", "cutoff")
 class Strategy:
     """What stands under `strategy:` in a scenario: a rule of a server, or of peers that have none.
 
-    Each concrete strategy has a field `name: Literal["<module>"]`, the word in `strategy: {name: ...}`. Where options
-    exclude each other it has a method `problems() -> Iterator[tuple[str, str]]` that yields (key, message).
+    Each concrete strategy has a field `name: Literal["<module>"]`, the word in `strategy: {name: ...}`.
     """
 
     remembers: ClassVar[bool] = False
@@ -118,6 +117,10 @@ class Strategy:
 
     weights: Literal["uniform", "examples"] = "uniform"
     """Objective weights a_i: 1/N each, or proportional to the clients' examples."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for options that exclude each other."""
+        yield from ()
 
     def needs_probabilities(self) -> bool:
         """Return whether the population's p_i must be known before round 1."""

@@ -54,7 +54,7 @@ class DataSummary:
     def entropy(self) -> Floats:
         """Entropy of each client's label law in bits, (M,): 0 for one label, log2 C for equal shares.
 
-        >>> Summary(np.array([4, 3]), np.arange(2), np.array([[2, 2], [3, 0]])).entropy.tolist()
+        >>> DataSummary(np.array([4, 3]), np.arange(2), np.array([[2, 2], [3, 0]])).entropy.tolist()
         [1.0, 0.0]
         """
         shares = self.shares
@@ -66,7 +66,7 @@ class DataSummary:
     def distance(self) -> Floats:
         """Total variation distance of each client's label law from the overall one, (M,), between 0 and 1.
 
-        >>> Summary(np.array([2, 2]), np.arange(2), np.array([[2, 0], [0, 2]])).distance.tolist()
+        >>> DataSummary(np.array([2, 2]), np.arange(2), np.array([[2, 0], [0, 2]])).distance.tolist()
         [0.5, 0.5]
         """
         distance: Floats = 0.5 * np.abs(self.shares - self.overall).sum(axis=1)

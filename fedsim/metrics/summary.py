@@ -35,16 +35,18 @@ SEAL = "sealed"
 """The key of the sha256 over all other keys."""
 
 
-def write_summary(path: str | Path, summary: Mapping[str, Any]) -> None:
+def write_summary(path: str | Path, summary: Mapping[str, Any]) -> dict[str, Any]:
     """Write summary.json atomically, as strict JSON: numbers that are not finite become "nan", "inf", "-inf".
 
-    Its last key is a seal over all others, by which `altered` sees whether a byte was changed.
+    Its last key is a seal over all others, by which `altered` sees whether a byte was changed; it is returned with it.
     Raises DiskError when the file cannot be written.
     """
     missing = REQUIRED - summary.keys()
     assert not missing, f"a summary needs {sorted(missing)}"
     assert summary["status"] in STATUSES, f"{summary['status']} is no status"
-    atomic_write(path, _sealed(plain(summary)))
+    content = _sealed(plain(summary))
+    atomic_write(path, content)
+    return {**summary, SEAL: json.loads(content)[SEAL]}
 
 
 def read_summary(folder: str | Path) -> dict[str, Any]:

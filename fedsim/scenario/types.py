@@ -153,7 +153,7 @@ def configs(root: type) -> frozenset[type]:
     """Return a config class and those of all its sections, at any depth.
 
     >>> from fedsim.scenario import Scenario
-    >>> from strategies.fedavg import FedAvg
+    >>> from fedsim.strategies.fedavg import FedAvg
     >>> FedAvg in configs(Scenario), int in configs(Scenario)
     (True, False)
     """

@@ -120,7 +120,7 @@ def read_with_strategies(
 def label(rule: Any) -> str:
     """Return what a strategy is called: its name and the options that differ from their defaults or its preset's.
 
-    >>> from strategies.fedstale import FedStale
+    >>> from fedsim.strategies.fedstale import FedStale
     >>> label(FedStale(beta=0.3, on_empty="skip")), label(FedStale())
     ('fedstale:beta=0.3:on_empty=skip', 'fedstale')
     """

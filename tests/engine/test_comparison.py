@@ -181,7 +181,7 @@ def test_a_run_that_diverges_is_listed_and_the_others_go_on(tmp_path: Path) -> N
 def test_strategies_that_do_not_fit_are_refused_all_at_once_and_nothing_runs(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError) as refused:
         fedsim.compare(
-            TOY, "fedavg,fedstale:beta=2,fedvrap,fedvarp:normalise=inverse_probability", out=tmp_path / "all"
+            TOY, "fedavg,fedstale:beta=-1,fedvrap,fedvarp:normalise=inverse_probability", out=tmp_path / "all"
         )
     text = str(refused.value)
     assert "compare.1.beta" in text

@@ -127,7 +127,7 @@ def test_the_hash_tells_apart_what_gives_other_bits() -> None:
 
 
 def test_a_rate_that_falls_to_zero_ends_the_motion(tmp_path: Path) -> None:
-    vanishing = {**WORLD, "client": {**WORLD["client"], "lr_decay": 1e-200}}
-    four, eight = (fedsim.run(vanishing, out=tmp_path / str(rounds), rounds=rounds) for rounds in (4, 8))
-    assert sha(four) == sha(eight)
-    assert eight.status == "completed"
+    vanishing = {**WORLD, "client": {**WORLD["client"], "lr_decay": 1e-40}}
+    ten, more = (fedsim.run(vanishing, out=tmp_path / str(rounds), rounds=rounds) for rounds in (10, 14))
+    assert sha(ten) == sha(more)
+    assert more.status == "completed"

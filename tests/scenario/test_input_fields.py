@@ -26,6 +26,8 @@ NO_INPUTS = {
     ("Scenario", "name"),
     ("Scenario", "folder"),  # where inputs are looked for
     ("Hub", "subset"),
+    ("Inner", "flower"),
+    ("Inner", "options"),
     ("Hub", "features"),
     ("Hub", "labels"),
     ("Hub", "train"),

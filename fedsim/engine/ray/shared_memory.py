@@ -39,7 +39,7 @@ class Posted:
 class SharedMemory:
     """Memory that this process writes on and others read.
 
-    >>> board, reader = Board(), Reader()
+    >>> board, reader = SharedMemory(), Reader()
     >>> first, second = board.write([np.arange(3.0), np.zeros((2, 2), np.float32)])
     >>> reader.read(first).tolist(), reader.read(second).shape
     ([0.0, 1.0, 2.0], (2, 2))

@@ -382,8 +382,7 @@ class Session:
                 self._notice(lost(self.store, len(again)), kind="store")
                 for event in again:
                     self.recorder.emit(event)
-            summary = {**summary, "told_again": len(again), FILES: seal(path)}
-            write_summary(path / SUMMARY, summary)
+            summary = write_summary(path / SUMMARY, {**summary, "told_again": len(again), FILES: seal(path)})
         except BaseException:
             self.recorder.emit(RunEnded(run=self.run_id, status=str(summary["status"]), summary=summary))
             self.recorder.close()
