@@ -4,4 +4,7 @@ from pathlib import Path
 
 from fedsim.flower.app import apps
 
-server_app, client_app = apps(Path(__file__).parents[1])
+_halves = apps(Path(__file__).parents[1])
+# Flower looks for these two names in the text of this file
+server_app = _halves[0]
+client_app = _halves[1]

@@ -133,7 +133,7 @@ def installed(packages: Mapping[str, str], ours: str = "fedsim") -> dict[str, st
 def _by_value(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that is shipped with its code, not as a name to import."""
     assert isinstance(function, FunctionType)
-    copy = FunctionType(function.__code__, {"__name__": "__main__"}, function.__name__)
+    copy = FunctionType(function.__code__, {"__name__": "__main__"}, function.__name__, function.__defaults__)
     copy.__module__ = "__main__"
     return copy
 
