@@ -15,9 +15,8 @@ from flwr.app import ConfigRecord, Message
 from fedsim.core.contracts import ADDED_UP, Parameters, Vector
 from fedsim.engine.nodes.grid import Collected
 from fedsim.engine.probe import Prober
-from fedsim.engine.round.measure import round_values
+from fedsim.engine.round.measure import RunTotals, round_values
 from fedsim.engine.round.rounds import Played, Rounds
-from fedsim.engine.round.totals import RunTotals
 from fedsim.strategies.flower import arrays
 from fedsim.strategies.flower.adapter import RuleStrategy
 from fedsim.strategies.flower.coordinator import Coordinator, ServerState
@@ -89,14 +88,12 @@ class Loop(Rounds):
 
     def choose(self, round: int) -> Sequence[Message]:
         """Ask the world who is there and the rule what it needs; write the nodes' messages."""
-        with self.timed("choose_s"):
-            model = arrays.record(params=self.progress.server.params)
-            return list(self.strategy.configure_train(round, model, ConfigRecord(), self.grid))
+        model = arrays.record(params=self.progress.server.params)
+        return list(self.strategy.configure_train(round, model, ConfigRecord(), self.grid))
 
     def step(self, round: int, replies: Collected) -> Played:
         """Add up, let the rule speak, move the model; refuse a failed client unless the scenario drops it."""
-        with self.timed("step_s"):
-            outcome = self.strategy.conclude(round, replies.messages)
+        outcome = self.timed("step_s", self.strategy.conclude, round, replies.messages)
         self.refuse(round, outcome.failures)
         return Played(self.environment.attend(round), outcome, replies.host_seconds)
 

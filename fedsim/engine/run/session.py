@@ -161,7 +161,8 @@ class Session:
                 csv=csv,
                 signals=self.signals,
                 checkpoint=lambda: self._save(grid),
-                at=self._at,
+                at=self.at,
+                ready=self._ready,
             )
             self._go_back(loop, self.saved, told=not self.fresh)
             self.place = grid.describe()
@@ -259,14 +260,12 @@ class Session:
             at=lambda step: self.at(step, round),
         )
 
-    def _at(self, point: str, round: int) -> None:
+    def _ready(self, round: int) -> None:
         """Look, before every round, whether the folder is still ours and the rows are still where they belong."""
-        if point == "choose":
-            assert self.csv is not None
-            self.folder.check_held()
-            if self.csv.mend():
-                self._notice(f"{ROUNDS} was removed or replaced; it was written again", kind="folder", round=round)
-        self.at(point, round)
+        assert self.csv is not None
+        self.folder.check_held()
+        if self.csv.mend():
+            self._notice(f"{ROUNDS} was removed or replaced; it was written again", kind="folder", round=round)
 
     def _notice(self, text: str, kind: str = "notice", host: str | None = None, round: int | None = None) -> None:
         now = round if round is not None else (self.loop.progress.round + 1 if self.loop and self.loop.progress else 0)
