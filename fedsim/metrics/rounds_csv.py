@@ -11,6 +11,7 @@ import io
 import math
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from fedsim.core.errors import DiskError
@@ -18,21 +19,27 @@ from fedsim.core.system.files import atomic_write, told_plainly, unwritable
 from fedsim.metrics.registry import find
 
 
-def line(columns: Mapping[str, bool], values: Mapping[str, float]) -> str:
+@cache
+def _counts(columns: tuple[str, ...]) -> frozenset[str]:
+    """Return the columns that hold counts."""
+    return frozenset(name for name in columns if find(name).whole)
+
+
+def line(columns: tuple[str, ...], values: Mapping[str, float]) -> str:
     """Write one row: counts as integers, floats in the shortest form that reads back to the same bits.
 
-    `columns` says of each column whether it holds counts.
-
-    >>> line({"cohort_size": True, "num_late": True, "test_loss": False}, {"cohort_size": 3.0, "test_loss": 2.0})
+    >>> line(("cohort_size", "num_late", "test_loss"), {"cohort_size": 3.0, "test_loss": 2.0})
     '3,,2.0'
     """
-    cells = []
-    for name, whole in columns.items():
+    cells, counts = [], _counts(columns)
+    for name in columns:
         number = float(values[name]) if name in values else None
         if number is None:
             cells.append("")
+        elif name in counts and math.isfinite(number) and number.is_integer():
+            cells.append(str(int(number)))
         else:
-            cells.append(str(int(number)) if whole and math.isfinite(number) and number.is_integer() else repr(number))
+            cells.append(repr(number))
     return ",".join(cells)
 
 
@@ -45,7 +52,7 @@ class RoundsCsv:
     def __init__(self, path: str | Path, columns: Sequence[str]) -> None:
         assert tuple(columns[:1]) == ("round",), "the first column is the round"
         self._path = Path(path)
-        self._columns = {name: find(name).whole for name in columns}
+        self._columns = tuple(columns)
         self._waiting: dict[int, tuple[dict[str, float], bool]] = {}
         self._file: io.FileIO | None = None
         self._size = 0

@@ -35,7 +35,7 @@ class EarlyStopping:
     def seeing(self, stop: Stop | None, values: Mapping[str, float]) -> EarlyStopping:
         """Return the watch after a look at some values, which may hold the watched metric.
 
-        >>> watch = Watch()
+        >>> watch = EarlyStopping()
         >>> for loss in (3.0, 2.0, 2.5):
         ...     watch = watch.seeing(Stop(metric="test_loss", patience=2), {"test_loss": loss})
         >>> watch.best, watch.last, watch.since
@@ -53,7 +53,7 @@ class EarlyStopping:
     def reason(self, stop: Stop | None) -> str | None:
         """Return why the run should stop now, None when it should go on.
 
-        >>> Watch(last=0.91).reason(Stop(metric="test_accuracy", target=0.9))
+        >>> EarlyStopping(last=0.91).reason(Stop(metric="test_accuracy", target=0.9))
         'test_accuracy has reached 0.91, the target is 0.9'
         """
         if stop is None:

@@ -19,6 +19,7 @@ from fedsim.engine.experiment import Experiment
 from fedsim.engine.nodes.grid import Collected, NodeGrid
 from fedsim.engine.round.early_stopping import EarlyStopping
 from fedsim.metrics.events import Evaluated, Event, Notice, RoundDone
+from fedsim.metrics.metric import Metric, Round
 from fedsim.metrics.rounds_csv import RoundsCsv
 from fedsim.participation import ScheduleHash
 from fedsim.participation.environment import Attendance, Environment
@@ -59,6 +60,7 @@ class Rounds(ABC):
     ----------
     emit : where events go. csv : the rows. checkpoint : writes one; it is asked every `checkpoint.every` rounds.
     at : is told of every phase of a round before it begins; tests stop the process there.
+    metrics : those of this run that say themselves how they follow from a round.
     ready : looks before every round whether all is still in order; raises when it is not.
     """
 
@@ -73,6 +75,7 @@ class Rounds(ABC):
     checkpoint: Callable[[], None] | None = None
     at: Callable[[str, int], None] = nowhere
     ready: Callable[[int], None] | None = None
+    metrics: Sequence[Metric] = ()
     progress: Any = None
     watch: EarlyStopping = field(default_factory=EarlyStopping)
     seconds: dict[str, deque[float]] = field(default_factory=dict)
@@ -160,6 +163,8 @@ class Rounds(ABC):
         """Take note of the round: it is done from here on. Evaluate when it is due."""
         began, outcome = perf_counter(), played.outcome
         values = {**self.account(round, played), **probed}
+        if self.metrics:
+            values |= self.computed(self.seen(Round(round, outcome.cohort.clients, values), played))
         self.schedule.update(played.there.scheduled)
         self.empty = self.empty and not len(outcome.cohort)
         self.settle(wait=False)
@@ -183,6 +188,14 @@ class Rounds(ABC):
         self.watch = replace(self.watch, finite=finite and (not due or self.finite()))
         took = {name: value for name, value in values.items() if name.endswith("_s")}
         self.took({**took, "updates_per_s": len(outcome.cohort) / values["round_s"]})
+
+    def seen(self, round: Round, played: Played) -> Round:
+        """Return a round for metrics to look at, with the models that this kind of loop has."""
+        return round
+
+    def computed(self, round: Round) -> dict[str, float]:
+        """Return the metrics that say themselves how they follow from a round."""
+        return {metric.name: float(metric.of(round)) for metric in self.metrics if metric.of is not None}
 
     @abstractmethod
     def account(self, round: int, played: Played) -> dict[str, float]:

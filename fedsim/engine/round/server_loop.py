@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -17,6 +17,7 @@ from fedsim.engine.nodes.grid import Collected
 from fedsim.engine.probe import Prober
 from fedsim.engine.round.measure import RunTotals, round_values
 from fedsim.engine.round.rounds import Played, Rounds
+from fedsim.metrics.metric import Round
 from fedsim.strategies.flower import arrays
 from fedsim.strategies.flower.adapter import RuleStrategy
 from fedsim.strategies.flower.coordinator import Coordinator, ServerState
@@ -107,6 +108,10 @@ class Loop(Rounds):
         self.progress = TrainingState(round, server, ledger, shadows)
         values = round_values(outcome, ledger, there, rule, population, server.params)
         return {**values, **self.phases(played.host_seconds), **self.audit(round)}
+
+    def seen(self, round: Round, played: Played) -> Round:
+        """Show the global model after the round, and the rule's update."""
+        return replace(round, params=self.progress.server.params, update=played.outcome.update)
 
     def vectors(self, round: int, played: Played) -> dict[str, npt.NDArray[Any]]:
         """Return the ledger's vectors, and those of the rule's own that the ledger does not add up."""

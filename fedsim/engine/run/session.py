@@ -32,7 +32,7 @@ from fedsim.engine.run.emptiness import nobody_took_part
 from fedsim.engine.run.folder import ROUNDS, SCENARIO, SUMMARY, RunFolder, listed, params_sha256, remember
 from fedsim.engine.run.open import open_grid, open_loop
 from fedsim.engine.run.seals import FILES, seal
-from fedsim.metrics import Notice, RunEnded, RunStarted, appearing, columns
+from fedsim.metrics import METRICS, Notice, RunEnded, RunStarted, appearing, columns
 from fedsim.metrics.recorder import Recorder
 from fedsim.metrics.rounds_csv import RoundsCsv
 from fedsim.metrics.sinks.base import Sink
@@ -143,8 +143,8 @@ class Session:
             grid = stack.enter_context(
                 open_grid(self.experiment, self.folder.path, self.ray, self._notice, self.flower)
             )
-            shown = columns(appearing(*self.experiment.facts()))
-            self.csv = csv = RoundsCsv(self.folder.path / ROUNDS, shown)
+            reported = appearing(*self.experiment.facts())
+            self.csv = csv = RoundsCsv(self.folder.path / ROUNDS, columns(reported))
             stack.callback(csv.close)
             overlap = None
             if self.scenario.engine.kind == "ray":
@@ -163,6 +163,7 @@ class Session:
                 checkpoint=lambda: self._save(grid),
                 at=self.at,
                 ready=self._ready,
+                metrics=[METRICS[name] for name in reported if METRICS[name].of is not None],
             )
             self._go_back(loop, self.saved, told=not self.fresh)
             self.place = grid.describe()
