@@ -104,18 +104,20 @@ class RuleStrategy(Coordinator):
             return None
         return factors(self.rates, state.written, round)
 
-    def _at_rate(self, state: ServerState, round: int) -> ServerState:
+    def _at_rate(self, rates: Rates, state: ServerState, round: int) -> ServerState:
         """Return the state at the rate of a round: the running mean of memories follows the memories."""
-        if self.rates is None or round == 1:
+        if round == 1:
             return state
-        factor, mean = ratio(self.rates(round), self.rates(round - 1)), self.rule.memory_mean(state.rule)
+        factor, mean = ratio(rates(round), rates(round - 1)), self.rule.memory_mean(state.rule)
         return state if factor == 1.0 or mean is None else replace(state, rule=swapped(state.rule, mean, factor * mean))
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Ask: one message per node that has participants, all sharing one model record."""
-        state = self._at_rate(self.state or self.begin(arrays[codec.PARAMS].numpy()), server_round)
+        state = self.state or self.begin(arrays[codec.PARAMS].numpy())
+        if self.rates is not None:
+            state = self._at_rate(self.rates, state, server_round)
         cohort = Cohort(server_round, self.choose(server_round))
         asked, scale = self.rule.ask(state.rule, cohort), self.rescaling(state, server_round)
         if scale is not None:
@@ -161,7 +163,8 @@ class RuleStrategy(Coordinator):
         cohort = Cohort(server_round, clients)
         sums = reduce(received, current.plan.sent, len(current.state.params))
         rule_state, update = self.rule.step(current.state.rule, cohort, current.plan.asked(sums))
-        self.state = self._move(_noted(current.state, cohort), rule_state, update)
+        noted = current.state if current.state.written is None else _noted(current.state, current.state.written, cohort)
+        self.state = self._move(noted, rule_state, update)
         proportional = current.plan.cohort
         return RoundResult(
             invited=current.invited,
@@ -179,7 +182,7 @@ class RuleStrategy(Coordinator):
         if not self.rule.linear:
             return None
         found = coefficients(self.rule, before.rule, cohort, self.population.weights)
-        return found.rescaled(self.rescaling(before, cohort.round))
+        return found if self.rates is None else found.rescaled(self.rescaling(before, cohort.round))
 
     def _move(self, state: ServerState, rule_state: Any, update: Vector | None) -> ServerState:
         """Params' = params + server_lr * update, in float64, cast once; None moves nothing, momentum included."""
@@ -193,11 +196,9 @@ class RuleStrategy(Coordinator):
             return replace(state, params=moved.astype(np.float32), rule=rule_state, optimizer=optimizer)
 
 
-def _noted(state: ServerState, cohort: Cohort) -> ServerState:
+def _noted(state: ServerState, before: Ids, cohort: Cohort) -> ServerState:
     """Note whose memories are of this round."""
-    if state.written is None:
-        return state
-    written = state.written.copy()
+    written = before.copy()
     written[cohort.clients] = cohort.round
     return replace(state, written=written)
 

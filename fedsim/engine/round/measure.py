@@ -32,6 +32,7 @@ CRASHES = ("raised", "non-finite", "shape", "timeout", "crash", "host")
 def round_values(
     outcome: RoundResult,
     ledger: RunTotals,
+    sent: Mapping[str, float],
     there: Attendance,
     rule: Strategy,
     population: Population,
@@ -56,7 +57,7 @@ def round_values(
         values["train_loss"] = counted["loss"] / clients
         if outcome.cohort_sum is not None:
             values["update_variance"] = update_variance(clients, counted["delta_square"], outcome.cohort_sum / clients)
-    values |= traffic(outcome, there)
+    values |= sent
     values["messages"] = 2.0 * len(outcome.replies)
     values["wire_bytes"] = float(reply_bytes(outcome.replies) + len(outcome.replies) * params.nbytes)
     if there.arrivals is not None:
@@ -135,8 +136,8 @@ class RunTotals:
             counts, zeros, weights=WeightLedger(0, zeros, zeros, counts) if WEIGHT in told.vectors else None
         )
 
-    def after(self, outcome: RoundResult, there: Attendance) -> RunTotals:
-        """Return the ledger after one more round."""
+    def after(self, outcome: RoundResult, there: Attendance, sent: Mapping[str, float]) -> RunTotals:
+        """Return the ledger after one more round, in which so many bytes were `sent` either way."""
         cohort = outcome.cohort
         effective = self.effective.copy()
         if outcome.used is not None:
@@ -152,7 +153,7 @@ class RunTotals:
             last_seen,
             effective,
             self.virtual_s + (there.arrivals.seconds if there.arrivals else 0.0),
-            self.traffic_bytes + sum(traffic(outcome, there).values()),
+            self.traffic_bytes + sum(sent.values()),
             weights,
         )
 

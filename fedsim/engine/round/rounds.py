@@ -101,7 +101,8 @@ class Rounds(ABC):
         while self.status == "completed" and self.progress.round < end:
             round = self.progress.round + 1
             self.clock = {}
-            probed = self.probe(round)
+            probe = self.experiment.scenario.probe
+            probed = {} if probe is None else self.probe(round)
             if self.ready is not None:
                 self.ready(round)
             self.at("choose", round)

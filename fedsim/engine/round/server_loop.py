@@ -15,7 +15,7 @@ from flwr.app import ConfigRecord, Message
 from fedsim.core.contracts import ADDED_UP, Parameters, Vector
 from fedsim.engine.nodes.grid import Collected
 from fedsim.engine.probe import Prober
-from fedsim.engine.round.measure import RunTotals, round_values
+from fedsim.engine.round.measure import RunTotals, round_values, traffic
 from fedsim.engine.round.rounds import Played, Rounds
 from fedsim.metrics.metric import Round
 from fedsim.strategies.flower import arrays
@@ -71,10 +71,7 @@ class Loop(Rounds):
         return values | {"probe_s": perf_counter() - began}
 
     def audit(self, round: int) -> dict[str, float]:
-        """Sum all memories anew, when that is due, and return how far the running mean has drifted."""
-        every = self.experiment.scenario.memory.audit
-        if every is None or round % every:
-            return {}
+        """Sum all memories anew, and return how far the running mean has drifted."""
         mean = self.experiment.scenario.strategy.memory_mean(self.progress.server.rule)
         if mean is None:
             return {}
@@ -103,11 +100,14 @@ class Loop(Rounds):
         server, outcome, there = self.strategy.state, played.outcome, played.there
         assert server is not None
         rule, population = self.experiment.scenario.strategy, self.experiment.population
-        ledger = self.progress.ledger.after(outcome, there)
+        sent = traffic(outcome, there)
+        ledger = self.progress.ledger.after(outcome, there, sent)
         shadows = self.prober.after(self.progress.shadows, outcome.cohort) if self.prober else {}
         self.progress = TrainingState(round, server, ledger, shadows)
-        values = round_values(outcome, ledger, there, rule, population, server.params)
-        return {**values, **self.phases(played.host_seconds), **self.audit(round)}
+        values = round_values(outcome, ledger, sent, there, rule, population, server.params)
+        every = self.experiment.scenario.memory.audit
+        audited = {} if every is None or round % every else self.audit(round)
+        return {**values, **self.phases(played.host_seconds), **audited}
 
     def seen(self, round: Round, played: Played) -> Round:
         """Show the global model after the round, and the rule's update."""
