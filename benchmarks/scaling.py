@@ -23,6 +23,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 import fedsim
 from fedsim.core import Population, Reply
 from fedsim.engine.nodes.grid import NodeGrid
+from fedsim.engine.round.measure import reply_bytes
 from fedsim.strategies.fedstale import FedStale
 from fedsim.strategies.flower import arrays, codec
 from fedsim.strategies.flower.adapter import RuleStrategy
@@ -82,7 +83,7 @@ def measure(nodes: int, size: int) -> tuple[float, float, float]:
         answered = time.perf_counter()
         outcome = strategy.conclude(round, replies)
         seconds.append(time.perf_counter() - answered + asked - began)
-        traffic = sum(reply.nbytes for reply in outcome.replies) + len(replies) * 4 * size
+        traffic = reply_bytes(outcome.replies) + len(replies) * 4 * size
     return 2.0 * nodes, float(traffic), float(np.median(seconds))
 
 

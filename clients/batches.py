@@ -24,37 +24,31 @@ class Cuts:
     Attributes
     ----------
     sizes : (C, K) examples in each batch, 0 from the step on at which a client has finished; or (1, K) when that is
-        the same for all clients.
+        the same for all clients, who are then `alike`.
+    steps : steps that each client takes, (C,) or (1,).
+    examples : examples that each client goes through, repetitions counted, (C,) or (1,).
+    active : how many rows of `sizes` have each step; as many entries as there are steps with anyone.
+    widths : the size of the largest batch of each step.
     """
 
     sizes: Integers
+    steps: Integers
+    examples: Integers
+    active: list[int]
+    widths: list[int]
+    alike: bool
 
-    @cached_property
-    def alike(self) -> bool:
-        """Return whether all clients take the same steps with batches of the same sizes."""
-        return len(self.sizes) == 1
-
-    @cached_property
-    def steps(self) -> Integers:
-        """Steps that each client takes, (C,) or (1,)."""
-        taken: Integers = (self.sizes > 0).sum(axis=1, dtype=np.int64)
-        return taken
-
-    @cached_property
-    def examples(self) -> Integers:
-        """Examples that each client goes through, repetitions counted, (C,) or (1,)."""
-        total: Integers = self.sizes.sum(axis=1, dtype=np.int64)
-        return total
-
-    @cached_property
-    def active(self) -> list[int]:
-        """Return how many rows of `sizes` have each step; as many entries as there are steps with anyone."""
-        return [int(count) for count in np.count_nonzero(self.sizes, axis=0) if count]
-
-    @cached_property
-    def widths(self) -> list[int]:
-        """Return the size of the largest batch of each step."""
-        return [int(width) for width in self.sizes.max(axis=0)]
+    @classmethod
+    def made(cls, sizes: Integers) -> Cuts:
+        """Return the cuts with batches of these sizes."""
+        return cls(
+            sizes,
+            steps=(sizes > 0).sum(axis=1, dtype=np.int64),
+            examples=sizes.sum(axis=1, dtype=np.int64),
+            active=[count for count in np.count_nonzero(sizes, axis=0).tolist() if count],
+            widths=sizes.max(axis=0).tolist(),
+            alike=len(sizes) == 1,
+        )
 
     @cached_property
     def scale(self) -> npt.NDArray[np.float32]:
@@ -99,7 +93,7 @@ class Batches:
 
     def at(self, order: Integers) -> Batches:
         """Return the batches of the clients in another order."""
-        return Batches(self.positions[order], self.cuts if self.cuts.alike else Cuts(self.cuts.sizes[order]))
+        return Batches(self.positions[order], self.cuts if self.cuts.alike else Cuts.made(self.cuts.sizes[order]))
 
 
 def processed(work: LocalWork, counts: Integers) -> Integers:
@@ -123,13 +117,13 @@ def draw(work: LocalWork, seed: int, round: int, clients: Integers, counts: Inte
     starts, sizes, inside = _cuts(work, counts)
     whole = counts <= work.batch_size
     if whole.all():
-        return Batches(inside, Cuts(sizes))
+        return Batches(inside, Cuts.made(sizes))
     key = rng.digest(seed, "batches", round)
     stream, heads = _streams(key, clients, counts, (starts + sizes).max(axis=1), ~whole)
     positions = stream[starts[:, :, None] + inside + heads[:, None, None]]
     if whole.any():
         positions = np.where(whole[:, None, None], inside, positions)
-    return Batches(positions, Cuts(sizes))
+    return Batches(positions, Cuts.made(sizes))
 
 
 def _draw_alike(work: LocalWork, seed: int, round: int, clients: Integers, counts: Integers) -> Batches:
@@ -149,7 +143,7 @@ def _row(work: LocalWork, count: int) -> tuple[Integers, Cuts, int]:
     """Return the places (K, B) in the stream of a client with `count` examples, its cuts, and the stream's length."""
     starts, sizes, inside = _cuts(work, np.array([count]))
     places = inside[0] if count <= work.batch_size else starts[0, :, None] + inside[0]
-    return places, Cuts(sizes), int((starts + sizes).max(initial=0))
+    return places, Cuts.made(sizes), int((starts + sizes).max(initial=0))
 
 
 def _cuts(work: LocalWork, counts: Integers) -> tuple[Integers, Integers, Integers]:

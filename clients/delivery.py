@@ -5,7 +5,8 @@ from __future__ import annotations
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -31,6 +32,7 @@ class Delivered:
     train_s: float
 
 
+@dataclass
 class Delivery:
     """One round of training for some clients.
 
@@ -38,50 +40,40 @@ class Delivery:
     and comes in no lane; those `struck` are there from the start and are not trained.
     """
 
-    def __init__(
-        self,
-        trainer: Trainer,
-        faults: Faults | None,
-        params: Parameters,
-        clients: Ids,
-        round: int,
-        velocity: npt.NDArray[np.float32] | None = None,
-        *,
-        timeout_s: float | None = None,
-        struck: Sequence[Failure] = (),
-    ) -> None:
-        self.trainer, self.faults = trainer, faults
-        self.params, self.clients, self.round, self.velocity = params, clients, round, velocity
-        self.timeout_s = timeout_s
-        self._failures: list[Failure] = [*struck]
-        self._statistics: dict[str, float] = defaultdict(float)
-        self._train_s = 0.0
+    trainer: Trainer
+    faults: Faults | None
+    params: Parameters
+    clients: Ids
+    round: int
+    velocity: npt.NDArray[np.float32] | None = None
+    timeout_s: float | None = field(default=None, kw_only=True)
+    struck: Sequence[Failure] = field(default=(), kw_only=True)
+    _failures: list[Failure] = field(default_factory=list, init=False)
+    _statistics: dict[str, float] = field(default_factory=lambda: defaultdict(float), init=False)
 
     def run(self, take: Callable[[LaneResult], None]) -> Delivered:
         """Train; hand on every lane that comes through as it comes, clients ascending."""
-        for lane in self._lanes():
-            take(lane)
-        return Delivered(tuple(self._failures), dict(self._statistics), self._train_s)
-
-    def _lanes(self) -> Iterator[LaneResult]:
-        alive, poisoned = self._strike(np.setdiff1d(self.clients, [failure.client for failure in self._failures]))
-        trained = self._trained(alive)
+        self._failures += self.struck
+        alive = np.setdiff1d(self.clients, [failure.client for failure in self.struck])
+        poisoned = np.zeros(0, np.int64)
+        if self.faults is not None and len(alive):
+            alive, poisoned = self._strike(self.faults, alive)
+        trained, train_s = self._trained(alive), 0.0
         while True:
             began = perf_counter()
             lane = next(trained, None)
-            self._train_s += perf_counter() - began
+            train_s += perf_counter() - began
             if lane is None:
-                self._failures.sort(key=lambda failure: failure.client)
-                return
+                break
             good = self._gate(lane, poisoned)
             if len(good.clients):
-                yield good
+                take(good)
+        self._failures.sort(key=lambda failure: failure.client)
+        return Delivered(tuple(self._failures), dict(self._statistics), train_s)
 
-    def _strike(self, clients: Ids) -> tuple[Ids, Ids]:
+    def _strike(self, faults: Faults, clients: Ids) -> tuple[Ids, Ids]:
         """Take out those whom an injected fault strikes before they deliver; return the rest and the poisoned."""
-        if self.faults is None or len(clients) == 0:
-            return clients, np.zeros(0, np.int64)
-        struck = self.faults(self.round, clients)
+        struck = faults(self.round, clients)
         alive = np.ones(len(clients), bool)
         for kind in ("crash", "message_loss"):
             lost = struck[kind] & alive
@@ -100,7 +92,7 @@ class Delivery:
             try:
                 lanes = self._lanes_of(group)
                 while True:
-                    with deadline(self._limit(len(group) - done)):
+                    with nullcontext() if self.timeout_s is None else deadline(self._limit(len(group) - done)):
                         lane = next(lanes, None)
                     if lane is None:
                         break
@@ -117,9 +109,10 @@ class Delivery:
                 again = np.array(sound, np.int64)
                 pending = [*([again] if len(sound) < len(rest) else np.split(rest, len(rest))), *pending]
 
-    def _limit(self, left: int) -> float | None:
+    def _limit(self, left: int) -> float:
         """Return how long the next lane may take."""
-        return None if self.timeout_s is None else self.timeout_s * max(1, min(left, self.trainer.group))
+        assert self.timeout_s is not None, "asked only where there is a limit for a client"
+        return self.timeout_s * max(1, min(left, self.trainer.group))
 
     def _trains(self, client: int) -> bool:
         """Train one client for nothing; return whether it can, and note the failure when it cannot."""

@@ -100,7 +100,8 @@ class Memory:
         known = [(place, self._slots[int(c)]) for place, c in enumerate(clients) if int(c) in self._slots]
         rows = np.empty((len(known), self.size), np.float32)
         for row, (_, slot) in enumerate(known):
-            stored = self._row(slot)
+            block, inside = divmod(slot, self._rows_per_block)
+            stored = self._blocks[block][inside]
             rows[row] = stored if self.dtype == "float32" else from_bfloat16(stored)
         return np.array([place for place, _ in known], np.int64), rows
 
@@ -108,7 +109,8 @@ class Memory:
         """Note the clients' deltas (k, d) as pending for the open round."""
         for row, client in enumerate(clients):
             slot = self._free.pop() if self._free else self._grow()
-            self._row(slot)[:] = deltas[row] if self.dtype == "float32" else to_bfloat16(deltas[row])
+            block, inside = divmod(slot, self._rows_per_block)
+            self._blocks[block][inside] = deltas[row] if self.dtype == "float32" else to_bfloat16(deltas[row])
             self._pending[int(client)] = slot
 
     def settle(self, round: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -46,11 +47,6 @@ class Node:
             self.memory.open(task.round)
         totals = {name: np.zeros(len(task.params)) for name in task.sums}
         delivered: list[Ids] = []
-
-        def take(lane: LaneResult) -> None:
-            delivered.append(lane.clients)
-            self._add(task, lane, totals)
-
         done = Delivery(
             self.trainer,
             self.faults,
@@ -59,7 +55,7 @@ class Node:
             task.round,
             timeout_s=self.timeout_s,
             struck=task.struck,
-        ).run(take)
+        ).run(partial(self._add, task, totals, delivered))
         return Reply(
             node=self.index,
             round=task.round,
@@ -106,8 +102,9 @@ class Node:
         elif self.memory is not None:
             self.memory.clear()
 
-    def _add(self, task: Task, lane: LaneResult, totals: dict[str, Vector]) -> None:
+    def _add(self, task: Task, totals: dict[str, Vector], delivered: list[Ids], lane: LaneResult) -> None:
         """Add a lane to every sum, clients ascending, in float64; then note the deltas as memories."""
+        delivered.append(lane.clients)
         places = np.searchsorted(task.clients, lane.clients)
         seen, old = np.zeros(0, np.int64), None
         if self.memory is not None and any(asked.stale is not None for asked in task.sums.values()):

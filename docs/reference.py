@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsim import participation, strategies
-from fedsim.metrics.registry import FACTS, METRICS, Metric
+from fedsim.metrics import FACTS, METRICS, Metric
 from fedsim.participation.devices import Devices
 from fedsim.participation.faults import Faults
 from fedsim.scenario.schema import json_schema

@@ -64,6 +64,11 @@ class Stock(Strategy):
             yield "weights", "a stock strategy weighs clients itself; leave it out"
 
     @property
+    def inside(self) -> Inner:
+        """The strategy inside, where this one is a wrapper."""
+        return self.inner or Inner()
+
+    @property
     def proximal_mu(self) -> float | None:
         """What FedProx, alone or inside a wrapper, tells clients to add to their objective; None without FedProx."""
         for part in (self, self.inner):

@@ -7,7 +7,6 @@ others go on.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -18,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedsim.analysis.bands import Band, band
-from fedsim.analysis.comparison_tables import tables
-from fedsim.analysis.figures import Forest, Panel, draw, page
+from fedsim.analysis.figures import Forest, Panel
 from fedsim.analysis.outcome import RunResult
 from fedsim.analysis.paired import (
     LEVEL,
@@ -35,17 +33,11 @@ from fedsim.analysis.paired import (
 )
 from fedsim.core import ScenarioError
 from fedsim.core.config.plain import plain_value
-from fedsim.core.system.files import atomic_write
-from fedsim.core.system.terminal import visible
 from fedsim.core.system.versions import versions
-from fedsim.metrics.csv_text import harmless_texts
-from fedsim.metrics.event_json import plain
 from fedsim.metrics.registry import higher_is_better
 
 if TYPE_CHECKING:
     import pandas as pd
-
-TABLE, RESULT, PICTURE, PAGE = "comparison.csv", "comparison.json", "comparison.png", "comparison.html"
 
 
 @dataclass(frozen=True)
@@ -326,15 +318,6 @@ class Comparison:
         about = {"name": self.name, "baseline": self.baseline, "seeds": self.seeds, "level": LEVEL, "last": self.last}
         target = None if self.target is None else asdict(self.target)
         return {**about, "target": target, "strategies": strategies, "versions": versions()}
-
-    def write(self) -> None:
-        """Write comparison.csv, .json, .png and .html into the comparison's folder."""
-        rows = "".join(table.as_html() for table in tables(self))
-        atomic_write(self.folder / TABLE, harmless_texts(self.table.reset_index()).to_csv(index=False).encode())
-        content = json.dumps(plain(self.as_json()), indent=2, allow_nan=False)
-        atomic_write(self.folder / RESULT, f"{content}\n".encode())
-        atomic_write(self.folder / PICTURE, draw(visible(self.name), self.panels))
-        atomic_write(self.folder / PAGE, page(self.name, self.panels, rows).encode())
 
 
 def _columns(name: str, found: Interval) -> dict[str, float]:

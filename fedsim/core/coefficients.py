@@ -7,13 +7,15 @@ rule is said once, in `ask` and `step`. Effective weights and the variance probe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
-from fedsim.core.contracts import Cohort, LinearSum, Rule, Vector
-from fedsim.core.state import swapped
+from fedsim.core.contracts import Cohort, LinearSum, Population, Rule, Vector
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,39 @@ def coefficients(rule: Rule, state: Any, cohort: Cohort, weights: Vector) -> Coe
 
 def _units(asked: LinearSum, cohort: Cohort, width: int) -> Vector:
     """Return a sum over unit vectors: deltas of the cohort first, then the memories of all clients."""
-    found = np.zeros(width)
-    found[: len(cohort)] = asked.fresh
+    found, present = np.zeros(width), len(cohort)
+    found[:present] = asked.fresh
     if asked.stale is not None:
-        found[len(cohort) + cohort.clients] = asked.stale
+        found[present + cohort.clients] = asked.stale
     return found
+
+
+def swapped(state: T, old: Vector, new: Vector) -> T:
+    """Return a state with one of its arrays, known by identity, in place of another.
+
+    >>> mean = np.zeros(2)
+    >>> swapped({"count": 1, "inner": ((), mean)}, mean, np.ones(3))
+    {'count': 1, 'inner': ((), array([1., 1., 1.]))}
+    """
+    found: T | None = _swapped(state, old, new)
+    assert found is not None, "the array belongs to the state"
+    return found
+
+
+def _swapped(value: Any, old: Vector, new: Vector) -> Any:
+    """Return the value with the array swapped, None where the array is not in it."""
+    if value is old:
+        return new
+    if isinstance(value, Population):
+        return None  # a constant of the run that a state may refer to, not part of it
+    if is_dataclass(value):
+        for field in fields(value):
+            moved = _swapped(getattr(value, field.name), old, new)
+            if moved is not None:
+                return replace(value, **{field.name: moved})  # type: ignore[type-var]  # an object, not a class
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, tuple) else ()
+    for key, item in items:
+        moved = _swapped(item, old, new)
+        if moved is not None:
+            return {**value, key: moved} if isinstance(value, Mapping) else (*value[:key], moved, *value[key + 1 :])
+    return None

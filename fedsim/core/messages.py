@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from fedsim.core.contracts import Ids, LinearSum, Parameters, Sums
 
 
@@ -50,8 +48,3 @@ class Reply:
     statistics: Mapping[str, float] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the arrays in this reply."""
-        return sum(np.asarray(s).nbytes for s in self.sums.values()) + self.clients.nbytes

@@ -68,33 +68,6 @@ def _restore(template: Any, arrays: Mapping[str, npt.NDArray[Any]], prefix: str)
     return type(template)(stored.item())
 
 
-def swapped(state: T, old: npt.NDArray[Any], new: npt.NDArray[Any]) -> T:
-    """Return a state with one of its arrays, known by identity, in place of another.
-
-    >>> mean = np.zeros(2)
-    >>> swapped({"mean": mean, "count": 1}, mean, np.ones(3))
-    {'count': 1, 'mean': array([1., 1., 1.])}
-    """
-    put: Any = _swapped(state, old, new)
-    assert put is not state, "the array belongs to the state"
-    found: T = put
-    return found
-
-
-def _swapped(value: Any, old: npt.NDArray[Any], new: npt.NDArray[Any]) -> Any:
-    """Return the value itself where the array is not in it."""
-    if value is old:
-        return new
-    parts = {name: (child, _swapped(child, old, new)) for name, child in _children(value) or ()}
-    moved = {name: after for name, (before, after) in parts.items() if after is not before}
-    if not moved:
-        return value
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **moved)
-    whole = {name: after for name, (_, after) in parts.items()}
-    return whole if isinstance(value, Mapping) else tuple(whole.values())
-
-
 def save_arrays(file: Path | IO[bytes], arrays: Mapping[str, Any]) -> None:
     """Write named arrays as .npz."""
     np.savez(file, **arrays)

@@ -14,7 +14,8 @@ from fedsim.metrics.events import (
     RunStarted,
     new_run_id,
 )
-from fedsim.metrics.registry import FACTS, METRICS, Fact, Metric, appearing, columns, higher_is_better, register
+from fedsim.metrics.metric import FACTS, Fact, Metric, Round
+from fedsim.metrics.registry import METRICS, appearing, columns, higher_is_better, register
 
 __all__ = [
     "FACTS",
@@ -26,6 +27,7 @@ __all__ = [
     "MetricsConfig",
     "Notice",
     "RolledBack",
+    "Round",
     "RoundDone",
     "RunEnded",
     "RunStarted",

@@ -27,6 +27,7 @@ class Recorder:
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self._pumps = [_Pump(sink) for sink in sinks]
+        self._known: set[str] = set()
 
     def __enter__(self) -> Recorder:
         return self
@@ -36,8 +37,9 @@ class Recorder:
 
     def emit(self, event: Event) -> None:
         """Tell every sink, without waiting for any. A value that is not registered is a mistake of ours."""
-        if isinstance(event, RoundDone | Evaluated):
+        if isinstance(event, RoundDone | Evaluated) and not event.values.keys() <= self._known:
             check(event.values)
+            self._known.update(event.values)
         for pump in self._pumps:
             pump.put(event)
 

@@ -11,21 +11,36 @@ import io
 import math
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from fedsim.core.errors import DiskError
-from fedsim.core.system.files import atomic_write, told_plainly
+from fedsim.core.system.files import atomic_write, told_plainly, unwritable
 from fedsim.metrics.registry import find
 
 
-def cell(name: str, value: float) -> str:
-    """Write one value: counts as integers, floats in the shortest form that reads back to the same bits.
+@cache
+def _counts(columns: tuple[str, ...]) -> frozenset[str]:
+    """Return the columns that hold counts."""
+    return frozenset(name for name in columns if find(name).whole)
 
-    >>> cell("cohort_size", 3.0), cell("test_loss", 0.1), cell("test_loss", 2.0)
-    ('3', '0.1', '2.0')
+
+def line(columns: tuple[str, ...], values: Mapping[str, float]) -> str:
+    """Write one row: counts as integers, floats in the shortest form that reads back to the same bits.
+
+    >>> line(("cohort_size", "num_late", "test_loss"), {"cohort_size": 3.0, "test_loss": 2.0})
+    '3,,2.0'
     """
-    number = float(value)
-    return str(int(number)) if find(name).whole and math.isfinite(number) and number.is_integer() else repr(number)
+    cells, counts = [], _counts(columns)
+    for name in columns:
+        number = float(values[name]) if name in values else None
+        if number is None:
+            cells.append("")
+        elif name in counts and math.isfinite(number) and number.is_integer():
+            cells.append(str(int(number)))
+        else:
+            cells.append(repr(number))
+    return ",".join(cells)
 
 
 class RoundsCsv:
@@ -79,7 +94,7 @@ class RoundsCsv:
         DiskError : its rows cannot be had any more: somebody cut the file, or wrote into it.
         """
         assert self._file is not None, "the file is closed"
-        with told_plainly(self._path):
+        try:
             ours = os.fstat(self._file.fileno())
             try:
                 there = os.stat(self._path)
@@ -92,6 +107,8 @@ class RoundsCsv:
             atomic_write(self._path, os.pread(self._file.fileno(), self._size, 0))
             self._file.close()
             self._file = open(self._path, "a+b", buffering=0)  # noqa: SIM115 - lives as long as the run
+        except OSError as error:
+            raise unwritable(self._path, error) from error
         return True
 
     def add(self, round: int, values: Mapping[str, float], *, awaits_evaluation: bool = False) -> None:
@@ -129,13 +146,15 @@ class RoundsCsv:
             self.written += 1
             del self._waiting[self.written]
             values = found[0] | {"round": self.written}
-            lines.append(",".join(cell(name, values[name]) if name in values else "" for name in self._columns))
+            lines.append(line(self._columns, values))
         if lines:
             left = memoryview(("\n".join(lines) + "\n").encode())
             self._size += len(left)
-            with told_plainly(self._path):
+            try:
                 while left:  # a full disk takes a part and refuses only the next write
                     left = left[self._file.write(left) :]
+            except OSError as error:
+                raise unwritable(self._path, error) from error
 
     def _read(self) -> list[dict[str, str]]:
         with told_plainly(self._path):

@@ -99,8 +99,8 @@ def _finish(raw: Raw) -> Scenario:
         for name, spec in known.items():
             if name not in values and not spec.required:
                 sound[name] = spec.factory() if spec.factory else spec.default
-    folder = sound.get("folder", ".") if "folder" in values else raw.folder
-    sound["folder"] = os.path.normpath(place_of(folder, raw.folder))
+    given = place_of(sound.get("folder", "."), raw.folder) if "folder" in values else raw.folder
+    sound["folder"] = os.path.normpath(given)
     for path, message in cross_problems(sound):
         report.add(nearest(raw.tree, path).place, path, message)
     for path, message in _sweep_problems(sound.get("sweep")):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from functools import cache, lru_cache, reduce
 from itertools import pairwise
 from operator import or_
@@ -31,6 +31,7 @@ class Shape:
     item, sequence : type of a list's items when these are mappings, and the list's own type.
     leaf : type of everything else, or None.
     marks : constraints on the length of a list of mappings.
+    structured : whether mappings are walked here.
     """
 
     key: str | None = None
@@ -39,11 +40,10 @@ class Shape:
     sequence: type = tuple
     leaf: Any = None
     marks: tuple[Any, ...] = ()
+    structured: bool = field(init=False)
 
-    @property
-    def structured(self) -> bool:
-        """Whether mappings are walked here."""
-        return self.members is not None or self.item is not None
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "structured", self.members is not None or self.item is not None)
 
     def choose(self, mapping: Mapping[str, Any]) -> type | None:
         """Return the class that a plain mapping chooses by its tag, if any."""
@@ -57,16 +57,15 @@ class Shape:
 
 @dataclass(frozen=True)
 class Key:
-    """One key of a config."""
+    """One key of a config; `required` says that it must be given."""
 
     annotation: Any
     default: Any = MISSING
     factory: Callable[[], Any] | None = None
+    required: bool = field(init=False)
 
-    @property
-    def required(self) -> bool:
-        """Whether the key must be given."""
-        return self.default is MISSING and self.factory is None
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "required", self.default is MISSING and self.factory is None)
 
 
 @lru_cache(maxsize=512)

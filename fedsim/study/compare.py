@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, SupportsIndex
 
 from fedsim.analysis.comparison import ComparedRun, Comparison, Target
+from fedsim.analysis.comparison_files import write
 from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import Input
 from fedsim.core.system.signals import Signals, listener
@@ -80,7 +81,7 @@ def compare(
                     tell(entries[-1])
         _assert_same_schedules(entries)
         found = Comparison(scenario.name, folder, rules, chosen, numbers, tuple(entries), target, last)
-        found.write()
+        write(found)
     return found
 
 

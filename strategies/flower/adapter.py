@@ -7,8 +7,9 @@ float64, cast once), the server optimiser, and the parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,29 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 
 from fedsim.core import ClusterLostError, Cohort, Population, Reply, Rule, Task
-from fedsim.core.coefficients import Coefficients, coefficients
-from fedsim.core.contracts import Ids, Parameters, Sums, Vector
-from fedsim.core.state import swapped
+from fedsim.core.coefficients import Coefficients, coefficients, swapped
+from fedsim.core.contracts import Ids, LinearSum, Parameters, Sums, Vector
 from fedsim.strategies.flower import arrays, codec
 from fedsim.strategies.flower.coordinator import Coordinator, RoundResult, ServerState
 from fedsim.strategies.flower.rates import Rates, factors, ratio
-from fedsim.strategies.flower.sums import SumPlan, plan
+
+COHORT = "cohort"
+
+
+@dataclass(frozen=True)
+class SumPlan:
+    """The sums sent to the nodes, where each asked sum is found again, and how sum_S delta_i is read off.
+
+    `cohort` is (name, factor): sum_S delta_i = factor * sums[name].
+    """
+
+    sent: Mapping[str, LinearSum]
+    source: Mapping[str, str]
+    cohort: tuple[str, float] | None
+
+    def asked(self, sums: Sums) -> dict[str, Vector]:
+        """Return the sums by the names that the rule gave them."""
+        return {name: sums[source] for name, source in self.source.items()}
 
 
 @dataclass
@@ -87,18 +104,20 @@ class RuleStrategy(Coordinator):
             return None
         return factors(self.rates, state.written, round)
 
-    def _at_rate(self, state: ServerState, round: int) -> ServerState:
+    def _at_rate(self, rates: Rates, state: ServerState, round: int) -> ServerState:
         """Return the state at the rate of a round: the running mean of memories follows the memories."""
-        if self.rates is None or round == 1:
+        if round == 1:
             return state
-        factor, mean = ratio(self.rates(round), self.rates(round - 1)), self.rule.memory_mean(state.rule)
+        factor, mean = ratio(rates(round), rates(round - 1)), self.rule.memory_mean(state.rule)
         return state if factor == 1.0 or mean is None else replace(state, rule=swapped(state.rule, mean, factor * mean))
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Ask: one message per node that has participants, all sharing one model record."""
-        state = self._at_rate(self.state or self.begin(arrays[codec.PARAMS].numpy()), server_round)
+        state = self.state or self.begin(arrays[codec.PARAMS].numpy())
+        if self.rates is not None:
+            state = self._at_rate(self.rates, state, server_round)
         cohort = Cohort(server_round, self.choose(server_round))
         asked, scale = self.rule.ask(state.rule, cohort), self.rescaling(state, server_round)
         if scale is not None:
@@ -139,12 +158,13 @@ class RuleStrategy(Coordinator):
         current = self._round
         assert current is not None
         assert current.invited.round == server_round, "aggregate follows its configure"
-        received = sorted((_open(message) for message in replies), key=lambda reply: reply.node)
+        received = sorted(_opened(replies), key=lambda reply: reply.node)
         clients = np.sort(np.concatenate([reply.clients for reply in received] or [np.zeros(0, np.int64)]))
         cohort = Cohort(server_round, clients)
         sums = reduce(received, current.plan.sent, len(current.state.params))
         rule_state, update = self.rule.step(current.state.rule, cohort, current.plan.asked(sums))
-        self.state = self._move(_noted(current.state, cohort), rule_state, update)
+        noted = current.state if current.state.written is None else _noted(current.state, current.state.written, cohort)
+        self.state = self._move(noted, rule_state, update)
         proportional = current.plan.cohort
         return RoundResult(
             invited=current.invited,
@@ -162,7 +182,7 @@ class RuleStrategy(Coordinator):
         if not self.rule.linear:
             return None
         found = coefficients(self.rule, before.rule, cohort, self.population.weights)
-        return found.rescaled(self.rescaling(before, cohort.round))
+        return found if self.rates is None else found.rescaled(self.rescaling(before, cohort.round))
 
     def _move(self, state: ServerState, rule_state: Any, update: Vector | None) -> ServerState:
         """Params' = params + server_lr * update, in float64, cast once; None moves nothing, momentum included."""
@@ -176,31 +196,28 @@ class RuleStrategy(Coordinator):
             return replace(state, params=moved.astype(np.float32), rule=rule_state, optimizer=optimizer)
 
 
-def _noted(state: ServerState, cohort: Cohort) -> ServerState:
+def _noted(state: ServerState, before: Ids, cohort: Cohort) -> ServerState:
     """Note whose memories are of this round."""
-    if state.written is None:
-        return state
-    written = state.written.copy()
+    written = before.copy()
     written[cohort.clients] = cohort.round
     return replace(state, written=written)
 
 
-def _open(message: Message) -> Reply:
-    if message.has_error():
-        raise ClusterLostError(f"node {message.metadata.src_node_id} replied with an error: {message.error.reason}")
-    return codec.decode_reply(message.content)
+def _opened(messages: Iterable[Message]) -> list[Reply]:
+    received = []
+    for message in messages:
+        if message.has_error():
+            raise ClusterLostError(f"node {message.metadata.src_node_id} replied with an error: {message.error.reason}")
+        received.append(codec.decode_reply(message.content))
+    return received
 
 
-def _by_node(clients: Ids, num_nodes: int) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
-    """Yield (node, places of its clients) for the nodes that have any, nodes and places ascending."""
+def _by_node(clients: Ids, num_nodes: int) -> list[tuple[int, npt.NDArray[np.int64]]]:
+    """Return (node, places of its clients) for the nodes that have any, nodes and places ascending."""
     home = clients % num_nodes
     order = np.argsort(home, kind="stable")
-    ends = np.cumsum(np.bincount(home, minlength=num_nodes))
-    first = 0
-    for node, end in enumerate(ends.tolist()):
-        if end > first:
-            yield node, order[first:end]
-        first = end
+    ends = [0, *np.cumsum(np.bincount(home, minlength=num_nodes)).tolist()]
+    return [(node, order[first:end]) for node, (first, end) in enumerate(pairwise(ends)) if end > first]
 
 
 def reduce(replies: Sequence[Reply], names: Iterable[str], size: int) -> Sums:
@@ -212,3 +229,36 @@ def reduce(replies: Sequence[Reply], names: Iterable[str], size: int) -> Sums:
             total += reply.sums[name]
         totals[name] = total
     return totals
+
+
+def _same(one: LinearSum, other: LinearSum, coarse: bool) -> bool:
+    if coarse and one.stored != other.stored:
+        return False
+    if (one.stale is None) != (other.stale is None):
+        return False
+    if one.stale is not None and other.stale is not None and not np.array_equal(one.stale, other.stale):
+        return False
+    return np.array_equal(one.fresh, other.fresh)
+
+
+def plan(asked: Mapping[str, LinearSum], size: int, *, coarse: bool, variance: bool) -> SumPlan:
+    """Plan a round's sums over a cohort of `size`.
+
+    `coarse`: memories are kept below float32, so that a `stored` delta differs from the delta itself.
+    `variance`: sum_S delta_i is wanted, from a proportional sum where there is one, else as one more sum.
+    """
+    sent: dict[str, LinearSum] = {}
+    source: dict[str, str] = {}
+    for name, wanted in asked.items():
+        twin = next((other for other, known in sent.items() if _same(wanted, known, coarse)), None)
+        source[name] = twin or name
+        if twin is None:
+            sent[name] = wanted
+    if not variance or size == 0:
+        return SumPlan(sent, source, None)
+    for name, known in sent.items():
+        plain = known.stale is None and not (coarse and known.stored)
+        if plain and known.fresh[0] != 0 and np.all(known.fresh == known.fresh[0]):
+            return SumPlan(sent, source, (name, 1.0 / float(known.fresh[0])))
+    sent[COHORT] = LinearSum(np.ones(size))
+    return SumPlan(sent, source, (COHORT, 1.0))

@@ -33,7 +33,8 @@ def encode_task(task: Task, model: Any) -> RecordDict:
     columns: list[npt.NDArray[Any]] = [task.clients.astype(np.int64, copy=False)]
     for asked in task.sums.values():
         columns += [asked.fresh] if asked.stale is None else [asked.fresh, asked.stale]
-    return RecordDict({MODEL: model, TASK: _small(words, b"".join(column.tobytes() for column in columns))})
+    raw = b"".join(column.tobytes() for column in columns)
+    return RecordDict({MODEL: model, TASK: ConfigRecord({WORDS: json.dumps(words), RAW: raw})})
 
 
 def is_task(content: RecordDict) -> bool:
@@ -43,26 +44,26 @@ def is_task(content: RecordDict) -> bool:
 
 def clients(content: RecordDict) -> npt.NDArray[np.int64]:
     """Return the clients of a task, ascending."""
-    words, raw = _open(content[TASK])
-    first: npt.NDArray[np.int64] = _columns(words, raw)[0].view(np.int64)
+    first: npt.NDArray[np.int64] = _opened(content)[1][0].view(np.int64)
     return first
 
 
 def strike(content: RecordDict, struck: Mapping[int, tuple[str, str]]) -> None:
     """Write into a task which of its clients must not be trained again: client -> kind and text of its failure."""
-    words, raw = _open(content[TASK])
+    words, columns = _opened(content)
     mine = [[client, *struck[client]] for client in clients(content).tolist() if client in struck]
-    content[TASK] = _small({**words, "struck": mine}, raw)
+    content[TASK] = ConfigRecord({WORDS: json.dumps({**words, "struck": mine}), RAW: columns.tobytes()})
 
 
 def decode_task(content: RecordDict) -> Task:
     """Return the task in a message."""
-    words, raw = _open(content[TASK])
-    columns = iter(_columns(words, raw))
+    model: Any = content[MODEL]
+    words, block = _opened(content)
+    columns = iter(block)
     clients = next(columns).view(np.int64)
     return Task(
         round=words["round"],
-        params=_array(content[MODEL], PARAMS),
+        params=model[PARAMS].numpy(),
         clients=clients,
         sums={
             name: LinearSum(next(columns), next(columns) if stale else None, stored)
@@ -83,44 +84,35 @@ def encode_reply(reply: Reply) -> RecordDict:
         "seconds": dict(reply.seconds),
         "failures": [[f.client, f.kind, f.text] for f in reply.failures],
     }
-    small = _small(words, reply.clients.astype(np.int64, copy=False).tobytes())
-    return RecordDict({SUMS: arrays.record(**reply.sums), REPLY: small})
+    raw = reply.clients.astype(np.int64, copy=False).tobytes()
+    return RecordDict({SUMS: arrays.record(**reply.sums), REPLY: ConfigRecord({WORDS: json.dumps(words), RAW: raw})})
 
 
 def decode_reply(content: RecordDict) -> Reply:
     """Return the reply in a message."""
-    words, raw = _open(content[REPLY])
-    sums = content[SUMS]
+    small: Any = content[REPLY]
+    sums: Any = content[SUMS]
+    words = json.loads(small[WORDS])
     return Reply(
         node=words["node"],
         round=words["round"],
-        clients=np.frombuffer(raw, np.int64),
-        sums={name: _array(sums, name) for name in sums},
+        clients=np.frombuffer(small[RAW], np.int64),
+        sums={name: record.numpy() for name, record in sums.items()},
         statistics=words["statistics"],
         failures=tuple(Failure(c, kind, text) for c, kind, text in words["failures"]),
         seconds=words["seconds"],
     )
 
 
-def _small(words: dict[str, Any], raw: bytes) -> ConfigRecord:
-    """Return a record of what is small: JSON and 8-byte numbers. Two entries, as Flower checks each one's type."""
-    return ConfigRecord({WORDS: json.dumps(words), RAW: raw})
+def _opened(content: RecordDict) -> tuple[dict[str, Any], npt.NDArray[np.float64]]:
+    """Return what is small in a task: its words, and its rows of numbers, the ids (as bits), then the coefficients.
 
-
-def _open(record: Any) -> tuple[dict[str, Any], bytes]:
-    words: dict[str, Any] = json.loads(record[WORDS])
-    raw: bytes = record[RAW]
-    return words, raw
-
-
-def _columns(words: dict[str, Any], raw: bytes) -> npt.NDArray[np.float64]:
-    """Return the rows of a task's block of numbers: the clients' ids (as bits), then the coefficients."""
-    return np.frombuffer(raw, np.float64).reshape(1 + sum(1 + stale for _, stale, _ in words["sums"]), -1)
-
-
-def _array(record: Any, name: str) -> npt.NDArray[Any]:
-    values: npt.NDArray[Any] = record[name].numpy()
-    return values
+    Two entries of a record, JSON and 8-byte numbers, as Flower checks the type of each.
+    """
+    small: Any = content[TASK]
+    words: dict[str, Any] = json.loads(small[WORDS])
+    rows = 1 + sum(1 + stale for _, stale, _ in words["sums"])
+    return words, np.frombuffer(small[RAW], np.float64).reshape(rows, -1)
 
 
 RECORD = "peer"

@@ -6,12 +6,13 @@ import inspect
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flwr.serverapp import strategy as shipped
 from flwr.serverapp.strategy import Strategy as FlowerStrategy
 
-from fedsim.strategies.stock import Inner, Stock
+if TYPE_CHECKING:
+    from fedsim.strategies.stock import Stock
 
 ALONE: Mapping[str, Any] = {
     "fraction_train": 1.0,
@@ -53,8 +54,8 @@ def make(config: Stock) -> FlowerStrategy:
     with _silent():
         if not wraps(config.flower):
             return _made(config.flower, config.options)
-        inner = config.inner or Inner()
-        return _made(config.flower, {INNER: _made(inner.flower, inner.options), **config.options})
+        inside = _made(config.inside.flower, config.inside.options)
+        return _made(config.flower, {INNER: inside, **config.options})
 
 
 def _made(name: str, options: Mapping[str, Any]) -> FlowerStrategy:
@@ -68,7 +69,7 @@ def problems(config: Stock) -> Iterator[tuple[str, str]]:
     known = not any(key == "flower" for key, _ in found)
     wrapper = known and wraps(config.flower)
     if wrapper:
-        inner = config.inner or Inner()
+        inner = config.inside
         found += _wrong("inner.", inner.flower, inner.options)
         if inner.flower in names() and wraps(inner.flower):
             found.append(("inner.flower", f"{inner.flower} is a wrapper itself; give a strategy that aggregates"))

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import fedsim
+from fedsim.analysis.comparison_files import write
 from fedsim.cli import main
 from fedsim.metrics import Evaluated, RunStarted
 from fedsim.metrics.csv_text import harmless
@@ -106,7 +107,7 @@ def test_no_text_of_a_comparison_is_a_formula_and_numbers_stay(tmp_path: Path) -
     entries = tuple(replace(entry, label=named[entry.label]) for entry in found.entries)
     strategies = {named[label]: rule for label, rule in found.strategies.items()}
     renamed = replace(found, strategies=strategies, entries=entries, baseline="=cmd")
-    renamed.write()
+    write(renamed)
     table = pd.read_csv(tmp_path / "out" / "comparison.csv", index_col="strategy")
     assert list(table.index) == ["'=cmd", "'+cmd"]
     numbers = renamed.table.select_dtypes("number")

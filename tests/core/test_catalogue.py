@@ -1,19 +1,22 @@
-"""A new strategy, process, dataset, partition, model or sink is one file: no list is edited."""
+"""A new strategy, process, dataset, partition, model, metric or sink is one file: no list is edited."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fedsim
 from fedsim import data, models, strategies
+from fedsim.analysis.frames import load_run
 from fedsim.core import ScenarioError
 from fedsim.data import partitions
-from fedsim.metrics import config, sinks
+from fedsim.metrics import METRICS, config, measured, registry, sinks
 from fedsim.participation import processes
 from fedsim.scenario import from_dict, schema_text
 
@@ -122,6 +125,21 @@ class NoSink(Sink):
     def write(self, events):
         pass
 """
+METRIC = """
+import numpy as np
+from fedsim.metrics import Metric, Round
+
+def share(round: Round) -> float:
+    return round.values["cohort_size"] / round.values["num_invited"]
+
+METRICS = (
+    Metric("came_fraction", "1", "clients that took part, of those that were asked", "higher", of=share),
+    Metric("largest_weight", "1", "largest parameter", when=("server",), signed=True, of=lambda r: np.max(r.params)),
+    Metric("largest_step", "1", "largest entry of the update", when=("server",), of=lambda r: np.max(np.abs(r.update))),
+    Metric("messages_per_client", "messages", "messages for each client that came", when=("peers",),
+           of=lambda round: round.values["messages"] / len(round.clients)),
+)
+"""
 
 Add = Callable[[ModuleType, str, str], None]
 SCENARIO: dict[str, Any] = {
@@ -141,6 +159,7 @@ def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Add]:
     def forget() -> None:
         for catalogue in (*catalogues, config.catalogue):
             catalogue.cache_clear()
+        registry.collect()
         from fedsim.scenario.types import homes, keys_of, shape
 
         homes.cache_clear()
@@ -194,3 +213,34 @@ def test_a_model_without_convolutions_trains_in_lanes(add: Add, tmp_path: Path) 
     run = fedsim.run({**SCENARIO, "model": {"name": "squashed"}}, out=tmp_path / "run")
     assert run.status == "completed"
     assert "vmap" in str(run.summary["engine"]["training"])
+
+
+def _rows(run: fedsim.Run) -> list[dict[str, str]]:
+    with (Path(run.folder) / "rounds.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_metric_in_one_file_has_a_column_in_the_runs_it_is_for(add: Add, tmp_path: Path) -> None:
+    add(measured, "added", METRIC)
+    run = fedsim.run(SCENARIO, out=tmp_path / "server")
+    rows = _rows(run)
+    assert [*rows[0]][-3:] == ["came_fraction", "largest_weight", "largest_step"]
+    assert [row["came_fraction"] for row in rows] == ["1.0", "1.0"]
+    with np.load(tmp_path / "server" / "params.npz") as params:
+        assert float(rows[-1]["largest_weight"]) == max(float(np.max(params[name])) for name in params)
+    assert all(float(row["largest_step"]) > 0 for row in rows)
+    peers = fedsim.run({**SCENARIO, "strategy": {"name": "gossip"}}, out=tmp_path / "peers")
+    assert [*_rows(peers)[0]][-2:] == ["came_fraction", "messages_per_client"]
+
+
+def test_a_metric_in_one_file_can_stop_a_run_and_reaches_the_store(add: Add, tmp_path: Path) -> None:
+    add(measured, "added", METRIC)
+    stop = {"metric": "came_fraction", "target": 0.9}
+    run = fedsim.run({**SCENARIO, "stop": stop}, out=tmp_path / "run")
+    assert (run.status, len(_rows(run))) == ("stopped", 1)
+    frame = load_run(tmp_path / "run")
+    assert set(frame[frame["metric"] == "came_fraction"]["value"]) == {1.0}
+
+
+def test_a_metric_that_is_taken_away_again_is_unknown() -> None:
+    assert "came_fraction" not in METRICS

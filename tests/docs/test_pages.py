@@ -17,6 +17,7 @@ import yaml
 import fedsim
 from fedsim import strategies
 from fedsim.cli import COMMANDS
+from fedsim.metrics import measured, registry
 from fedsim.scenario import from_dict
 from fedsim.scenario.types import shape
 
@@ -75,6 +76,24 @@ def test_the_strategy_of_the_page_is_found_checked_and_run(strategy_folder: Path
     plain = fedsim.run(scenario, out=out / "plain", strategy={"name": "fedavg"})
     assert run.final["test_accuracy"] > 0.5
     assert unfaded.summary["params_sha256"] == plain.summary["params_sha256"] != run.summary["params_sha256"]
+
+
+def test_the_metric_of_the_page_has_a_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = blocks(ROOT / "docs" / "extending.md", "py")
+    (tmp_path / "coming.py").write_text(code)
+    with monkeypatch.context() as patched:
+        patched.setattr(measured, "__path__", [*measured.__path__, str(tmp_path)])
+        registry.collect()
+        scenario = {
+            "name": "page",
+            "rounds": 1,
+            "data": {"dataset": "digits", "clients": 2},
+            "model": {"name": "linear"},
+        }
+        fedsim.run(scenario, out=tmp_path / "run")
+    registry.collect()
+    header, row = (tmp_path / "run" / "rounds.csv").read_text().splitlines()
+    assert (header.split(",")[-1], row.split(",")[-1]) == ("came_fraction", "1.0")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

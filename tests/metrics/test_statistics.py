@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedsim.metrics.statistics import NOTHING, add, total, update_variance
+from fedsim.engine.round.measure import NOTHING, add, total, update_variance
 
 # whole numbers of this size add without rounding, so that the laws hold to the bit
 exact = st.dictionaries(st.sampled_from("abc"), st.integers(-(2**40), 2**40).map(float))

@@ -45,7 +45,7 @@ def compare(
 
     loaded = read_with_strategies(scenario, strategies, set_ or [])
 
-    from fedsim.analysis.comparison import PAGE, PICTURE, RESULT, TABLE
+    from fedsim.analysis.comparison_files import PAGE, PICTURE, RESULT, TABLE
     from fedsim.analysis.comparison_tables import tables
     from fedsim.core.system.signals import Stopped
     from fedsim.study.compare import compare as run_all

@@ -16,11 +16,16 @@ TEMPORARY = ".tmp"
 
 @contextmanager
 def told_plainly(path: Path) -> Iterator[None]:
-    """Turn an operating system's refusal into a `DiskError` that names the path, the reason and the room left."""
+    """Turn an operating system's refusal inside this block into a `DiskError`."""
     try:
         yield
     except OSError as error:
-        raise DiskError(f"{path}: cannot be written: {error.strerror or error} ({_room(path)})") from error
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> DiskError:
+    """Return what an operating system's refusal to write means: the path, the reason and the room left."""
+    return DiskError(f"{path}: cannot be written: {error.strerror or error} ({_room(path)})")
 
 
 def _room(path: Path) -> str:

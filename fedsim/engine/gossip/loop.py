@@ -52,19 +52,17 @@ class GossipLoop(Rounds):
 
     def choose(self, round: int) -> Sequence[Message]:
         """Ask the world who is there, and the clocks whose turn it is."""
-        with self.timed("choose_s"):
-            return list(self.strategy.configure_train(round, ArrayRecord(), ConfigRecord(), self.grid))
+        return list(self.strategy.configure_train(round, ArrayRecord(), ConfigRecord(), self.grid))
 
     def step(self, round: int, replies: Collected) -> Played:
         """Note who delivered, tell the nodes who merges what, and have them do it."""
         strategy, busy = self.strategy, replies.host_seconds
-        with self.timed("step_s"):
-            failures = strategy.delivered(round, replies.messages)
-            messages = list(strategy.configure_merge(round, self.grid))
+        failures = self.timed("step_s", strategy.delivered, round, replies.messages)
         self.refuse(round, failures)
-        merged = self.collect(self.send(messages))
-        with self.timed("step_s"):
-            outcome = strategy.conclude(round, merged.messages)
+        messages = self.timed("step_s", lambda: list(strategy.configure_merge(round, self.grid)))
+        sent = self.timed("send_s", self.grid.push_messages, messages)
+        merged = self.timed("collect_s", self.grid.collect, sent)
+        outcome = self.timed("step_s", strategy.conclude, round, merged.messages)
         again = merged.host_seconds
         both = {host: busy.get(host, 0.0) + again.get(host, 0.0) for host in {**busy, **again}}
         return Played(self.environment.attend(round), outcome, both)

@@ -10,8 +10,7 @@ import numpy as np
 from fedsim.clients.gossip.merge import Tensors
 from fedsim.clients.gossip.node import PeerPlan
 from fedsim.core import Layout
-from fedsim.engine.round.measure import CRASHES
-from fedsim.metrics.statistics import total
+from fedsim.engine.round.measure import CRASHES, total
 from fedsim.participation.environment import Attendance
 from fedsim.strategies.flower.gossip import PeerOutcome, PeerReply
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy.typing as npt
 from flwr.app import Message
@@ -19,9 +19,13 @@ from fedsim.engine.experiment import Experiment
 from fedsim.engine.nodes.grid import Collected, NodeGrid
 from fedsim.engine.round.early_stopping import EarlyStopping
 from fedsim.metrics.events import Evaluated, Event, Notice, RoundDone
+from fedsim.metrics.metric import Metric, Round
 from fedsim.metrics.rounds_csv import RoundsCsv
 from fedsim.participation import ScheduleHash
 from fedsim.participation.environment import Attendance, Environment
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 NOTED = 10_000
 """The medians of the summary are over at most so many of the last rounds."""
@@ -56,6 +60,8 @@ class Rounds(ABC):
     ----------
     emit : where events go. csv : the rows. checkpoint : writes one; it is asked every `checkpoint.every` rounds.
     at : is told of every phase of a round before it begins; tests stop the process there.
+    metrics : those of this run that say themselves how they follow from a round.
+    ready : looks before every round whether all is still in order; raises when it is not.
     """
 
     experiment: Experiment
@@ -68,6 +74,8 @@ class Rounds(ABC):
     signals: Signals
     checkpoint: Callable[[], None] | None = None
     at: Callable[[str, int], None] = nowhere
+    ready: Callable[[int], None] | None = None
+    metrics: Sequence[Metric] = ()
     progress: Any = None
     watch: EarlyStopping = field(default_factory=EarlyStopping)
     seconds: dict[str, deque[float]] = field(default_factory=dict)
@@ -93,13 +101,16 @@ class Rounds(ABC):
         while self.status == "completed" and self.progress.round < end:
             round = self.progress.round + 1
             self.clock = {}
-            probed = self.probe(round)
+            probe = self.experiment.scenario.probe
+            probed = {} if probe is None else self.probe(round)
+            if self.ready is not None:
+                self.ready(round)
             self.at("choose", round)
-            messages = self.choose(round)
+            messages = self.timed("choose_s", self.choose, round)
             self.at("send", round)
-            sent = self.send(messages)
+            sent = self.timed("send_s", self.grid.push_messages, messages)
             self.at("collect", round)
-            replies = self.collect(sent)
+            replies = self.timed("collect_s", self.grid.collect, sent)
             self.at("step", round)
             self.played = played = self.step(round, replies)
             with self.signals.shielded():
@@ -126,7 +137,7 @@ class Rounds(ABC):
         if not self.watch.finite and scenario.on_divergence == "stop":
             self.reason = f"round {self.progress.round}: the global model is no longer finite"
             return "diverged"
-        self.reason = self.watch.reason(scenario.stop)
+        self.reason = None if scenario.stop is None else self.watch.reason(scenario.stop)
         return "completed" if self.reason is None else "stopped"
 
     @abstractmethod
@@ -145,16 +156,6 @@ class Rounds(ABC):
     def choose(self, round: int) -> Sequence[Message]:
         """Ask the world who is there and the strategy what it needs; write the nodes' messages."""
 
-    def send(self, messages: Sequence[Message]) -> Sequence[str]:
-        """Hand the messages to the hosts."""
-        with self.timed("send_s"):
-            return list(self.grid.push_messages(messages))
-
-    def collect(self, sent: Iterable[str]) -> Collected:
-        """Wait for one reply from every node that was asked."""
-        with self.timed("collect_s"):
-            return self.grid.collect(sent)
-
     @abstractmethod
     def step(self, round: int, replies: Collected) -> Played:
         """Let the strategy speak and the models move; return what the round came to."""
@@ -163,12 +164,16 @@ class Rounds(ABC):
         """Take note of the round: it is done from here on. Evaluate when it is due."""
         began, outcome = perf_counter(), played.outcome
         values = {**self.account(round, played), **probed}
+        if self.metrics:
+            values |= self.computed(self.seen(Round(round, outcome.cohort.clients, values), played))
         self.schedule.update(played.there.scheduled)
         self.empty = self.empty and not len(outcome.cohort)
         self.settle(wait=False)
         scenario, finite = self.experiment.scenario, self.finite()
-        self.watch = self.watch.after_round(values).seeing(scenario.stop, values)
-        last = last or self.watch.reason(scenario.stop) is not None
+        self.watch = self.watch.after_round(values)
+        if scenario.stop is not None:
+            self.watch = self.watch.seeing(scenario.stop, values)
+            last = last or self.watch.reason(scenario.stop) is not None
         due = finite and (last or round % scenario.evaluate.every == 0)
         values["record_s"] = perf_counter() - began
         self.csv.add(round, values, awaits_evaluation=due)
@@ -182,10 +187,16 @@ class Rounds(ABC):
             self.evaluate(round)
             self.settle(wait=scenario.stop is not None and scenario.stop.metric is not None)
         self.watch = replace(self.watch, finite=finite and (not due or self.finite()))
-        for name, value in values.items():
-            if name.endswith("_s"):
-                self.took(name, value)
-        self.took("updates_per_s", len(outcome.cohort) / values["round_s"])
+        took = {name: value for name, value in values.items() if name.endswith("_s")}
+        self.took({**took, "updates_per_s": len(outcome.cohort) / values["round_s"]})
+
+    def seen(self, round: Round, played: Played) -> Round:
+        """Return a round for metrics to look at, with the models that this kind of loop has."""
+        return round
+
+    def computed(self, round: Round) -> dict[str, float]:
+        """Return the metrics that say themselves how they follow from a round."""
+        return {metric.name: float(metric.of(round)) for metric in self.metrics if metric.of is not None}
 
     @abstractmethod
     def account(self, round: int, played: Played) -> dict[str, float]:
@@ -212,7 +223,7 @@ class Rounds(ABC):
         self.final = {"round": round, **values}
         self.watch = self.watch.seeing(self.experiment.scenario.stop, values)
         values = {**values, "evaluate_s": seconds}
-        self.took("evaluate_s", seconds)
+        self.took({"evaluate_s": seconds})
         self.csv.evaluated(round, values)
         self.emit(Evaluated(run=self.run, round=round, values=values))
 
@@ -227,7 +238,7 @@ class Rounds(ABC):
             self.settle(wait=True)
             began = perf_counter()
             self.checkpoint()
-            self.took("save_s", perf_counter() - began)
+            self.took({"save_s": perf_counter() - began})
 
     @abstractmethod
     def results(self) -> tuple[dict[str, npt.NDArray[Any]], Parameters]:
@@ -238,13 +249,17 @@ class Rounds(ABC):
         if failures and self.experiment.scenario.on_client_error == "fail":
             raise refused(round, failures)
 
-    def took(self, name: str, seconds: float) -> None:
-        """Note how long something took, of the last rounds only: a run of a million needs no more memory for it."""
-        self.seconds.setdefault(name, deque(maxlen=NOTED)).append(seconds)
+    def took(self, seconds: Mapping[str, float]) -> None:
+        """Note how long things took, of the last rounds only: a run of a million needs no more memory for it."""
+        for name, value in seconds.items():
+            self.seconds.setdefault(name, deque(maxlen=NOTED)).append(value)
 
-    def timed(self, phase: str) -> Stopwatch:
-        """Return a stopwatch for a phase of the round under way."""
-        return Stopwatch(self.clock, phase)
+    def timed(self, phase: str, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """Do a piece of the round under way, and add the seconds that it takes to a phase."""
+        began = perf_counter()
+        done = work(*given, **named)
+        self.clock[phase] = self.clock.get(phase, 0.0) + perf_counter() - began
+        return done
 
     def phases(self, host_seconds: Mapping[str, float]) -> dict[str, float]:
         """Split the round's wall time: what the slowest host trained, what shipping cost, how long hosts idled."""
@@ -256,19 +271,6 @@ class Rounds(ABC):
         clock["idle_s"] = sum(slowest - host for host in hosts)
         clock["round_s"] = sum(self.clock.values())
         return clock
-
-
-class Stopwatch:
-    """Adds the seconds spent inside a block to a clock."""
-
-    def __init__(self, clock: dict[str, float], phase: str) -> None:
-        self._clock, self._phase = clock, phase
-
-    def __enter__(self) -> None:
-        self._began = perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._clock[self._phase] = self._clock.get(self._phase, 0.0) + perf_counter() - self._began
 
 
 def notice(run: str, round: int, failure: Failure) -> Notice:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -15,9 +15,9 @@ from flwr.app import ConfigRecord, Message
 from fedsim.core.contracts import ADDED_UP, Parameters, Vector
 from fedsim.engine.nodes.grid import Collected
 from fedsim.engine.probe import Prober
-from fedsim.engine.round.measure import round_values
+from fedsim.engine.round.measure import RunTotals, round_values, traffic
 from fedsim.engine.round.rounds import Played, Rounds
-from fedsim.engine.round.totals import RunTotals
+from fedsim.metrics.metric import Round
 from fedsim.strategies.flower import arrays
 from fedsim.strategies.flower.adapter import RuleStrategy
 from fedsim.strategies.flower.coordinator import Coordinator, ServerState
@@ -71,10 +71,7 @@ class Loop(Rounds):
         return values | {"probe_s": perf_counter() - began}
 
     def audit(self, round: int) -> dict[str, float]:
-        """Sum all memories anew, when that is due, and return how far the running mean has drifted."""
-        every = self.experiment.scenario.memory.audit
-        if every is None or round % every:
-            return {}
+        """Sum all memories anew, and return how far the running mean has drifted."""
         mean = self.experiment.scenario.strategy.memory_mean(self.progress.server.rule)
         if mean is None:
             return {}
@@ -89,14 +86,12 @@ class Loop(Rounds):
 
     def choose(self, round: int) -> Sequence[Message]:
         """Ask the world who is there and the rule what it needs; write the nodes' messages."""
-        with self.timed("choose_s"):
-            model = arrays.record(params=self.progress.server.params)
-            return list(self.strategy.configure_train(round, model, ConfigRecord(), self.grid))
+        model = arrays.record(params=self.progress.server.params)
+        return list(self.strategy.configure_train(round, model, ConfigRecord(), self.grid))
 
     def step(self, round: int, replies: Collected) -> Played:
         """Add up, let the rule speak, move the model; refuse a failed client unless the scenario drops it."""
-        with self.timed("step_s"):
-            outcome = self.strategy.conclude(round, replies.messages)
+        outcome = self.timed("step_s", self.strategy.conclude, round, replies.messages)
         self.refuse(round, outcome.failures)
         return Played(self.environment.attend(round), outcome, replies.host_seconds)
 
@@ -105,11 +100,18 @@ class Loop(Rounds):
         server, outcome, there = self.strategy.state, played.outcome, played.there
         assert server is not None
         rule, population = self.experiment.scenario.strategy, self.experiment.population
-        ledger = self.progress.ledger.after(outcome, there)
+        sent = traffic(outcome, there)
+        ledger = self.progress.ledger.after(outcome, there, sent)
         shadows = self.prober.after(self.progress.shadows, outcome.cohort) if self.prober else {}
         self.progress = TrainingState(round, server, ledger, shadows)
-        values = round_values(outcome, ledger, there, rule, population, server.params)
-        return {**values, **self.phases(played.host_seconds), **self.audit(round)}
+        values = round_values(outcome, ledger, sent, there, rule, population, server.params)
+        every = self.experiment.scenario.memory.audit
+        audited = {} if every is None or round % every else self.audit(round)
+        return {**values, **self.phases(played.host_seconds), **audited}
+
+    def seen(self, round: Round, played: Played) -> Round:
+        """Show the global model after the round, and the rule's update."""
+        return replace(round, params=self.progress.server.params, update=played.outcome.update)
 
     def vectors(self, round: int, played: Played) -> dict[str, npt.NDArray[Any]]:
         """Return the ledger's vectors, and those of the rule's own that the ledger does not add up."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -27,19 +26,19 @@ from fedsim.engine.experiment import Experiment
 from fedsim.engine.nodes.grid import HostLostError, NodeGrid
 from fedsim.engine.round.early_stopping import EarlyStopping
 from fedsim.engine.round.rounds import Rounds, RunState, nowhere
+from fedsim.engine.run.described import machine, scenario_text, started, timing
 from fedsim.engine.run.earlier import Earlier, lost, tell_again
 from fedsim.engine.run.emptiness import nobody_took_part
 from fedsim.engine.run.folder import ROUNDS, SCENARIO, SUMMARY, RunFolder, listed, params_sha256, remember
 from fedsim.engine.run.open import open_grid, open_loop
 from fedsim.engine.run.seals import FILES, seal
-from fedsim.metrics import Notice, RunEnded, RunStarted, appearing, columns
+from fedsim.metrics import METRICS, Notice, RunEnded, RunStarted, appearing, columns
 from fedsim.metrics.recorder import Recorder
 from fedsim.metrics.rounds_csv import RoundsCsv
 from fedsim.metrics.sinks.base import Sink
 from fedsim.metrics.summary import peak_rss_bytes, write_summary
 from fedsim.participation import hash_so_far
-from fedsim.scenario import Scenario, dump, scenario_hash
-from fedsim.scenario.messages import printable
+from fedsim.scenario import Scenario, scenario_hash
 from fedsim.store.delivered import lacking, rounds_of
 from fedsim.store.sink import SPOOL, Database
 
@@ -116,11 +115,11 @@ class Session:
     def run(self) -> dict[str, Any]:
         """Train to the end and return the summary; raise what stopped the run once the folder is in order."""
         self.earlier = Earlier.of(self.folder.path)
-        atomic_write(self.folder.path / SCENARIO, self._scenario_text().encode())
+        atomic_write(self.folder.path / SCENARIO, scenario_text(self.experiment, self.hash).encode())
         remember(self.folder.path, self.run_id, self.scenario, self.hash, self.experiment.inputs)
         status = "failed"
         error: BaseException | None = None
-        self.started = self._started()
+        self.started = started(self.experiment, self.run_id, self.hash, self.folder.path, self.store)
         self.recorder.emit(self.started)
         try:
             with self.signals.caught():
@@ -144,8 +143,8 @@ class Session:
             grid = stack.enter_context(
                 open_grid(self.experiment, self.folder.path, self.ray, self._notice, self.flower)
             )
-            shown = columns(appearing(*self.experiment.facts()))
-            self.csv = csv = RoundsCsv(self.folder.path / ROUNDS, shown)
+            reported = appearing(*self.experiment.facts())
+            self.csv = csv = RoundsCsv(self.folder.path / ROUNDS, columns(reported))
             stack.callback(csv.close)
             overlap = None
             if self.scenario.engine.kind == "ray":
@@ -162,7 +161,9 @@ class Session:
                 csv=csv,
                 signals=self.signals,
                 checkpoint=lambda: self._save(grid),
-                at=self._at,
+                at=self.at,
+                ready=self._ready,
+                metrics=[METRICS[name] for name in reported if METRICS[name].of is not None],
             )
             self._go_back(loop, self.saved, told=not self.fresh)
             self.place = grid.describe()
@@ -260,14 +261,12 @@ class Session:
             at=lambda step: self.at(step, round),
         )
 
-    def _at(self, point: str, round: int) -> None:
+    def _ready(self, round: int) -> None:
         """Look, before every round, whether the folder is still ours and the rows are still where they belong."""
-        if point == "choose":
-            assert self.csv is not None
-            self.folder.check_held()
-            if self.csv.mend():
-                self._notice(f"{ROUNDS} was removed or replaced; it was written again", kind="folder", round=round)
-        self.at(point, round)
+        assert self.csv is not None
+        self.folder.check_held()
+        if self.csv.mend():
+            self._notice(f"{ROUNDS} was removed or replaced; it was written again", kind="folder", round=round)
 
     def _notice(self, text: str, kind: str = "notice", host: str | None = None, round: int | None = None) -> None:
         now = round if round is not None else (self.loop.progress.round + 1 if self.loop and self.loop.progress else 0)
@@ -306,27 +305,6 @@ class Session:
     def _chosen(self) -> list[Sink]:
         """Return the sinks that the scenario names."""
         return self.scenario.metrics.open(self.folder.path)
-
-    def _scenario_text(self) -> str:
-        lines = [f"# scenario_hash: {self.hash}"]
-        lines += [f"# {name}: {version}" for name, version in versions().items()]
-        lines += [f"# input {printable(str(one))}: sha256 {one.sha256}" for one in self.experiment.inputs]
-        return "\n".join(lines) + "\n" + dump(self.scenario)
-
-    def _started(self) -> RunStarted:
-        return RunStarted(
-            run=self.run_id,
-            name=self.scenario.name,
-            strategy=self.scenario.strategy.name,
-            seed=self.scenario.seed,
-            num_clients=self.experiment.population.num_clients,
-            rounds=self.scenario.rounds,
-            scenario=dump(self.scenario),
-            scenario_hash=self.hash,
-            versions=versions(),
-            folder=str(self.folder.path),
-            store=self.store,
-        )
 
     def _summary(self, status: str, why: str | None) -> dict[str, Any]:
         loop = self.loop
@@ -398,24 +376,3 @@ def checkpoints_of(scenario: Scenario, folder: Path, run: str) -> Path | Checkpo
     if "://" in chosen and not chosen.startswith("file://"):
         return CheckpointURL(chosen).check() / run
     return checkpoint.possible(place_of(chosen.removeprefix("file://")) / run)
-
-
-def machine() -> dict[str, str]:
-    """Return all that bits may depend on besides the scenario: software, processor, threads."""
-    return {**versions(), **{name: str(value) for name, value in numerics.pin().items()}}
-
-
-def timing(seconds: Mapping[str, Iterable[float]], startup_s: float) -> dict[str, float]:
-    """Return the medians over rounds, the first excluded, of every phase, and client updates a second."""
-
-    def median(name: str) -> float:
-        values = list(seconds.get(name, ()))
-        return statistics.median(values[1:] or values or [0.0])
-
-    phases = ("train_s", "ship_s", "reduce_s", "record_s", "choose_s", "send_s", "collect_s", "step_s", "evaluate_s")
-    return {
-        "startup_s": startup_s,
-        "round_s_median": median("round_s"),
-        "client_updates_per_s": median("updates_per_s"),
-        **{name: median(name) for name in phases},
-    }

@@ -35,7 +35,7 @@ class BernoulliProcess:
 
     def cohort(self, round: int) -> Ids:
         """Return the ids whose coin shows heads."""
-        coins = toss(self.seed, "participation.bernoulli", round, self.num_clients)
+        coins = toss(self.seed, "participation.bernoulli", round, len(self.probabilities))
         return np.flatnonzero(coins.below(self.chances)).astype(np.int64)
 
 

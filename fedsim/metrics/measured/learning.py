@@ -1,0 +1,21 @@
+"""How learning goes."""
+
+from __future__ import annotations
+
+from fedsim.metrics.metric import Facts, Metric
+
+LABELS: Facts = ("labels",)
+OPTIMUM: Facts = ("optimum",)
+SERVER: Facts = ("server",)
+
+METRICS = (
+    Metric("train_loss", "1", "mean loss of the cohort's local steps", "lower"),
+    Metric(
+        "test_loss", "1", "loss of the global model on the held-out split (quadratic: the objective itself)", "lower"
+    ),
+    Metric(
+        "test_accuracy", "1", "share of the held-out split that the global model labels correctly", "higher", LABELS
+    ),
+    Metric("distance", "norm", "distance of the parameters to the known optimum (quadratic)", "lower", OPTIMUM),
+    Metric("params_norm", "norm", "Euclidean norm of the global parameters", when=SERVER),
+)
