@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fedsim.analysis import paper_figure, paper_table
 from fedsim.analysis.bands import Band, band
 from fedsim.analysis.comparison_tables import tables
 from fedsim.analysis.figures import Forest, Panel, draw, page
@@ -40,12 +41,13 @@ from fedsim.core.system.terminal import visible
 from fedsim.core.system.versions import versions
 from fedsim.metrics.csv_text import harmless_texts
 from fedsim.metrics.event_json import plain
-from fedsim.metrics.registry import higher_is_better
+from fedsim.metrics.registry import bounds, higher_is_better
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TABLE, RESULT, PICTURE, PAGE = "comparison.csv", "comparison.json", "comparison.png", "comparison.html"
+FIGURE = "comparison.pdf"
 
 
 @dataclass(frozen=True)
@@ -274,8 +276,12 @@ class Comparison:
         return pd.DataFrame(rows).set_index("strategy")
 
     def curves(self, metric: str, places: int = 100) -> dict[str, Band]:
-        """Return the mean curve of each strategy with its band over seeds, thinned to so many points."""
-        found = {label: band(self.series(metric, label), places=places) for label in self.labels}
+        """Return the mean curve of each strategy with its band over seeds, thinned to so many points.
+
+        A band ends where no value of the metric can be.
+        """
+        ends = bounds(metric)
+        found = {label: band(self.series(metric, label), places=places).within(*ends) for label in self.labels}
         return {label: curve for label, curve in found.items() if len(curve.rounds)}
 
     @cached_property
@@ -288,7 +294,7 @@ class Comparison:
         variances = [name for name in ("update_variance", "probe_variance") if name in titles]
         shown = [titles[name] for name in (*first, *others, *variances)]
         panels: list[Panel | Forest] = [
-            Panel(m.title, self.curves(m.metric), log=not m.higher, target=self._target_of(m)) for m in shown
+            Panel(m.title, self.curves(m.metric), m.metric, log=not m.higher, target=self._target_of(m)) for m in shown
         ]
         for name in (first or others)[:1]:
             rows = {label: s.difference for label, s in self.summaries[name].items() if s.difference is not None}
@@ -328,13 +334,21 @@ class Comparison:
         return {**about, "target": target, "strategies": strategies, "versions": versions()}
 
     def write(self) -> None:
-        """Write comparison.csv, .json, .png and .html into the comparison's folder."""
+        """Write the results, the picture, the page, and figure and tables for a paper into the comparison's folder."""
         rows = "".join(table.as_html() for table in tables(self))
         atomic_write(self.folder / TABLE, harmless_texts(self.table.reset_index()).to_csv(index=False).encode())
         content = json.dumps(plain(self.as_json()), indent=2, allow_nan=False)
         atomic_write(self.folder / RESULT, f"{content}\n".encode())
         atomic_write(self.folder / PICTURE, draw(visible(self.name), self.panels))
         atomic_write(self.folder / PAGE, page(self.name, self.panels, rows).encode())
+        for name, text in (
+            (paper_table.TEX, paper_table.as_tex(self)),
+            (paper_table.MARKDOWN, paper_table.as_markdown(self)),
+            (paper_table.CSV, paper_table.as_csv(self)),
+        ):
+            atomic_write(self.folder / name, text.encode())
+        if self.panels:
+            atomic_write(self.folder / FIGURE, paper_figure.figure(visible(self.name), self.panels, "pdf"))
 
 
 def _columns(name: str, found: Interval) -> dict[str, float]:
