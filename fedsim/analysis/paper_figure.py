@@ -16,8 +16,8 @@ from fedsim.analysis.figures import COLOURS, DASHES, STYLE, Forest, Panel, draw_
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLUMN, HEIGHT = 3.3, 2.1
-"""Inches: the column of a two-column paper, and what a panel takes of its height."""
+COLUMN, TEXT, HEIGHT = 3.3, 6.75, 2.1
+"""Inches: the column and the text of a two-column paper, and what a panel takes of its height."""
 LETTER = 0.062
 """Inches of a letter of the legend."""
 LINE = 28
@@ -53,7 +53,7 @@ def figure(title: str, panels: Sequence[Panel | Forest], kind: Literal["pdf", "s
     labels = labels_of(panels)
     columns = 1 if len(panels) <= STACKED else 2
     rows = ceil(len(panels) / columns)
-    width = COLUMN if columns == 1 else 2 * COLUMN + 0.3
+    width = COLUMN if columns == 1 else TEXT
     across = max(1, min(4 * columns, len(labels), int(width / (0.5 + LETTER * max(map(len, labels), default=1)))))
     legend = 0.15 * ceil(len(labels) / across) + 0.08
     height = HEIGHT * rows + legend

@@ -17,7 +17,7 @@ from fedsim.analysis.comparison import ComparedRun, Comparison
 from fedsim.analysis.figures import Forest, Panel
 from fedsim.analysis.outcome import RunResult
 from fedsim.analysis.paired import paired_difference
-from fedsim.analysis.paper_figure import COLUMN, figure
+from fedsim.analysis.paper_figure import COLUMN, TEXT, figure
 from fedsim.analysis.paper_table import as_csv, as_markdown, as_tex, best
 from fedsim.metrics import Evaluated, RunEnded
 from fedsim.store.database import Store
@@ -116,11 +116,11 @@ def panels(count: int = 1) -> list[Panel | Forest]:
     return [Panel("test accuracy", {"fedavg": band(series).within(0, 1)}, "test_accuracy") for _ in range(count)]
 
 
-@pytest.mark.parametrize(("count", "columns"), [(1, 1), (3, 1), (4, 2)])
-def test_a_figure_is_as_wide_as_a_column_or_as_two(count: int, columns: int) -> None:
+@pytest.mark.parametrize(("count", "width"), [(1, COLUMN), (3, COLUMN), (4, TEXT)])
+def test_a_figure_is_as_wide_as_a_column_or_as_the_text(count: int, width: float) -> None:
     box = re.search(rb"/MediaBox \[ 0 0 ([0-9.]+) ", figure("x", panels(count), "pdf"))
     assert box is not None
-    assert float(box[1]) / 72 == pytest.approx(COLUMN if columns == 1 else 2 * COLUMN + 0.3, abs=0.01)
+    assert float(box[1]) / 72 == pytest.approx(width, abs=0.01)
 
 
 def test_fonts_are_in_the_pdf_as_truetype() -> None:
