@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,11 @@ class Band:
     low: Vector
     high: Vector
     count: npt.NDArray[np.int64]
+
+    def within(self, least: float, greatest: float) -> Band:
+        """Return the band cut off where no value can be: an interval of an accuracy ends at 0 and at 1."""
+        low, high = (np.clip(end, least, greatest) for end in (self.low, self.high))
+        return replace(self, low=low, high=high)
 
 
 def aligned(series: Sequence[tuple[Rounds, Vector]]) -> tuple[Rounds, Vector]:

@@ -34,7 +34,7 @@ from fedsim.analysis.paired import (
 from fedsim.core import ScenarioError
 from fedsim.core.config.plain import plain_value
 from fedsim.core.system.versions import versions
-from fedsim.metrics.registry import higher_is_better
+from fedsim.metrics.registry import bounds, higher_is_better
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -266,8 +266,12 @@ class Comparison:
         return pd.DataFrame(rows).set_index("strategy")
 
     def curves(self, metric: str, places: int = 100) -> dict[str, Band]:
-        """Return the mean curve of each strategy with its band over seeds, thinned to so many points."""
-        found = {label: band(self.series(metric, label), places=places) for label in self.labels}
+        """Return the mean curve of each strategy with its band over seeds, thinned to so many points.
+
+        A band ends where no value of the metric can be.
+        """
+        ends = bounds(metric)
+        found = {label: band(self.series(metric, label), places=places).within(*ends) for label in self.labels}
         return {label: curve for label, curve in found.items() if len(curve.rounds)}
 
     @cached_property
@@ -280,7 +284,7 @@ class Comparison:
         variances = [name for name in ("update_variance", "probe_variance") if name in titles]
         shown = [titles[name] for name in (*first, *others, *variances)]
         panels: list[Panel | Forest] = [
-            Panel(m.title, self.curves(m.metric), log=not m.higher, target=self._target_of(m)) for m in shown
+            Panel(m.title, self.curves(m.metric), m.metric, log=not m.higher, target=self._target_of(m)) for m in shown
         ]
         for name in (first or others)[:1]:
             rows = {label: s.difference for label, s in self.summaries[name].items() if s.difference is not None}

@@ -17,6 +17,7 @@ import numpy as np
 
 from fedsim.analysis.bands import Band
 from fedsim.analysis.paired import Difference
+from fedsim.metrics.registry import find, unit_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +26,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#2
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1)), (0, (8, 2)), "-", (0, (2, 2)))
 _PLOTLY_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid", "dash")
 INK, SOFT, GRID = "#2B2B2B", "#9A9A9A", "#E8E8E8"
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "text.parse_math": False,
     "font.size": 9.5,
     "axes.titlesize": 11,
@@ -49,8 +50,14 @@ class Panel:
 
     title: str
     curves: Mapping[str, Band]
+    metric: str
     log: bool = False
     target: float | None = None
+
+    @property
+    def unit(self) -> str:
+        """What an axis says of the unit; nothing for a pure number."""
+        return unit_words(self.metric)
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ def draw(title: str, panels: Sequence[Panel | Forest]) -> bytes:
     across = 4 if max(map(len, labels), default=0) < 28 else 3
     legend_rows = ceil(len(labels) / across)
     height = 3.55 * rows + 0.6 + 0.24 * legend_rows
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(5.4 * columns, height))
         FigureCanvasAgg(figure)
         top = 1 - (0.5 + 0.24 * legend_rows) / height
@@ -102,15 +109,16 @@ def draw(title: str, panels: Sequence[Panel | Forest]) -> bytes:
         for place, panel in enumerate(panels):
             axes = figure.add_subplot(rows, columns, place + 1)
             if isinstance(panel, Panel):
-                _curves(axes, panel, labels)
+                draw_curves(axes, panel, labels)
             else:
-                _forest(axes, panel, labels)
+                draw_forest(axes, panel, labels)
         file = io.BytesIO()
         figure.savefig(file, format="png", dpi=130, metadata={"Title": title})
     return file.getvalue()
 
 
-def _curves(axes: Axes, panel: Panel, labels: Sequence[str]) -> None:
+def draw_curves(axes: Axes, panel: Panel, labels: Sequence[str], scale: float = 1.0) -> None:
+    """Draw the curves of a panel with their bands; `scale` is that of lines and dots."""
     from matplotlib.ticker import MaxNLocator
 
     positive = _floor(panel)
@@ -122,7 +130,9 @@ def _curves(axes: Axes, panel: Panel, labels: Sequence[str]) -> None:
             low = np.maximum(curve.low, positive) if positive else curve.low
             axes.fill_between(curve.rounds, low, curve.high, color=colour, alpha=0.16, lw=0)
         dots = "o" if len(curve.rounds) <= 3 else ""
-        axes.plot(curve.rounds, mean, color=colour, ls=DASHES[k % len(DASHES)], lw=1.7, marker=dots, ms=4)
+        axes.plot(
+            curve.rounds, mean, color=colour, ls=DASHES[k % len(DASHES)], lw=1.7 * scale, marker=dots, ms=4 * scale
+        )
     if panel.target is not None:
         axes.axhline(panel.target, color=SOFT, lw=1, ls=":")
         axes.annotate(
@@ -132,11 +142,13 @@ def _curves(axes: Axes, panel: Panel, labels: Sequence[str]) -> None:
             xytext=(0, 3),
             textcoords="offset points",
             color="#6A6A6A",
-            fontsize=8.5,
+            fontsize="small",
         )
     if positive:
         _log_scale(axes, panel)
-    axes.set(title=panel.title, xlabel="round")
+    axes.set(title=panel.title, xlabel="round", ylabel=panel.unit)
+    if find(panel.metric).whole and not positive:
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
     axes.margins(x=0.01)
     axes.grid(axis="y", color=GRID, lw=0.8)
@@ -168,7 +180,8 @@ def _floor(panel: Panel) -> float | None:
     return low / 3 if panel.log and high > 5 * low > 0 else None
 
 
-def _forest(axes: Axes, panel: Forest, labels: Sequence[str]) -> None:
+def draw_forest(axes: Axes, panel: Forest, labels: Sequence[str], scale: float = 1.0) -> None:
+    """Draw paired differences, a row each; `scale` is that of lines and dots."""
     from matplotlib.patheffects import withStroke
 
     count = len(panel.rows)
@@ -176,17 +189,17 @@ def _forest(axes: Axes, panel: Forest, labels: Sequence[str]) -> None:
     for row, (label, found) in enumerate(panel.rows.items()):
         k = labels.index(label) if label in labels else row
         colour = COLOURS[k % len(COLOURS)]
-        axes.plot([found.low, found.high], [row, row], color=colour, lw=2.4, solid_capstyle="round")
+        axes.plot([found.low, found.high], [row, row], color=colour, lw=2.4 * scale, solid_capstyle="round")
         filled = colour if found.verdict else "white"
-        axes.plot([found.mean], [row], ls="", marker="o", ms=7.5, mfc=filled, mec=colour, mew=1.8)
+        axes.plot([found.mean], [row], ls="", marker="o", ms=7.5 * scale, mfc=filled, mec=colour, mew=1.8 * scale)
         axes.annotate(
             label,
             (0, row),
             xycoords=("axes fraction", "data"),
-            xytext=(0, 6),
+            xytext=(0, 6 * scale),
             textcoords="offset points",
             va="bottom",
-            fontsize=9,
+            fontsize="medium",
             path_effects=[withStroke(linewidth=3, foreground="white")],
         )
     axes.set_yticks([])
@@ -222,7 +235,9 @@ def page(title: str, panels: Sequence[Panel | Forest], table: str = "") -> str:
         for trace in traces:
             figure.add_trace(trace, row=row, col=column)
         if isinstance(panel, Panel):
-            figure.update_xaxes(title_text="round", row=row, col=column)
+            last = max((curve.rounds[-1] for curve in panel.curves.values()), default=0)
+            figure.update_xaxes(title_text="round", dtick=1 if last <= 8 else None, row=row, col=column)
+            figure.update_yaxes(title_text=panel.unit or None, row=row, col=column)
             if _floor(panel):
                 low, high = _range(panel)
                 ends = [log10(low / 1.35), log10(high * 1.5)]

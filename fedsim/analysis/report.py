@@ -1,6 +1,7 @@
 """A report of runs: what was set up, curves with bands, a table with paired tests, who took part, and provenance.
 
-One file, HTML or PNG, with everything inside: it can be attached to a paper and opened without a network.
+One file, HTML or PNG, with everything inside: it can be attached to a paper and opened without a network. PDF and SVG
+hold its curves and differences as a figure of the paper itself.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,10 +21,11 @@ from fedsim.analysis.bands import Band, band
 from fedsim.analysis.figures import Forest, Panel, draw, page
 from fedsim.analysis.grouping import NOT_COMPARED, About, RunGroup, flat, groups
 from fedsim.analysis.paired import Difference, holm, paired_difference, t_interval
+from fedsim.analysis.paper_figure import figure
 from fedsim.analysis.tables import Table, number, with_interval
 from fedsim.core import ScenarioError
 from fedsim.core.system.terminal import visible
-from fedsim.metrics.registry import higher_is_better
+from fedsim.metrics.registry import bounds, higher_is_better
 from fedsim.store.database import RunRow, Store
 from fedsim.store.queries import Pair, Series, series
 
@@ -106,11 +108,11 @@ class Report:
         for metric, title in self.measured:
             curves: dict[str, Band] = {}
             for group in self.grouped:
-                curve = band(list(self._of(group, metric).values()), places=400)
+                curve = band(list(self._of(group, metric).values()), places=400).within(*bounds(metric))
                 if len(curve.rounds):
                     curves[group.label] = curve
             if curves:
-                made.append(Panel(title, curves, log=not higher_is_better(metric)))
+                made.append(Panel(title, curves, metric, log=not higher_is_better(metric)))
         if self.measured:
             metric, title = self.measured[0]
             rows = {label: found for label, found in self.differences(metric).items() if found.count}
@@ -203,6 +205,12 @@ class Report:
         )
         return page(self.title, self.panels, "\n".join(parts))
 
+    def figure(self, kind: Literal["pdf", "svg"]) -> bytes:
+        """Return the curves and differences as a vector figure, as wide as a column of a paper."""
+        if not self.panels:
+            raise ScenarioError("these runs measured nothing that a figure could show")
+        return figure(visible(self.title), self.panels, kind)
+
     def png(self) -> bytes:
         """Return the report as one picture: curves, participation, tables, and which runs these are."""
         pictures = [draw(visible(self.title), self.panels)] if self.panels else []
@@ -243,6 +251,7 @@ def _saved(figure: Figure) -> bytes:
 def _attendance(drawn: Sequence[tuple[str, dict[str, Any]]], width: float) -> bytes:
     """Draw clients by rounds, dark where they took part."""
     from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.ticker import MaxNLocator
 
     ramp = LinearSegmentedColormap.from_list("presence", ["#F4F6F9", "#9CC7E4", "#00508A"])
     figure = _figure(width, 2.9 * len(drawn))
@@ -260,18 +269,22 @@ def _attendance(drawn: Sequence[tuple[str, dict[str, Any]]], width: float) -> by
             parse_math=False,
         )
         axes.set(xlabel="round", ylabel="client")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(integer=True))
     return _saved(figure)
 
 
 def _tabled(left: Sequence[Table], right: Sequence[Table], width: float) -> bytes:
     """Draw tables as text, in two columns where there is room, else below each other."""
-    columns = [_lines(left), _lines(right)] if width > NARROW else [_lines([*left, *right])]
+    longest = max((len(line) for line, title in _lines(left) if not title), default=0)
+    beside = width > NARROW and 0.2 + LETTER * longest < SECOND * width
+    columns = [_lines(left), _lines(right)] if beside else [_lines([*left, *right])]
     height = LINE * max(map(len, columns)) + 0.2
     figure = _figure(width, height)
     for column, lines in enumerate(columns):
         for place, (text, bold) in enumerate(lines):
             figure.text(
-                (0.2 + 0.44 * column * width) / width,
+                (0.2 + SECOND * column * width) / width,
                 1 - (0.15 + LINE * place) / height,
                 text,
                 parse_math=False,
@@ -284,8 +297,10 @@ def _tabled(left: Sequence[Table], right: Sequence[Table], width: float) -> byte
     return _saved(figure)
 
 
-LINE = 0.19
-"""Inches from one line of a table to the next."""
+LINE, LETTER = 0.19, 0.066
+"""Inches from one line of a table to the next, and of one of its letters."""
+SECOND = 0.44
+"""Where the second column begins, as a share of the width."""
 
 
 def _lines(tables: Sequence[Table]) -> list[tuple[str, bool]]:

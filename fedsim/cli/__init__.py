@@ -16,6 +16,7 @@ from typing import TextIO, cast
 
 import click
 
+from fedsim.cli import completion
 from fedsim.cli.commands import Commands
 from fedsim.core import CapacityError, FedsimError
 from fedsim.core.system.signals import Stopped, listener
@@ -23,6 +24,7 @@ from fedsim.core.system.terminal import Rim
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "new": ("fedsim.cli.scenario.new:new", "Write a commented scenario to start from."),
+    "demo": ("fedsim.cli.run.demo:demo", "Run the quickstart scenario, in one process, with no file."),
     "validate": ("fedsim.cli.scenario.validate:validate", "Check scenarios and print everything that is wrong."),
     "run": ("fedsim.cli.run.run:run", "Run a scenario and leave its results in a folder."),
     "resume": ("fedsim.cli.run.resume:resume", "Continue a run after any stop, with the same bits."),
@@ -70,7 +72,8 @@ _commands = Commands(
             expose_value=False,
             callback=_version,
             help="Print the version and exit.",
-        )
+        ),
+        *completion.options(),
     ],
 )
 
@@ -90,6 +93,9 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _called(args: Sequence[str] | None) -> int:
+    answered = completion.answered(_commands)
+    if answered is not None:
+        return answered
     try:
         with listener().caught():
             with _commands.make_context("fedsim", list(sys.argv[1:] if args is None else args)) as context:

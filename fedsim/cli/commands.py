@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import click
 import typer
+from click.shell_completion import CompletionItem
 from typer.core import TyperArgument, TyperCommand
 from typer.models import ArgumentInfo
 
@@ -42,6 +43,13 @@ class Commands(click.Group):
 
             ctx.fail(f"there is no command {args[0]!r}{did_you_mean(args[0], self.table)}")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that begin so, importing nothing."""
+        names = [
+            CompletionItem(name, help=text) for name, (_, text) in self.table.items() if name.startswith(incomplete)
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table, importing nothing."""

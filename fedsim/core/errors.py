@@ -18,6 +18,12 @@ class Problem:
 
     >>> print(Problem("s.yaml", 3, 7, "client.lr", "must be at least 0, got -1"))
     s.yaml:3:7: client.lr: must be at least 0, got -1
+
+    What was given as an option is named as it was given: `file` holds the option, `line` its number among its like, and
+    `column` is 0.
+
+    >>> print(Problem("--set client.lr=-1", 1, 0, "client.lr", "must be at least 0, got -1"))
+    --set client.lr=-1: client.lr: must be at least 0, got -1
     """
 
     file: str
@@ -27,7 +33,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}:{self.column}"
+        place = f"{self.file}:{self.line}:{self.column}" if self.column else self.file
         text = f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
         return " ".join(text.splitlines())
 

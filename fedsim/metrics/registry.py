@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from importlib import import_module
+from math import inf
 from pkgutil import iter_modules
 
 from fedsim.metrics import measured
@@ -45,6 +46,28 @@ def find(name: str) -> Metric:
     return metric
 
 
+def unit_words(name: str) -> str:
+    """Return the unit of a metric as an axis shows it; nothing for a pure number.
+
+    >>> unit_words("update_variance"), unit_words("virtual_s"), unit_words("test_accuracy")
+    ('norm²', 's', '')
+    """
+    unit = find(name).unit
+    return "" if unit in ("1", "0/1") else unit.replace("^2", "²")
+
+
+def bounds(name: str) -> tuple[float, float]:
+    """Return the least and the greatest value that a metric can have.
+
+    >>> bounds("test_accuracy"), bounds("test_loss"), bounds("weight_bias")
+    ((0.0, 1.0), (0.0, inf), (-inf, inf))
+    """
+    if ("accuracy" in name and "std" not in name) or name.endswith("_fraction"):
+        return 0.0, 1.0
+    metric = METRICS.get(name.split(".", 1)[0])
+    return (0.0, inf) if metric is not None and not metric.signed else (-inf, inf)
+
+
 def out_of_reach(name: str, target: float) -> str | None:
     """Return why a metric can never have a value, None when it can.
 
@@ -54,10 +77,10 @@ def out_of_reach(name: str, target: float) -> str | None:
     'test_loss is never below 0: it never reaches -1'
     >>> out_of_reach("test_accuracy", 0.9)
     """
-    if "accuracy" in name and "std" not in name and not 0 <= target <= 1:
+    low, high = bounds(name)
+    if high == 1 and not low <= target <= high:
         return f"{name} is a share, between 0 and 1: it never reaches {target:g}"
-    metric = METRICS.get(name.split(".", 1)[0])
-    if target < 0 and not (metric is not None and metric.signed):
+    if target < low:
         return f"{name} is never below 0: it never reaches {target:g}"
     return None
 

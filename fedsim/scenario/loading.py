@@ -141,6 +141,9 @@ def _equal(a: Any, b: Any) -> bool:
 
 def _in_order(problems: Sequence[Problem], file: str) -> list[Problem]:
     """Return the problems once each, fit for a terminal: the file's own by line, then its base's, then the options'."""
-    rank = {file: 0, "--set": 2}
-    ordered = sorted(dict.fromkeys(problems), key=lambda p: (rank.get(p.file, 1), p.line, p.column))
+
+    def rank(problem: Problem) -> int:
+        return 2 if problem.column == 0 else 0 if problem.file == file else 1
+
+    ordered = sorted(dict.fromkeys(problems), key=lambda p: (rank(p), p.line, p.column))
     return [replace(p, key=printable(p.key[:MAX_KEY]), message=printable(p.message)) for p in ordered]

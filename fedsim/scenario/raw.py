@@ -6,6 +6,7 @@ Nothing is validated here; what is wrong with the text, the base or an option is
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
@@ -20,7 +21,7 @@ from fedsim.core.config.inputs import Reads, place_of, reads
 from fedsim.scenario import yaml_reader as document
 from fedsim.scenario.check import Findings
 from fedsim.scenario.merge import overlay, spread
-from fedsim.scenario.messages import show
+from fedsim.scenario.messages import printable, show
 from fedsim.scenario.scenario import Origin, Scenario
 from fedsim.scenario.tree import Broken, Entry, Items, Keys, Node, Place, Scalar, Source, exactly, is_broken, plain
 from fedsim.scenario.types import configs, keys_of, shape
@@ -203,16 +204,16 @@ def _below(annotation: Any, node: Node, name: str) -> tuple[Any, Reads | None]:
 def _with_overrides(raw: Raw, overrides: Overrides) -> Raw:
     """Apply `--set a.b=c` options, whose values are read as YAML, and values as they are.
 
-    Problems name an option by its number.
+    Problems name an option as it was given.
     """
     values: list[tuple[str, Node]] = []
     problems = list(raw.problems)
     for number, option in enumerate(overrides, start=1):
-        place = Place("--set", number, 1, "--set")
+        place = Place(f"--set {_option(option)}", number, 0, "--set")
         if not isinstance(option, str):
             report = Findings()
             node = _placed(_node(option[1], tuple(option[0].split(".")), report), place)
-            problems.extend(replace(p, file=place.file, line=number) for p in report.problems)
+            problems.extend(replace(p, file=place.file, line=number, column=0) for p in report.problems)
             values.append((option[0], node))
             continue
         dotted, equals, text = option.partition("=")
@@ -226,6 +227,21 @@ def _with_overrides(raw: Raw, overrides: Overrides) -> Raw:
         values.append((dotted.strip(), _placed(found.root or Scalar(None, place), place)))
     raw = replace(raw, problems=tuple(problems))
     return laid_over(raw, values) if values else raw
+
+
+def _option(option: str | tuple[str, Any]) -> str:
+    """Return an option as it was given, shortened, and without the password of a URL.
+
+    >>> _option("metrics.store=postgresql://me:secret@host/runs"), _option(("seed", -1))
+    ('metrics.store=postgresql://***@host/runs', 'seed=-1')
+    """
+    text = option if isinstance(option, str) else f"{option[0]}={show(option[1])}"
+    text = re.sub(r"://[^/\s]*@", "://***@", text)
+    return printable(text if len(text) <= MAX_OPTION else f"{text[:MAX_OPTION]}...") or "''"
+
+
+MAX_OPTION = 80
+"""Letters of an option that a message repeats."""
 
 
 def _placed(node: Node, place: Place) -> Node:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from fedsim.analysis.bands import Band, aligned, band
 from fedsim.analysis.grouping import About, RunGroup, groups
 from fedsim.analysis.paired import LEVEL, Interval, holm, paired_difference, t_interval
+from fedsim.metrics.registry import bounds
 from fedsim.service.thinning import kept
 from fedsim.store.database import Store
 from fedsim.store.queries import Pair, Series, finite, series
@@ -65,7 +66,7 @@ def _curve(
 
 def _banded(group: RunGroup, parts: Mapping[Pair, Series], metric: str, axis: Axis, points: int) -> dict[str, Any]:
     there = [run for run in group.by_seed.values() if (run, metric) in parts]
-    found: Band = band([parts[run, metric] for run in there])
+    found: Band = band([parts[run, metric] for run in there]).within(*bounds(metric))
     places = kept(found.mean, points)
     rounds = found.rounds[places].astype(np.int64)
     everyone = [(parts[run, metric][0], _x(parts, run, axis, parts[run, metric][0])) for run in there]

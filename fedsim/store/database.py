@@ -73,7 +73,9 @@ class Store:
             if create:
                 file.parent.mkdir(parents=True, exist_ok=True)
             elif not file.is_file():
-                raise ScenarioError(f"{file}: there is no store here")
+                raise ScenarioError(
+                    f"{file}: there is no store here; a run makes one, and `fedsim new` a scenario to run"
+                )
         self._engine = _sqlite(self.url, busy_s, create) if file is not None else _postgres(self.url)
         try:
             if create:

@@ -93,7 +93,7 @@ def blame_strategies(error: ScenarioError, number: int) -> ScenarioError:
         return error
     return ScenarioError(
         [
-            replace(p, file="--strategies", line=1) if (p.file, p.line) == ("--set", number) else p
+            replace(p, file="--strategies", line=1, column=1) if (p.line, p.column) == (number, 0) else p
             for p in error.problems
         ]
     )

@@ -30,7 +30,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("file", "start"), [("r.html", b"<!doctype html>"), ("r.png", b"\x89PNG"), ("R.PNG", b"\x89PNG")]
+    ("file", "start"),
+    [
+        ("r.html", b"<!doctype html>"),
+        ("r.png", b"\x89PNG"),
+        ("R.PNG", b"\x89PNG"),
+        ("r.pdf", b"%PDF"),
+        ("r.svg", b"<?xml"),
+    ],
 )
 def test_a_report_is_written(home: Path, capsys: pytest.CaptureFixture[str], file: str, start: bytes) -> None:
     assert main(["report", "a1", "a2", "--out", file, "--title", "My runs"]) == 0
@@ -47,7 +54,7 @@ def test_a_run_folder_finds_its_store(home: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["a1", "--out", "r.pdf"], "ends in .html or .png"),
+        (["a1", "--out", "r.jpg"], "ends in .html, .png, .pdf or .svg"),
         (["zzz", "--out", "r.html"], "no run of this id, name or folder"),
         (["a1", "--out", "r.html", "--store", "none.db"], "there is no store here"),
         (["a", "--out", "r.html"], "several runs begin so"),

@@ -44,7 +44,7 @@ def test_options_are_applied_to_every_file(tmp_path: Path, capsys: pytest.Captur
     assert main(["validate", path, "--set", "rounds=1", "--set", "data.clients=1"]) == 0
     assert capsys.readouterr().out.endswith(", 1 client, 1 round)\n")
     assert main(["validate", path, "--set", "rounds=x"]) == 2
-    assert capsys.readouterr().err.startswith("--set:1:1: rounds: must be a whole number")
+    assert capsys.readouterr().err.startswith("--set rounds=x: rounds: must be a whole number")
 
 
 def test_all_runs_of_a_sweep_are_checked_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

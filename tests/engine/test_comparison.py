@@ -139,6 +139,16 @@ def test_results_are_left_as_csv_json_png_and_a_page_that_needs_no_network(noisy
     assert "<table>" in page
 
 
+def test_what_a_paper_takes_is_left_beside_the_results(noisy: Comparison) -> None:
+    header, *rows = (noisy.folder / "table.md").read_text().splitlines()[:6]
+    assert [row.split("|")[1].strip().replace("\\", "") for row in rows[1:]] == noisy.labels
+    assert header.count("|") == rows[1].count("|")
+    assert r"\toprule" in (noisy.folder / "table.tex").read_text()
+    table = pd.read_csv(noisy.folder / "table.csv", index_col="strategy")
+    assert table.loc["fedvarp", "test_loss"] == pytest.approx(noisy.table.loc["fedvarp", "test_loss"])
+    assert (noisy.folder / "comparison.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_finished_runs_are_recognised_and_a_new_strategy_is_added(noisy: Comparison) -> None:
     told: list[ComparedRun] = []
     scenario = read_with_strategies(NOISY, "fedavg,fedstale:beta=0.3,fedvarp,fedau", [])

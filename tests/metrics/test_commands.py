@@ -44,7 +44,10 @@ def test_runs_without_a_store_is_refused_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["runs"]) == 2
-    assert capsys.readouterr().err == f"{tmp_path}/runs/fedsim.db: there is no store here\n"
+    assert (
+        capsys.readouterr().err
+        == f"{tmp_path}/runs/fedsim.db: there is no store here; a run makes one, and `fedsim new` a scenario to run\n"
+    )
 
 
 def test_export_writes_the_same_values_as_csv_and_parquet(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,3 +79,12 @@ def test_a_wrong_export_is_refused_and_writes_nothing(
     assert main(["export", *args]) == 2
     assert words in capsys.readouterr().err
     assert sorted(path.name for path in home.iterdir()) == ["runs"]
+
+
+def test_an_empty_store_says_how_to_begin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Store(tmp_path / "fedsim.db"):
+        pass
+    assert main(["runs", "--store", str(tmp_path / "fedsim.db")]) == 0
+    told = capsys.readouterr().out
+    assert "no runs yet; `fedsim new mine`" in told
+    assert "`fedsim demo`" in told

@@ -9,6 +9,7 @@ import pytest
 from fedsim.analysis.figures import Forest
 from fedsim.analysis.paired import paired_difference
 from fedsim.analysis.report import Report, report
+from fedsim.core import ScenarioError
 from fedsim.metrics import Evaluated, Event, RoundDone, RunEnded
 from fedsim.store.database import Store
 from tests.metrics.conftest import started
@@ -137,3 +138,10 @@ def test_participation_is_drawn_once_where_all_saw_the_same(made: Report) -> Non
     assert other is not None
     heights = [int.from_bytes(picture[20:24], "big") for picture in (same, other)]
     assert heights[1] == 2 * heights[0]
+
+
+def test_a_figure_of_runs_that_measured_nothing_is_refused(tmp_path: Path) -> None:
+    with Store(tmp_path / "fedsim.db") as store:
+        store.write([started("a")])
+        with pytest.raises(ScenarioError, match="measured nothing that a figure could show"):
+            report(store, store.runs()).figure("pdf")

@@ -71,7 +71,7 @@ SETTINGS = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 
-PLACE = re.compile(r".+:[1-9][0-9]*:[1-9][0-9]*: ")
+PLACE = re.compile(r"(.+:[1-9][0-9]*:[1-9][0-9]*|--set .+): ")
 SIGNS = ":[]{}\t\n'\"&*!|>%@`-#,?<~ \0\x07\ufeff\u20281aé"
 OPTIONS = [
     *("seed=2", "strategy.beta=x", "client.lr.x=1", "data.partition=3", "a.b.c=[", "model.hidden.0=32"),

@@ -54,14 +54,34 @@ def test_null_gives_back_the_default_of_an_optional_value() -> None:
     assert (scenario.client.local_steps, scenario.client.local_epochs) == (None, 2)
 
 
-def test_problems_name_the_option_by_its_number() -> None:
-    assert refused(["seed=1", "strategy.bta=0.3"]) == ["--set:2:1: strategy.bta: unknown key; did you mean 'beta'?"]
-    assert refused(["seed"]) == ["--set:1:1: write it as key=value, for instance seed=2; got 'seed'"]
-    assert refused(["model.hidden.5=3"]) == [
-        "--set:1:1: model.hidden.5: the list has no place 5; its places are 0 to 1"
+def test_problems_name_the_option_as_it_was_given() -> None:
+    assert refused(["seed=1", "strategy.bta=0.3"]) == [
+        "--set strategy.bta=0.3: strategy.bta: unknown key; did you mean 'beta'?"
     ]
-    assert refused(["seed=[1"])[0].startswith("--set:1:1: seed: not valid YAML")
-    assert refused(["a..b=1"]) == ["--set:1:1: 'a..b' is no key; write it as strategy.beta"]
+    assert refused(["seed"]) == ["--set seed: write it as key=value, for instance seed=2; got 'seed'"]
+    assert refused(["model.hidden.5=3"]) == [
+        "--set model.hidden.5=3: model.hidden.5: the list has no place 5; its places are 0 to 1"
+    ]
+    assert refused(["seed=[1"])[0].startswith("--set seed=[1: seed: not valid YAML")
+    assert refused(["a..b=1"]) == ["--set a..b=1: 'a..b' is no key; write it as strategy.beta"]
+
+
+def test_every_wrong_option_has_a_line_in_the_order_in_which_they_were_given() -> None:
+    places = [line.split(": ")[0] for line in refused(["rounds=x", "client.lr=-1", "rounds=0", "data.clients=no"])]
+    assert places == ["--set client.lr=-1", "--set rounds=0", "--set data.clients=no"]
+
+
+def test_an_option_that_is_long_or_holds_a_password_or_several_lines_is_named_in_one_short_line() -> None:
+    (line,) = refused(["name=[" + "x" * 500 + "]"])
+    assert line.startswith("--set name=[xxx")
+    assert "...: name: " in line
+    assert refused(["seed=[1,\n2]"])[0].startswith("--set seed=[1,\\n2]: seed: ")
+    assert "secret" not in refused(["metrics.stroe=postgresql://me:secret@host/runs"])[0]
+
+
+def test_a_value_given_from_python_is_named_like_an_option() -> None:
+    with pytest.raises(ScenarioError, match=r"^--set strategy\.beta=-1: strategy\.beta: must be"):
+        from_dict(BASE, [("strategy.beta", -1)])
 
 
 def test_options_reach_into_groups() -> None:

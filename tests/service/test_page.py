@@ -246,7 +246,7 @@ def test_numbers_and_pictures_can_be_taken_along(page: Page, address: str, fille
 def test_an_empty_store_says_what_to_do(page: Page, address: str, shoot: Callable[[str], None]) -> None:
     page.goto(address)
     expect(page.locator("main")).to_contain_text("No runs yet")
-    expect(page.locator("main")).to_contain_text("fedsim run")
+    expect(page.locator("main")).to_contain_text("fedsim new mine")
     shoot("empty")
     page.goto(f"{address}/#/compare")
     expect(page.locator("main")).to_contain_text("Nothing to compare yet")

@@ -37,7 +37,9 @@ def runs(
     if len(rows) > limit:
         console.print(f"{len(rows) - limit} more; --limit shows them", highlight=False)
     if not rows:
-        console.print("no runs yet", highlight=False)
+        console.print(
+            "no runs yet; `fedsim new mine` writes a scenario to start from, `fedsim demo` runs one", highlight=False
+        )
 
 
 def _cells(row: RunRow) -> tuple[str, ...]:

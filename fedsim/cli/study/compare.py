@@ -45,8 +45,9 @@ def compare(
 
     loaded = read_with_strategies(scenario, strategies, set_ or [])
 
-    from fedsim.analysis.comparison_files import PAGE, PICTURE, RESULT, TABLE
+    from fedsim.analysis.comparison_files import FIGURE, PAGE, PICTURE, RESULT, TABLE
     from fedsim.analysis.comparison_tables import tables
+    from fedsim.analysis.paper_table import CSV, MARKDOWN, TEX
     from fedsim.core.system.signals import Stopped
     from fedsim.study.compare import compare as run_all
     from fedsim.study.compare import parse_seeds, parse_target
@@ -67,7 +68,9 @@ def compare(
         raise typer.Exit(stop.exit_code) from None
     for table in tables(found):
         typer.echo(f"\n{table.as_text()}")
-    typer.echo(f"\n{found.folder}/: {TABLE}, {RESULT}, {PICTURE}, {PAGE}, and a folder for each run")
+    names = ", ".join((TABLE, RESULT, PICTURE, PAGE))
+    papers = ", ".join((FIGURE, TEX, MARKDOWN, CSV))
+    typer.echo(f"\n{found.folder}/: {names}; for a paper {papers}; and a folder for each run")
     for reason in found.anew:
         typer.echo(f"trained anew, not taken from before: {reason}", err=True)
     for entry in found.failed:

@@ -99,7 +99,8 @@ function spark(values) {
 function empty(filter) {
   if (filter.text || filter.status) return h("div", { className: "empty" }, h("h2", {}, "No run matches"), h("p", {}, "Take something out of the filter."));
   return h("div", { className: "empty" }, h("h2", {}, "No runs yet"),
-    h("p", {}, "Runs appear here while they train, as soon as one writes into this store:"), h("pre", {}, "fedsim run scenarios/quickstart.yaml"),
+    h("p", {}, "Runs appear here while they train, as soon as one writes into this store:"), h("pre", {}, "fedsim new mine\nfedsim run mine.yaml"),
+    h("p", {}, "or, with nothing of your own,"), h("pre", {}, "fedsim demo"),
     h("p", {}, "A run on another machine sends its numbers here with"), h("pre", {}, `metrics: {service: ${location.origin}, token_env: FEDSIM_TOKEN}`));
 }
 
