@@ -52,6 +52,7 @@ def test_a_users_own_folders_break_no_command(folder: Path) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.parametrize("folder", ["packages", pytest.param("plain folders", marks=pytest.mark.full)], indirect=True)
 def test_a_users_own_folders_break_no_host_on_ray(folder: Path) -> None:
     (folder / "s.yaml").write_text(SCENARIO.replace("KIND", "ray, hosts: 1"))
     done = python(folder, "-m", "fedsim", "run", "s.yaml", "--quiet", "--out", "run")

@@ -180,6 +180,7 @@ def test_on_two_hosts_a_slow_client_holds_up_nobody(tmp_path: Path) -> None:
     assert told[3:] == ["in time [1, 2, 3]", "waited True", "expired [3]"]
 
 
+@pytest.mark.slow
 def test_in_one_process_push_returns_at_once_and_a_limit_is_kept(tmp_path: Path) -> None:
     told = results(ours(write(tmp_path, TIMES)))
     assert told[:2] == ["push True", "poll True True"]

@@ -121,7 +121,9 @@ def test_ctrl_c_ends_a_serial_run_with_one_line(seconds: float, start: Callable[
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [1.2, 2.6, 4.0, 6.0])
+@pytest.mark.parametrize(
+    "seconds", [1.2, pytest.param(2.6, marks=pytest.mark.full), 4.0, pytest.param(6.0, marks=pytest.mark.full)]
+)
 def test_ctrl_c_ends_a_run_on_ray_and_all_its_processes(seconds: float, start: Callable[..., Command]) -> None:
     stopped_after(start(RAY), seconds, signal.SIGINT)
 
