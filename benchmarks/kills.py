@@ -1,11 +1,14 @@
-"""Kills: SIGKILL of the driver at random moments, 100 times in one run, and at every point of a run, one after another.
+"""Kills: SIGKILL at random moments, of the driver 100 times in one run or of any part of Ray; and at every point.
 
     python benchmarks/kills.py random [--kills 100] [--strategy fedstale] [--engine serial|ray]
+    python benchmarks/kills.py ray [--kills 20] [--strategy fedstale]
     python benchmarks/kills.py sweep [--strategy fedstale]
 
 `random` ends a command from outside at a random time after its start and resumes it, until it has been killed so often;
+`ray` kills the driver, a host, the raylet and the control service in turn, one in each run, checks exit code, summary
+and the hint how to go on, and resumes what has ended;
 `sweep` ends a run at its Nth point for N = 1, 2, 3, ... until it ends by itself, and kills every recovery once, too.
-Both compare the end with an undisturbed serial run: the same sha256, the same rows, none twice, nothing left over.
+All compare the end with an undisturbed serial run: the same sha256, the same rows, none twice, nothing left over.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from pathlib import Path
 import pandas as pd
 
 import fedsim
+from benchmarks.victims import CODES, killed_at_random
 from fedsim.api import read
 from fedsim.engine.run.run import Run, execute, resume
 from fedsim.metrics.summary import read_summary
@@ -95,6 +99,25 @@ def at_random(place: Path, options: argparse.Namespace) -> bool:
         return same(finished(folder), reference)
 
 
+def on_ray(place: Path, options: argparse.Namespace) -> bool:
+    """Kill one part of a run on Ray after another."""
+    content = scenario(options.strategy, "serial", 60)
+    content["client"] = {"local_steps": 100, "batch_size": 8}
+    reference = fedsim.run(content, out=place / "reference" / "run")
+    content["engine"] = {"kind": "ray", "hosts": 2}
+    dice = random.Random(options.seed)
+    good = True
+    for number in range(options.kills):
+        victim = list(CODES)[number % len(CODES)]
+        folder = place / str(number) / "run"
+        wrong = killed_at_random(folder, content, victim, dice, 60)
+        if not wrong and not same(finished(folder), reference):
+            wrong = "other bits or rows than an undisturbed serial run"
+        print(f"kill {number + 1}, {victim}: {wrong or 'as documented, the same bits'}", flush=True)
+        good &= not wrong
+    return good
+
+
 def ended(content: dict[str, object], folder: Path, stop_at: int | None) -> int:
     """Run or resume in a child that kills itself at its Nth point; return its exit status."""
     child = os.fork()
@@ -138,17 +161,19 @@ def sweep(place: Path, options: argparse.Namespace) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("how", choices=("random", "sweep"))
-    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("how", choices=("random", "ray", "sweep"))
+    parser.add_argument("--kills", type=int, help="100 of the driver, 20 on Ray unless given")
     parser.add_argument("--rounds", type=int, default=600)
     parser.add_argument("--strategy", default="fedstale")
     parser.add_argument("--engine", choices=("serial", "ray"), default="serial")
     parser.add_argument("--between", type=float, nargs=2, default=(2.0, 5.0), metavar=("FROM", "TO"))
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if options.kills is None:
+        options.kills = 20 if options.how == "ray" else 100
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="fedsim-kills-") as name:
-        good = (at_random if options.how == "random" else sweep)(Path(name), options)
+        good = {"random": at_random, "ray": on_ray, "sweep": sweep}[options.how](Path(name), options)
     print(f"{'equal' if good else 'DIFFERENT'} in {time.perf_counter() - began:.0f} s")
     return int(not good)
 

@@ -24,7 +24,7 @@ engine: {kind: KIND}
 
 def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=500, check=False)
 
 
 @pytest.fixture(params=["packages", "plain folders"])
@@ -52,6 +52,7 @@ def test_a_users_own_folders_break_no_command(folder: Path) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.parametrize("folder", ["packages", pytest.param("plain folders", marks=pytest.mark.full)], indirect=True)
 def test_a_users_own_folders_break_no_host_on_ray(folder: Path) -> None:
     (folder / "s.yaml").write_text(SCENARIO.replace("KIND", "ray, hosts: 1"))
     done = python(folder, "-m", "fedsim", "run", "s.yaml", "--quiet", "--out", "run")

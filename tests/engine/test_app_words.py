@@ -100,8 +100,17 @@ def test_an_older_app_that_wants_more_nodes_than_there_are_ends_with_the_reason(
     assert "the ServerApp waits for 6 nodes and there are 4: write --nodes 6, or lower" in done.stderr
 
 
-@BOTH
-@pytest.mark.parametrize("package", ["strategies", "clients", "tests"])
+@pytest.mark.parametrize(
+    ("package", "hosts"),
+    [
+        ("strategies", "0"),
+        ("clients", "0"),
+        ("tests", "0"),
+        pytest.param("strategies", "2", marks=pytest.mark.ray),
+        pytest.param("clients", "2", marks=[pytest.mark.ray, pytest.mark.full]),
+        pytest.param("tests", "2", marks=[pytest.mark.ray, pytest.mark.full]),
+    ],
+)
 def test_a_package_may_have_any_name(package: str, hosts: str, tmp_path: Path) -> None:
     app = write(tmp_path, HELLO.format(package=package), package)
     (app / package / "other.py").write_text("WORD = 'its own'\n")

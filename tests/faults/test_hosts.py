@@ -89,7 +89,7 @@ def test_dead_and_frozen_hosts_are_replaced_and_change_no_bit(
     assert not killer.plan
     assert_as_undisturbed(run, undisturbed(strategy))
     kinds = [notice["kind"] for notice in notices(run)]
-    assert kinds.count("hung") == 1
+    assert "hung" in kinds  # on a busy machine others may seem so, too
     assert ("rollback" in kinds) == (strategy != "fedavg")
     assert all(notice["host"] for notice in notices(run) if notice["kind"] in ("host-lost", "hung", "retry"))
 
@@ -120,7 +120,7 @@ def test_a_host_that_dies_with_its_reply_unread_is_replaced_and_changes_no_bit(
     )
     assert killed
     assert_as_undisturbed(run, undisturbed)
-    assert "was lost with its reply" in next(notice["text"] for notice in notices(run) if notice["host"])
+    assert any("was lost with its reply" in notice["text"] for notice in notices(run) if notice["host"])
 
 
 def poisoned(deed: str) -> type[ray_grid._HostActor]:
@@ -169,9 +169,9 @@ def test_a_client_that_brings_its_host_down_is_found_and_left_out(
     client = {"local_steps": 2, "batch_size": 8, "lr": 0.1}
     without = fedsim.run(world(strategy, absent, client=client), out=tmp_path / "without")
     monkeypatch.setattr(RayGrid, "actor_type", poisoned(deed))
-    monkeypatch.setattr(ray_grid, "GRACE_S", 2.0)
+    monkeypatch.setattr(ray_grid, "GRACE_S", 3.0)
     engine = {"kind": "ray", "hosts": 2}
-    client |= {"timeout_s": 0.2} if deed == "is stuck" else {}
+    client |= {"timeout_s": 0.5} if deed == "is stuck" else {}
     scenario = world(strategy, cohorts, engine=engine, client=client, on_client_error="drop")
     run = execute(read(scenario, {}), out=tmp_path / "run", ray=ray)
     assert run.summary["params_sha256"] == without.summary["params_sha256"]

@@ -40,7 +40,7 @@ def slope(values: list[int]) -> float:
     return float(np.median((y[second] - y[first]) / (second - first)))
 
 
-@pytest.mark.parametrize("strategy", ["fedstale", "gossip"])
+@pytest.mark.parametrize("strategy", ["fedstale", pytest.param("gossip", marks=pytest.mark.full)])
 def test_five_hundred_rounds_need_no_more_memory_than_two_hundred(
     strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +78,11 @@ def test_the_table_names_every_strategy_that_ships_with_flower() -> None:
 
 
 @pytest.fixture(scope="module")
-def fedavg(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray[Any, Any]:
-    return params(tmp_path_factory.mktemp("fedavg") / "run", stock("FedAvg"))
+def fedavg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[np.ndarray[Any, Any]]:
+    found = params(tmp_path_factory.mktemp("fedavg") / "run", stock("FedAvg"))
+    gc.freeze()  # Flower collects garbage at every array, and would go through all that is imported
+    yield found
+    gc.unfreeze()
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -18,8 +18,6 @@ from fedsim.scenario.messages import did_you_mean
 
 PAIR = re.compile(r"(\S+?)=('[^']*'|\"[^\"]*\"|\S+)")
 """One `key=value` of a `--run-config`, as Flower reads it."""
-COMMON = ("strategies", "clients")
-"""Packages of ours whose names an app may well have too."""
 
 
 @dataclass(frozen=True)
@@ -115,15 +113,15 @@ def load(app: App, half: str) -> Any:
 
 
 def _make_way(folder: Path, wanted: str) -> None:
-    """Put an app's folder first on the path; forget loaded modules that would stand in for its own.
+    """Put an app's folder first on the path; forget what is loaded from elsewhere by the name of its package.
 
-    Those are of the app's package by its name, and of our own packages with common names. Who has imported them keeps
-    them.
+    Who has imported that keeps it.
     """
     sys.path[:] = [str(folder), *(place for place in sys.path if place != str(folder))]
+    if not ((folder / wanted).is_dir() or (folder / f"{wanted}.py").is_file()):
+        return
     for name, module in list(sys.modules.items()):
-        top = name.partition(".")[0]
-        if top not in (wanted, *COMMON) or not ((folder / top).is_dir() or (folder / f"{top}.py").is_file()):
+        if name.partition(".")[0] != wanted:
             continue
         file = getattr(module, "__file__", None)
         if file is not None and not Path(file).is_relative_to(folder):

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -130,7 +131,8 @@ def _with_token(environment: dict[str, str]) -> None:
 def start(folder: Path, init: Callable[[], Any]) -> None:
     """Start a session in `folder` on the loopback interface: wait while its processes live, and try twice.
 
-    Ray itself gives up after half a minute, however much is going on.
+    Ray itself gives up after half a minute, however much is going on. Its processes stand apart from the terminal,
+    whose signals are for the driver: it ends them in order, and a raylet that hears them, too, would take it along.
 
     Raises
     ------
@@ -151,7 +153,12 @@ def start(folder: Path, init: Callable[[], Any]) -> None:
                     raise
                 time.sleep(0.2)
 
-    with patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False), patch.object(services, "get_node", patiently):
+    apart = partial(services.ConsolePopen, start_new_session=True)
+    with (
+        patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False),
+        patch.object(services, "get_node", patiently),
+        patch.object(services, "ConsolePopen", apart),
+    ):
         for last in (False, True):
             try:
                 init()

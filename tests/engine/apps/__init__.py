@@ -54,13 +54,13 @@ def write(folder: Path, body: str, package: str = "pkg") -> Path:
 def ours(folder: Path, *options: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run an app by `fedsim flower-app`, on four nodes unless an option says otherwise."""
     command = [sys.executable, "-m", "fedsim", "flower-app", str(folder), "--nodes", "4", *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd)
+    return subprocess.run(command, capture_output=True, text=True, timeout=500, cwd=cwd)
 
 
 def flowers(folder: Path, ray: Path, workers: int = 2) -> subprocess.CompletedProcess[str]:
     """Run an app under Flower's own simulation, with so many workers; `ray` is a short folder for its sockets."""
     command = [sys.executable, str(Path(__file__).with_name("flower_engine.py")), str(folder), str(ray), str(workers)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ | QUIET)
+    return subprocess.run(command, capture_output=True, text=True, timeout=500, env=os.environ | QUIET)
 
 
 def results(done: subprocess.CompletedProcess[str]) -> list[str]:
