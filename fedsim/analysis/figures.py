@@ -17,6 +17,7 @@ import numpy as np
 
 from fedsim.analysis.bands import Band
 from fedsim.analysis.paired import Difference
+from fedsim.core.system.terminal import visible
 from fedsim.metrics.registry import find, unit_words
 
 if TYPE_CHECKING:
@@ -268,7 +269,7 @@ def page(title: str, panels: Sequence[Panel | Forest], table: str = "") -> str:
         legend={"orientation": "h", "y": -0.14 / rows, "yanchor": "top"},
     )
     body = figure.to_html(full_html=False, include_plotlyjs="inline", config={"displaylogo": False, "responsive": True})
-    return _PAGE.format(title=escape(title), body=body, table=table)
+    return _PAGE.format(title=escape(visible(title)), body=body, table=visible(table))
 
 
 def _curve_traces(go: Any, panel: Panel, labels: Sequence[str]) -> list[Any]:

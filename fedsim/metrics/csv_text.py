@@ -1,8 +1,10 @@
-"""Text in a CSV file that a spreadsheet opens: never a formula."""
+"""Text in a CSV file that a spreadsheet opens, or a terminal shows: never a formula, and no escapes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from fedsim.core.system.terminal import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,7 +17,8 @@ def harmless(text: str) -> str:
     ("'=1+1", 'fedavg')
     """
     guarded = f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-    return guarded.replace("\r", " ")  # a bare one ends a line for some readers, and is not quoted
+    # a bare carriage return ends a line for some readers, and is not quoted; a terminal is steered by what is left
+    return visible(guarded.replace("\r", " "))
 
 
 def harmless_texts(frame: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import annotated_types as at
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from fedsim.core import Problem, ScenarioError
+from fedsim.core import Problem, ScenarioError, Strategy
 from fedsim.scenario.messages import describe, did_you_mean, either, show
 from fedsim.scenario.tree import Items, Keys, Node, Place, Scalar, is_broken, nearest, plain
 from fedsim.scenario.types import Key, Shape, keys_of, shape
@@ -72,7 +72,8 @@ def read_config(node: Keys, cls: type, path: Path, key: Place, report: Findings,
         return INVALID
     try:
         config = cls(**values)
-        found = list(config.problems()) if hasattr(config, "problems") else []
+        tell = getattr(cls, "problems", None)  # a strategy need not have any of its own
+        found = [] if tell in (None, Strategy.problems) else list(config.problems())
     except (ScenarioError, ValueError) as error:
         found, sound = [("", str(error))], False
     for name, message in found:

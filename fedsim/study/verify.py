@@ -190,7 +190,7 @@ def _compare(first: Known, last: Known, done: Mapping[str, Any], folder: Path, o
     if last.params_sha256 is not None:
         differences += _parameters(folder / PARAMS, out / PARAMS)
     lines = list(_rows(folder / ROUNDS, out / ROUNDS, first.round, last.round))
-    return Verified(first, last, (*compared, "metrics of every round"), (*differences, *lines))
+    return Verified(first, last, (*compared, "metrics of these rounds"), (*differences, *lines))
 
 
 def _rows(before: Path, now: Path, first: int, last: int) -> Iterator[str]:

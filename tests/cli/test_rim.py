@@ -1,5 +1,8 @@
 """Names that strangers gave neither steer a terminal nor become formulas."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,3 +116,16 @@ def test_no_text_of_a_comparison_is_a_formula_and_numbers_stay(tmp_path: Path) -
     numbers = renamed.table.select_dtypes("number")
     np.testing.assert_array_equal(table[numbers.columns].to_numpy(), numbers.to_numpy())
     assert (numbers < 0).any(axis=None)
+
+
+@pytest.mark.parametrize("command", ["data", "plan"])
+def test_a_name_cannot_steer_a_terminal_of_another_encoding(command: str, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(SCENARIO, encoding="utf-8")
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    told = subprocess.run(
+        [sys.executable, "-m", "fedsim", command, "s.yaml"], cwd=tmp_path, env=environment, capture_output=True
+    )
+    assert told.returncode == 0, told.stderr.decode()
+    assert told.stdout.isascii()
+    assert b"\x1b" not in told.stdout
+    assert b"owned" in told.stdout

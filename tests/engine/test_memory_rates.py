@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import fedsim
 from fedsim.cli import main
+from fedsim.engine.run.run import resume
 from fedsim.scenario import from_dict, scenario_hash
 
 FALLING = """
@@ -131,3 +133,17 @@ def test_a_rate_that_falls_to_zero_ends_the_motion(tmp_path: Path) -> None:
     ten, more = (fedsim.run(vanishing, out=tmp_path / str(rounds), rounds=rounds) for rounds in (10, 14))
     assert sha(ten) == sha(more)
     assert more.status == "completed"
+
+
+def test_a_folder_of_version_one_goes_on_as_it_began(tmp_path: Path) -> None:
+    # version one knew no `memory.of`, and remembered what was sent: its note and its scenario do not name the key
+    saved = {**WORLD, "checkpoint": {"every": 4}, "memory": {"of": "update"}}
+    whole = fedsim.run(saved, out=tmp_path / "whole", rounds=12)
+    half = fedsim.run(saved, out=tmp_path / "half")
+    note, scenario = half.folder / ".run.json", half.folder / "scenario.yaml"
+    said = json.loads(note.read_text())
+    del said["scenario"]["memory"]["of"]
+    note.write_text(json.dumps(said))
+    scenario.write_text(scenario.read_text().replace("  of: update\n", ""))
+    (half.folder / "summary.json").unlink()
+    assert sha(resume(half.folder, rounds=12)) == sha(whole)

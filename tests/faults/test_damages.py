@@ -141,3 +141,12 @@ def test_a_lock_or_a_folder_that_is_removed_meanwhile_ends_the_run(
     folder = tmp_path / "run"
     with pytest.raises(error, match="while the run went on"):
         execute(read({**SCENARIO, "checkpoint": None}, {}), out=folder, at=meddling(folder, damage))
+
+
+def test_a_resume_says_that_rows_were_altered(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = folder / "rounds.csv"
+    lines = rows.read_text().splitlines(keepends=True)
+    lines[1] = lines[1].replace(".", ".5", 1)
+    rows.write_text("".join(lines))
+    assert main(["resume", str(folder), "--rounds", "14"]) == 0
+    assert "rounds.csv was altered after the run ended" in "".join(capsys.readouterr())

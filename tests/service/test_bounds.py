@@ -28,9 +28,9 @@ def test_many_small_values_are_refused_at_once_and_take_no_memory(client: Client
         for _ in range(size // 60_000):
             yield item * (60_000 // len(item))
 
-    begin = time.perf_counter()
+    begin = time.process_time()  # a clock on the wall would measure the neighbours, too
     answer = client.post("/api/events", content=pieces(), headers=JSON)
-    took = time.perf_counter() - begin
+    took = time.process_time() - begin
     tracemalloc.start()  # it slows things down, and so a second time
     client.post("/api/events", content=pieces(), headers=JSON)
     _, peak = tracemalloc.get_traced_memory()

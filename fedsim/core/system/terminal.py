@@ -30,6 +30,8 @@ class Rim:
         self.rich_proxied_file = stream
 
     def __getattr__(self, name: str) -> Any:
+        if name == "buffer":  # where click writes past this rim, when a terminal's encoding is not to its liking
+            raise AttributeError(name)
         return getattr(self.rich_proxied_file, name)
 
     def write(self, text: str) -> int:

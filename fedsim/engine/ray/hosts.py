@@ -29,6 +29,8 @@ PULSE_S = 2.0
 """A host's pulse beats so often, in a thread beside the training."""
 ANSWER_S = 2.0
 """The cluster's control service answers within this time, or the driver goes on without."""
+SEEN_S = 5.0
+"""How long a dead process of Ray may take to be seen as dead, after its connection broke."""
 HUNG_S = 20.0
 """A host whose pulse has not beaten for this long is frozen, and killed."""
 CONTACT_S = 30.0
@@ -146,7 +148,10 @@ class Hosts:
     def call(self, host: int, method: str, *arguments: Any) -> Any:
         """Start a call; return its reference."""
         self.check_cluster()
-        return getattr(self.actors[host], method).remote(*arguments)
+        try:
+            return getattr(self.actors[host], method).remote(*arguments)
+        except OSError as error:
+            raise self._cut_off(error) from error
 
     def wait(self, reference: Any, host: int, doing: str, limit_s: float | None = None) -> Any:
         """Return a call's result; say every few seconds what is being waited for, never hang in silence.
@@ -168,6 +173,8 @@ class Hosts:
             except RayError as error:
                 self.check_cluster(thoroughly=True)
                 raise self._lost(host, error) from error
+            except OSError as error:
+                raise self._cut_off(error) from error
             now = time.monotonic()
             self.check_cluster()
             if now - said > PATIENCE_S:
@@ -179,6 +186,14 @@ class Hosts:
                 raise LostError("timeout", f"{self.name(host)} did not {doing} within {limit:g} s")
             if pulse.silent_s() > HUNG_S:
                 raise LostError("hung", f"{self.name(host)} is frozen: no sign of life for {HUNG_S:g} s")
+
+    def _cut_off(self, error: OSError) -> ClusterLostError:
+        """Return what a broken connection to Ray means; raise which of its processes died, once that can be seen."""
+        until = time.monotonic() + SEEN_S
+        while time.monotonic() < until:
+            self.check_cluster(thoroughly=True)
+            time.sleep(0.1)
+        return ClusterLostError(f"the connection to Ray broke: {error}")
 
     def replace(self, host: int) -> None:
         """End what is left of a host and start a new one, empty."""
@@ -250,6 +265,8 @@ class Hosts:
                 lost = self._lost(host, error)
                 kind = CapacityError if lost.kind == "out-of-memory" else ClusterLostError
                 raise kind(f"{self.name(host)} cannot start: {lost}") from error
+            except OSError as error:
+                raise self._cut_off(error) from error
             self.check_cluster()
             now = time.monotonic()
             waited = f"waiting for {self.name(host)} to start for {now - began:.0f} s"

@@ -209,6 +209,12 @@ class Note:
             note.get("scenario_hash"),
         )
 
+    def in_its_time(self, scenario: Scenario) -> Scenario:
+        """Return a scenario with the meaning that it had then: version one knew memories of updates alone."""
+        if "of" in self.scenario["memory"]:
+            return scenario
+        return replace(scenario, memory=replace(scenario.memory, of="update"))
+
     def refuse_changes(self, folder: Path, now: Sequence[Input]) -> None:
         """Raise InputsChangedError when files hold something else than was noted."""
         lines = changes(self.inputs or (), now)
@@ -255,8 +261,10 @@ def read_past(folder: Path) -> PreviousRun:
         _blame_inputs(folder, note)
         raise
     note.refuse_changes(folder, inputs if note.inputs is not None else ())
+    now = note.in_its_time(now)
     try:
         before = from_dict(note.moved_to(now, inputs), folder=now.folder if note.inputs else note.scenario["folder"])
+        before = note.in_its_time(before)
     except (KeyError, TypeError, IndexError, ValueError, OverflowError, RecursionError, ScenarioError) as error:
         raise ScenarioError(f"{folder}: cannot be resumed, its {NOTE} is damaged") from error
     changed = list(differences(to_mapping(before), to_mapping(replace(now, rounds=before.rounds))))

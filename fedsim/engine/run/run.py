@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedsim.core import NoCheckpointError, ScenarioError
-from fedsim.core.config.inputs import Input
+from fedsim.core.config.inputs import Input, place_of
 from fedsim.core.system.files import remove_temporaries
 from fedsim.core.system.signals import Signals, listener
 from fedsim.core.system.versions import versions
@@ -17,7 +17,8 @@ from fedsim.engine.checkpoint.local import found_in, newest
 from fedsim.engine.experiment import build
 from fedsim.engine.round.rounds import nowhere
 from fedsim.engine.run.earlier import tell_again
-from fedsim.engine.run.folder import ROUNDS, PreviousRun, create, read_past, reopen
+from fedsim.engine.run.folder import LOCK, ROUNDS, PreviousRun, create, read_past, reopen
+from fedsim.engine.run.seals import rows_altered
 from fedsim.engine.run.session import Session, checkpoints_of
 from fedsim.metrics import RunEnded, RunStarted, new_run_id
 from fedsim.metrics.rounds_csv import whole_rounds
@@ -127,6 +128,7 @@ def resume(
     ScenarioError : no run is there, its scenario or a file that it reads was changed, or `strict` and it ran elsewhere.
     NoCheckpointError : it has checkpoints, and none is good.
     """
+    killed = (place_of(path) / LOCK).exists()  # its summary may be of an earlier end
     folder = reopen(path)
     try:
         remove_temporaries(folder.path)
@@ -163,6 +165,10 @@ def resume(
             )
         if session.saved is None and barred is None and past.lost(folder.path):
             raise NoCheckpointError(f"{folder.path}: its checkpoints are gone; `fedsim run --overwrite` starts anew")
+        if not killed and rows_altered(folder.path, summary):
+            session.warn(
+                f"{ROUNDS} was altered after the run ended; its rows before this resume stay as they stand there"
+            )
         if past.unhashed:
             session.warn(f"{', '.join(past.unhashed)}: not hashed when the run began, so nobody knows if it changed")
         for line in session.elsewhere():

@@ -25,6 +25,13 @@ def seal(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): _sha256(path) for path in found}
 
 
+def rows_altered(folder: Path, summary: Mapping[str, Any]) -> bool:
+    """Return whether the rows of a run that ended are not those that its summary was written with."""
+    sealed, rows = summary.get(FILES), folder / ROUNDS
+    known = sealed.get(ROUNDS) if isinstance(sealed, Mapping) else None
+    return known is not None and rows.is_file() and _sha256(rows) != known
+
+
 def broken(folder: Path) -> list[str]:
     """Return a line for every file of a run's folder that is missing, or not as the run left it."""
     lines = [*_spool(folder / SPOOL)]
