@@ -8,6 +8,8 @@ import pytest
 
 from fedsim.cli import main
 
+pytestmark = pytest.mark.slow
+
 SCENARIO = """\
 name: noisy
 seed: 3

@@ -11,6 +11,8 @@ import pytest
 from fedsim.cli import main
 from fedsim.cli.run.demo import SCENARIO
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

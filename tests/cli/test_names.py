@@ -12,6 +12,8 @@ import pytest
 
 import fedsim
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SCENARIO = """
 name: own folders

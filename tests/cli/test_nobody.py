@@ -13,6 +13,8 @@ import pytest
 
 from fedsim.cli import main
 
+pytestmark = pytest.mark.slow
+
 TOY: dict[str, Any] = {
     "name": "toy",
     "rounds": 6,

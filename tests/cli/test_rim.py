@@ -17,6 +17,8 @@ from fedsim.metrics import Evaluated, RunStarted
 from fedsim.metrics.csv_text import harmless
 from fedsim.store.database import Store
 
+pytestmark = pytest.mark.slow
+
 STEERING = "\x1b]0;owned\x07\x9b2J\u202e"
 
 

@@ -17,6 +17,8 @@ from fedsim.core import ScenarioError
 from fedsim.core.system.signals import Stopped
 from fedsim.study.sweep import GridPoint, sweep
 
+pytestmark = pytest.mark.slow
+
 NOISY: dict[str, Any] = {
     "name": "noisy",
     "rounds": 6,

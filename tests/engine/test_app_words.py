@@ -12,6 +12,8 @@ import torch
 from fedsim.engine.flower.app_host import seed_generators
 from tests.engine.apps import ours, results, write
 
+pytestmark = pytest.mark.slow
+
 WORDS = """
 import logging
 logging.basicConfig()

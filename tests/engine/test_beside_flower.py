@@ -10,6 +10,8 @@ import pytest
 
 from tests.engine.apps import flowers, ours, results, write
 
+pytestmark = pytest.mark.slow
+
 ALIAS = """
 @client.train()
 def train(msg, context):

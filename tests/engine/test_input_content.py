@@ -27,6 +27,8 @@ from fedsim.study.compare import compare
 from fedsim.study.sweep import sweep
 from fedsim.study.verify import verify
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, Any] = {
     "name": "own data",
     "seed": 1,

@@ -20,6 +20,8 @@ from fedsim.scenario import from_dict, to_mapping
 from fedsim.strategies.fedavg import FedAvg
 from fedsim.strategies.fedstale import FedStale
 
+pytestmark = pytest.mark.slow
+
 TOY: dict[str, Any] = {
     "name": "toy",
     "seed": 4,

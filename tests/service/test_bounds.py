@@ -16,6 +16,8 @@ from fedsim.service.tally import MOST_EVENTS, Tally
 from fedsim.store.database import Store
 from tests.service.conftest import Client, begun
 
+pytestmark = pytest.mark.slow
+
 JSON = {"content-type": "application/json"}
 ROUND: dict[str, Any] = {"event": "RoundDone", "run": "a", "round": 1, "wall_time": 1.0, "values": {}}
 

@@ -16,6 +16,8 @@ from fedsim.service.guard import Access
 from fedsim.store.database import Store
 from tests.service.conftest import begun, judged, round_done
 
+pytestmark = pytest.mark.slow
+
 ENDLESS = "/stream"
 AS_DECLARED = [
     status_code_conformance, content_type_conformance, response_headers_conformance, response_schema_conformance,
