@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -92,8 +91,8 @@ class Command:
         if victim == "driver":
             self.process.kill()
             return
-        found, until = [], time.monotonic() + 10.0
-        while not found and time.monotonic() < until:  # Ray renames its processes as they work
+        found, until = [], monotonic() + 10.0
+        while not found and monotonic() < until:  # Ray renames its processes as they work
             found = [one for one in processes(self.session()) if NAMES[victim] in command_line(one).split(" ")[0]]
         assert found, victim
         os.kill(found[0], signal.SIGKILL)
