@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from typing import TextIO, cast
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ import pytest
 import fedsim
 from fedsim.analysis.comparison_files import write
 from fedsim.cli import main
+from fedsim.core.system.terminal import Rim, as_written
 from fedsim.metrics import Evaluated, RunStarted
 from fedsim.metrics.csv_text import harmless
 from fedsim.store.database import Store
@@ -131,3 +134,11 @@ def test_a_name_cannot_steer_a_terminal_of_another_encoding(command: str, tmp_pa
     assert told.stdout.isascii()
     assert b"\x1b" not in told.stdout
     assert b"owned" in told.stdout
+
+
+def test_a_program_of_the_users_own_keeps_its_colours(capsys: pytest.CaptureFixture[str]) -> None:
+    with redirect_stdout(cast(TextIO, Rim(sys.stdout))):
+        sys.stdout.write("\x1b[92mours\n")
+        with as_written():
+            sys.stdout.write("\x1b[92mtheirs\n")
+    assert capsys.readouterr().out == "\\x1b[92mours\n\x1b[92mtheirs\n"

@@ -19,9 +19,12 @@ def flower_app(
     seed: Annotated[int, typer.Option(min=0, help="What the app's random generators start from.")] = 0,
 ) -> None:
     """Run somebody's Flower app (ServerApp and ClientApp) as it is, with fixed node ids and seeded generators."""
-    from fedsim.engine.flower.app_folder import read_app
-    from fedsim.engine.flower.app_run import run_app
+    from fedsim.core.system.terminal import as_written
 
-    app = read_app(path, run_config or ())
-    seconds = run_app(app, nodes, hosts=hosts, address=address, seed=seed)
+    with as_written():  # also while Flower is imported, whose logger keeps the stream that it finds
+        from fedsim.engine.flower.app_folder import read_app
+        from fedsim.engine.flower.app_run import run_app
+
+        app = read_app(path, run_config or ())
+        seconds = run_app(app, nodes, hosts=hosts, address=address, seed=seed)
     typer.echo(f"{path}: done in {seconds:.1f} s on {nodes} nodes, {f'{hosts} hosts' if hosts else 'one process'}")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -38,3 +41,11 @@ class Rim:
         """Write text, made visible."""
         self.rich_proxied_file.write(visible(text))
         return len(text)
+
+
+@contextmanager
+def as_written() -> Iterator[None]:
+    """Let a program of the user's own write past the rim: it may colour what it says."""
+    out, err = (stream.rich_proxied_file if isinstance(stream, Rim) else stream for stream in (sys.stdout, sys.stderr))
+    with redirect_stdout(out), redirect_stderr(err):
+        yield
