@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fedsim.core import Strategy
+from fedsim.core.config.plain import LATER
 
 Option = bool | int | float | str
 
@@ -49,7 +50,7 @@ class Stock(Strategy):
     """Class name in `flwr.serverapp.strategy`, e.g. FedAdam or Krum."""
     options: Mapping[str, Option] = field(default_factory=dict)
     """Keyword arguments of that class, e.g. {eta: 0.1}."""
-    inner: Inner | None = None
+    inner: Inner | None = field(default=None, metadata=LATER)
     """The strategy inside a wrapper (the four DifferentialPrivacy...); FedAvg where nothing is given."""
 
     def problems(self) -> Iterator[tuple[str, str]]:

@@ -9,10 +9,10 @@ from hashlib import sha256
 from typing import Any
 
 from fedsim.core.config.inputs import Input, content, files_of
+from fedsim.core.config.plain import plain_value
 from fedsim.core.errors import ScenarioError
 from fedsim.scenario.scenario import Scenario
 from fedsim.scenario.sources import placed
-from fedsim.scenario.text import to_mapping
 
 NOT_HASHED = frozenset(
     {
@@ -35,10 +35,6 @@ NOT_HASHED = frozenset(
 `of` where the learning rate changes."""
 
 
-YOUNGER = (("strategy", "inner"),)
-"""Keys that came after the first version: not given, they leave the hash of a scenario as it was."""
-
-
 def read_inputs(scenario: Scenario, known: Sequence[Input] = ()) -> tuple[Input, ...]:
     """Return every file that a scenario's runs read, with the hash of its content; see `config.inputs.content`.
 
@@ -59,10 +55,8 @@ def scenario_hash(scenario: Scenario, inputs: Sequence[Input] | None = None) -> 
     `inputs` are the scenario's files as they were read; None reads them. Where there are none the hash is the one that
     earlier versions gave; `()` gives that hash too, in which files count by their names alone.
     """
-    mapping = {key: value for key, value in to_mapping(scenario).items() if key not in NOT_HASHED and value is not None}
-    for section, key in YOUNGER:
-        if mapping[section].get(key, "") is None:
-            del mapping[section][key]
+    plain = plain_value(scenario, later=False)
+    mapping = {key: value for key, value in plain.items() if key not in NOT_HASHED and value is not None}
     by_content(mapping, read_inputs(scenario) if inputs is None else inputs)
     clients = scenario.num_clients
     mapping["nodes"] = scenario.engine.nodes if clients is None else scenario.nodes_for(clients)
