@@ -119,6 +119,40 @@ def _arrived(
     return Thing(text, target, files, module, name, given)
 
 
+class Carried:
+    """A value for another machine, with the sources of its own class: it arrives as the value itself."""
+
+    def __init__(self, value: Any, sources: Mapping[str, Source]) -> None:
+        self._value, self._sources = value, sources
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpacked, (Sources(self._sources), self._value)
+
+
+class Sources(dict[str, Source]):
+    """Sources that make themselves importable where they are unpickled, before what comes after them."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_known, (dict(self),)
+
+
+def _made_known(sources: Mapping[str, Source]) -> None:
+    received(sources)
+
+
+def _unpacked(_: None, value: Any) -> Any:
+    return value
+
+
+def carried(value: Any) -> Any:
+    """Return a value so that it can be sent: with the sources of its class, where that is a user's own."""
+    cls = type(value)
+    if cls.__module__.partition(".")[0] in ("fedsim", "builtins", "numpy"):
+        return value
+    sources = of_object(cls).sources()
+    return Carried(value, sources) if sources else value
+
+
 def defined(target: Any) -> str:
     """Return FILE:LINE of a class or function, or of an object's class; empty when it has no source."""
     whose = target if inspect.isclass(target) or inspect.isroutine(target) else type(target)
