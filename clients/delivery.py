@@ -18,6 +18,7 @@ from fedsim.clients.kernels import LaneResult
 from fedsim.clients.training import Trainer
 from fedsim.core import CapacityError, Failure
 from fedsim.core.contracts import Ids, Parameters
+from fedsim.core.foreign.failures import place_of_error, told
 
 Faults = Callable[[int, Ids], Mapping[Any, npt.NDArray[np.bool_]]]
 """Injected events of a round: kind -> who is struck; crash and message_loss deliver nothing, nan a poisoned delta."""
@@ -171,7 +172,8 @@ class Delivery:
 
 
 def _failure(client: int, error: Exception) -> Failure:
-    """Return the failure of a client that raised, with the traceback, which names the user's own file and line."""
+    """Return the failure of a client that raised: in one line with the user's own file and line, then the traceback."""
     if isinstance(error, ClientTimeoutError):
         return Failure(int(client), "timeout", str(error))
-    return Failure(int(client), "raised", "".join(traceback.format_exception(error)).strip())
+    trace = "".join(traceback.format_exception(error)).strip()
+    return Failure(int(client), "raised", f"{told(error)}\n{trace}" if place_of_error(error) else trace)

@@ -286,4 +286,9 @@ def refused(round: int, failures: Sequence[Failure]) -> Exception:
     advice = "`on_client_error: drop` counts such clients as crashed and goes on"
     if first.kind in ("non-finite", "shape"):
         return NonFiniteError(f"round {round}, client {first.client}{others}: {first.text}; {advice}")
+    line, _, trace = first.text.partition("\n")
+    if trace.startswith("Traceback "):  # it begins with the user's own line
+        error = ClientError(f"round {round}, client {first.client}{others}: {first.kind}: {line}; {advice}")
+        error.details = trace
+        return error
     return ClientError(f"round {round}, client {first.client}{others}: {first.kind}: {first.text}\n{advice}")

@@ -26,8 +26,22 @@ from fedsim.metrics.rounds_csv import whole_rounds
 from fedsim.scenario import Scenario, from_dict, holder, load, read_inputs, scenario_hash, to_mapping
 
 SCENARIO, ROUNDS, PARAMS, SUMMARY = "scenario.yaml", "rounds.csv", "params.npz", "summary.json"
-LOCK, NOTE = ".lock", ".run.json"
-OWN = (SCENARIO, ROUNDS, PARAMS, SUMMARY, LOCK, NOTE, "ray.log", "spool.jsonl", "checkpoints", "memory", "tensorboard")
+LOCK, NOTE, CODE, ERROR_LOG = ".lock", ".run.json", "code", "error.log"
+OWN = (
+    SCENARIO,
+    ROUNDS,
+    PARAMS,
+    SUMMARY,
+    LOCK,
+    NOTE,
+    CODE,
+    ERROR_LOG,
+    "ray.log",
+    "spool.jsonl",
+    "checkpoints",
+    "memory",
+    "tensorboard",
+)
 
 
 class RunFolder:
