@@ -17,6 +17,7 @@ from fedsim.clients.deadline import ClientTimeoutError, deadline
 from fedsim.clients.kernels import LaneResult
 from fedsim.clients.training import Trainer
 from fedsim.core import CapacityError, Failure
+from fedsim.core.client_half import Given
 from fedsim.core.contracts import Ids, Parameters
 
 Faults = Callable[[int, Ids], Mapping[Any, npt.NDArray[np.bool_]]]
@@ -37,7 +38,8 @@ class Delivery:
     """One round of training for some clients.
 
     A client that raises, takes longer than `timeout_s` or delivers something not finite is named among the failures
-    and comes in no lane; those `struck` are there from the start and are not trained.
+    and comes in no lane; those `struck` are there from the start and are not trained. `given` tells what a lane's
+    clients train with beside the model.
     """
 
     trainer: Trainer
@@ -48,6 +50,7 @@ class Delivery:
     velocity: npt.NDArray[np.float32] | None = None
     timeout_s: float | None = field(default=None, kw_only=True)
     struck: Sequence[Failure] = field(default=(), kw_only=True)
+    given: Callable[[Ids], Given] | None = field(default=None, kw_only=True)
     _failures: list[Failure] = field(default_factory=list, init=False)
     _statistics: dict[str, float] = field(default_factory=lambda: defaultdict(float), init=False)
 
@@ -129,6 +132,8 @@ class Delivery:
 
     def _lanes_of(self, group: Ids) -> Iterator[LaneResult]:
         """Train a group from the common start, or from the starts and with the momentum of its own clients."""
+        if self.given is not None:
+            return self.trainer.lanes(self.params, group, self.round, given=self.given)
         if self.params.ndim == 1 and self.velocity is None:
             return self.trainer.lanes(self.params, group, self.round)
         places = np.searchsorted(self.clients, group)

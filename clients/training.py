@@ -68,6 +68,10 @@ class Trainer:
         """Return the parameters of round 0, (d,); gossip with independent starts gives the node as a number."""
         return self._config.start(self.layout, self._seed, *numbers)
 
+    def rate(self, round: int) -> float:
+        """Return the learning rate of a round."""
+        return self._work.rate(round)
+
     def cost(self, clients: Ids) -> npt.NDArray[np.int64]:
         """Return the predicted cost of each client's round (C,): the examples it goes through."""
         if isinstance(self._data, QuadraticData):

@@ -3,9 +3,11 @@
 Nothing here imports a framework: numpy and the standard library only.
 """
 
+from fedsim.core.client_half import ClientHalf, Order
 from fedsim.core.contracts import (
     Cohort,
     Diagnostics,
+    Dot,
     LinearSum,
     PeerRule,
     Population,
@@ -15,6 +17,7 @@ from fedsim.core.contracts import (
     Sums,
     World,
 )
+from fedsim.core.correction import Correction
 from fedsim.core.data import ClientData, Examples
 from fedsim.core.errors import (
     CapacityError,
@@ -36,10 +39,13 @@ __all__ = [
     "CapacityError",
     "ClientData",
     "ClientError",
+    "ClientHalf",
     "ClusterLostError",
     "Cohort",
+    "Correction",
     "Diagnostics",
     "DiskError",
+    "Dot",
     "Examples",
     "Failure",
     "FedsimError",
@@ -49,6 +55,7 @@ __all__ = [
     "LockedError",
     "NoCheckpointError",
     "NonFiniteError",
+    "Order",
     "PeerRule",
     "Population",
     "Problem",

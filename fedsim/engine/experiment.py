@@ -16,9 +16,10 @@ from fedsim.clients.evaluation import Evaluator
 from fedsim.clients.gossip.node import PeerPlan
 from fedsim.clients.sketch import EXACT
 from fedsim.clients.training import Trainer
-from fedsim.core import ClientData, Cohort, Diagnostics, Population, Process, Rule, ScenarioError, World
+from fedsim.core import ClientData, ClientHalf, Cohort, Diagnostics, Population, Process, Rule, ScenarioError, World
 from fedsim.core.config.inputs import Input, hold
 from fedsim.core.contracts import WEIGHT, Vector
+from fedsim.core.sums import DELTA
 from fedsim.data import QuadraticData
 from fedsim.engine.nodes.host import HostPlan
 from fedsim.engine.probe import Prober
@@ -82,6 +83,18 @@ class Experiment:
         """Whether clients keep their last delta: the rule needs it, or a probe compares with rules that do."""
         return self.scenario.strategy.remembers or self.scenario.probe is not None
 
+    @cached_property
+    def halves(self) -> tuple[ClientHalf, ...]:
+        """What clients do beside plain training: for the rule, and for its correction."""
+        rule = self.scenario.strategy
+        parts = (rule, rule.corrected_by()) if isinstance(rule, Rule) else ()
+        return tuple(part for part in parts if part is not None and not part.idle)
+
+    @property
+    def memories(self) -> tuple[str, ...]:
+        """The names of what clients keep."""
+        return (*((DELTA,) if self.remembers else ()), *(name for half in self.halves for name in half.memories))
+
     @property
     def rescales(self) -> bool:
         """Whether memories are used at another learning rate than they were made with."""
@@ -129,7 +142,7 @@ class Experiment:
             self.population,
             environment.present,
             self.num_nodes,
-            coarse=self.remembers and self.scenario.memory.dtype != "float32",
+            coarse=bool(self.memories) and self.scenario.memory.dtype != "float32",
             remember=self.remembers,
             rates=self.scenario.client.rate if self.rescales else None,
         )
@@ -161,8 +174,10 @@ class Experiment:
             work=self.scenario.client,
             seed=self.scenario.seed,
             device=device,
-            memory=self.scenario.memory.dtype if self.remembers else None,
+            memory=self.scenario.memory.dtype if self.memories else None,
             memory_folder=memory_folder,
+            memories=self.memories,
+            halves=self.halves,
             peers=self.peer_plan,
             faults=None if self.scenario.faults is None else partial(self.scenario.faults.events, self.scenario.seed),
         )
@@ -227,7 +242,8 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
     process, clock = environment(scenario.participation, scenario.devices, world)
     rule: Rule = scenario.strategy
     known = None if clock is not None and clock.selects else process.probabilities
-    population = Population(data.num_examples, objective_weights(rule.weights, data.num_examples), known)
+    weights = objective_weights(rule.weights, data.num_examples)
+    population = Population(data.num_examples, weights, known, local_steps(scenario.client, data))
     if rule.needs_probabilities() and population.probabilities is None:
         raise ScenarioError(
             "strategy.probabilities: 'known' needs a process that knows its own p_i, which this one does not; "

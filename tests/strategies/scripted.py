@@ -47,7 +47,7 @@ class ScriptedGrid(NodeGrid):
     ) -> None:
         super().__init__(nodes)
         trainer: Any = ScriptedTrainer(deltas, size)
-        self.nodes = [Node(k, trainer, Memory(size, dtype)) for k in range(nodes)]
+        self.nodes = [Node(k, trainer, {"delta": Memory(size, dtype)}) for k in range(nodes)]
         self.order = order
         self.waiting: dict[str, tuple[int, RecordDict]] = {}
 

@@ -17,17 +17,23 @@ from flwr.app import RecordDict
 from fedsim.clients import numerics
 from fedsim.clients.delivery import Faults
 from fedsim.clients.gossip.node import PeerPlan
-from fedsim.clients.memory import Memory, MemoryType
+from fedsim.clients.memory import Memory
+from fedsim.clients.formats import MemoryType
 from fedsim.clients.node import Node
 from fedsim.clients.training import Trainer
-from fedsim.core import ClientData, LocalWork
+from fedsim.core import ClientData, ClientHalf, LocalWork
+from fedsim.core.sums import DELTA
 from fedsim.engine.checkpoint.remote import called
 from fedsim.strategies.flower import codec, stock
 
 
 @dataclass(frozen=True)
 class HostPlan:
-    """What a host needs to know to run its nodes; it travels to Ray actors, the data apart from it by reference."""
+    """What a host needs to know to run its nodes; it travels to Ray actors, the data apart from it by reference.
+
+    `memories` are the names of what clients keep, `memory` the number format; None when they keep nothing. `halves` are
+    what they do beside plain training.
+    """
 
     model: Any
     work: LocalWork
@@ -35,6 +41,8 @@ class HostPlan:
     device: str = "cpu"
     memory: MemoryType | None = None
     memory_folder: Path | None = None
+    memories: tuple[str, ...] = (DELTA,)
+    halves: tuple[ClientHalf, ...] = ()
     faults: Faults | None = None
     peers: PeerPlan | None = None
 
@@ -50,15 +58,20 @@ class Host:
         self._proximal: dict[float, Trainer] = {}
         self.trainer = Trainer(plan.model, plan.work, data, plan.seed, plan.device)
         self.nodes = {
-            index: Node(index, self.trainer, self._memory(index), plan.faults, plan.work.timeout_s) for index in nodes
+            index: Node(
+                index, self.trainer, self.memories(index), plan.faults, plan.work.timeout_s, halves=plan.halves
+            )
+            for index in nodes
         }
 
-    def _memory(self, node: int) -> Memory | None:
-        if self.plan.memory is None:
-            return None
-        folder = self.plan.memory_folder
-        path = None if folder is None else folder / f"node-{node}.rows"
-        return Memory(self.trainer.layout.size, self.plan.memory, path)
+    def memories(self, node: int) -> dict[str, Memory]:
+        """Return empty memories of a node's clients, by name."""
+        plan, size = self.plan, self.trainer.layout.size
+        if plan.memory is None:
+            return {}
+        stems = {name: f"node-{node}" if name == DELTA else f"node-{node}.{name}" for name in plan.memories}
+        paths = {name: plan.memory_folder and plan.memory_folder / f"{stem}.rows" for name, stem in stems.items()}
+        return {name: Memory(size, plan.memory, path, seed=plan.seed, name=name) for name, path in paths.items()}
 
     def handle(self, node: int, content: RecordDict) -> RecordDict:
         """Answer one message: a task brings a reply, a stock instruction a client's model."""
@@ -83,11 +96,9 @@ class Host:
             self._proximal[proximal_mu] = Trainer(plan.model, work, self._data, plan.seed, plan.device)
         return self._proximal[proximal_mu]
 
-    def alone(self, content: RecordDict, client: int) -> None:
+    def alone(self, node: int, content: RecordDict, client: int) -> None:
         """Train one client of a task by itself and throw the result away."""
-        task = codec.decode_task(content)
-        for _ in self.trainer.lanes(task.params, np.array([client]), task.round):
-            continue
+        self.nodes[node].alone(codec.decode_task(content), client)
 
     def handle_all(self, calls: Sequence[tuple[int, RecordDict]]) -> tuple[list[RecordDict], float]:
         """Answer a round's messages for this host, nodes ascending; also the seconds it took."""
