@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
 
 from fedsim.clients.kernels.tensors import fresh
 from fedsim.clients.numerics import pin
-from fedsim.core import ClientData, ScenarioError
+from fedsim.core import ClientData, ScenarioError, Targets
 from fedsim.core.contracts import Parameters, Vector
 from fedsim.data import QuadraticData
 from fedsim.models import Model
 from fedsim.models.modules.building import build, layout
+from fedsim.task import Loss, usual_loss
 
 _BATCH = 512
 """Examples evaluated at a time; a constant, as it can move the last bit of the loss."""
@@ -29,7 +29,9 @@ class Evaluator:
     ScenarioError : the data holds out no examples.
     """
 
-    def __init__(self, config: Model, data: ClientData, weights: Vector, device: str = "cpu") -> None:
+    def __init__(
+        self, config: Model, data: ClientData, weights: Vector, device: str = "cpu", loss: Loss | None = None
+    ) -> None:
         pin(device)
         self._device = torch.device(device)
         self._quadratic = Objective(data, weights) if isinstance(data, QuadraticData) else None
@@ -38,7 +40,9 @@ class Evaluator:
         if data.test is None or not len(data.test):
             raise ScenarioError("data: no examples are held out, so the global model cannot be evaluated")
         self._test = data.test
-        self._module = build(config, data.input_shape, data.num_classes).to(self._device)
+        targets = Targets.of(data)
+        self._loss = usual_loss(targets) if loss is None else loss
+        self._module = build(config, data.input_shape, self._loss.outputs(targets)).to(self._device)
         self._layout = layout(self._module)
 
     def evaluate(self, params: Parameters) -> dict[str, float]:
@@ -54,7 +58,7 @@ class Evaluator:
             for first in range(0, len(self._test), _BATCH):
                 y = fresh(self._test.y[first : first + _BATCH], self._device)
                 logits = self._module(fresh(self._test.x[first : first + _BATCH], self._device))
-                loss += cross_entropy(logits, y, reduction="none").double().sum()
+                loss += self._loss.of(logits, y).double().sum()
                 right += (logits.argmax(dim=1) == y).sum()
         return {"loss": loss.item() / len(self._test), "accuracy": right.item() / len(self._test)}
 

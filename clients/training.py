@@ -17,11 +17,12 @@ from fedsim.clients.kernels.sequential import SequentialKernel
 from fedsim.clients.kernels.stack import StackStepper
 from fedsim.clients.kernels.vmap import VmapStepper
 from fedsim.clients.numerics import pin
-from fedsim.core import CapacityError, ClientData, Layout, LocalWork, ScenarioError
+from fedsim.core import CapacityError, ClientData, Layout, LocalWork, ScenarioError, Targets
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.data import QuadraticData
 from fedsim.models import Model
 from fedsim.models.modules.building import build, layout
+from fedsim.task import Loss, usual_loss
 
 _GROUP_BYTES = 1 << 22
 """Deltas that the plain loop hands over at a time."""
@@ -37,16 +38,28 @@ class Trainer:
     ScenarioError : model and data do not fit together.
     """
 
-    def __init__(self, config: Model, work: LocalWork, data: ClientData, seed: int, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        config: Model,
+        work: LocalWork,
+        data: ClientData,
+        seed: int,
+        device: str = "cpu",
+        loss: Loss | None = None,
+    ) -> None:
         if (config.trained_by == "quadratic") != isinstance(data, QuadraticData):
             raise ScenarioError("model.name: `point` and `dataset: quadratic` belong together")
         self.fingerprint = pin(device)
         self._config, self._work, self._data, self._seed = config, work, data, seed
         self._device = torch.device(device)
         self._counts = data.num_examples
-        module = build(config, data.input_shape, data.num_classes)
+        targets = Targets.of(data)
+        self._loss = usual_loss(targets) if loss is None else loss
+        module = build(config, data.input_shape, self._loss.outputs(targets))
         self.layout: Layout = layout(module)
-        self.plan: KernelChoice = plan(config, work, module, data.input_shape, device)
+        self.plan: KernelChoice = plan(
+            config, work, module, data.input_shape, device, self._loss, tokens=targets.integers
+        )
         self._kernel = self._make(module)
         alone = self.plan.kernel == "sequential"
         self.group = fit(_GROUP_BYTES, 4 * self.layout.size) if alone else self.plan.lane
@@ -56,9 +69,10 @@ class Trainer:
             return QuadraticKernel(self._data, self._work, self._seed)
         common = (self.layout, self._data, self._work, self._seed, self._device)
         if self.plan.kernel == "sequential":
-            return SequentialKernel(module, *common)
-        stepper = StackStepper(self.layout) if self.plan.kernel == "stack" else VmapStepper(module.to(self._device))
-        return LaneKernel(stepper, *common)
+            return SequentialKernel(module, self._loss, *common)
+        if self.plan.kernel == "stack":
+            return LaneKernel(StackStepper(self.layout, self._loss), *common)
+        return LaneKernel(VmapStepper(module.to(self._device), self._loss), *common)
 
     def describe(self) -> str:
         """Return how clients train, in one line for the log and the summary."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fedsim.core import LocalWork
 from fedsim.models import Model
+from fedsim.task import Loss
 
 LANE_BYTES = {"cpu": 8 << 20, "cuda": 8 << 30}
 """What a lane of `auto` may occupy where `client.lane_bytes` is not given: about a core's cache, a part of a GPU."""
@@ -28,11 +29,21 @@ class KernelChoice:
     reason: str
 
 
-def plan(config: Model, work: LocalWork, module: nn.Module, input_shape: tuple[int, ...], device: str) -> KernelChoice:
+def plan(
+    config: Model,
+    work: LocalWork,
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    device: str,
+    loss: Loss,
+    *,
+    tokens: bool = False,
+) -> KernelChoice:
     """Choose kernel and lane.
 
     `lane: 1` is the plain loop (`sequential`). A longer lane trains by the kernel that the model names: stacks of
-    linear layers by batched products (`stack`), everything else by torch.func (`vmap`). `auto` takes as many clients as
+    linear layers by batched products (`stack`) where the loss has a derivative written by hand, everything else by
+    torch.func (`vmap`). `auto` takes as many clients as
     fit into `lane_bytes`, counting for each twice its parameters and what the backward pass keeps of one batch; but
     convolutions on a CPU train one by one, as they gain nothing from company. Quadratics always train together.
     """
@@ -44,13 +55,15 @@ def plan(config: Model, work: LocalWork, module: nn.Module, input_shape: tuple[i
         return KernelChoice("quadratic", fitting if work.lane == "auto" else work.lane, "closed form")
     if work.lane == 1:
         return KernelChoice("sequential", 1, "client.lane is 1")
-    name = config.trained_by
+    name, told = config.trained_by, ""
+    if name == "stack" and not loss.stacked:
+        name, told = "vmap", f"; linear layers by vmap: {loss.kind} has no derivative by hand"
     if work.lane != "auto":
-        return KernelChoice(name, work.lane, f"client.lane is {work.lane}")
+        return KernelChoice(name, work.lane, f"client.lane is {work.lane}{told}")
     if kind == "cpu" and config.convolves:
         return KernelChoice("sequential", 1, "convolutions on a CPU gain nothing from a longer lane")
-    each = 2 * 4 * size + work.batch_size * kept_bytes(module, input_shape)
-    return KernelChoice(name, fit(room, each), f"{each} bytes a client, {room} bytes a lane on {kind}")
+    each = 2 * 4 * size + work.batch_size * kept_bytes(module, input_shape, tokens=tokens)
+    return KernelChoice(name, fit(room, each), f"{each} bytes a client, {room} bytes a lane on {kind}{told}")
 
 
 def fit(room: int, each: int) -> int:
@@ -58,7 +71,7 @@ def fit(room: int, each: int) -> int:
     return max(1, min(LONGEST, room // each))
 
 
-def kept_bytes(module: nn.Module, input_shape: tuple[int, ...]) -> int:
+def kept_bytes(module: nn.Module, input_shape: tuple[int, ...], *, tokens: bool = False) -> int:
     """Return the bytes that autograd keeps of one example for the backward pass, by passing one through the module."""
     seen = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
     total = 0
@@ -72,6 +85,6 @@ def kept_bytes(module: nn.Module, input_shape: tuple[int, ...]) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        result = module(torch.zeros((1, *input_shape)))
+        result = module(torch.zeros((1, *input_shape), dtype=torch.int64 if tokens else torch.float32))
     del result  # it held what was counted, so that no address came up twice
     return total

@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from fedsim.clients.batches import Batches, draw
 from fedsim.clients.kernels import feed
@@ -16,6 +15,7 @@ from fedsim.clients.kernels.source import source
 from fedsim.clients.kernels.tensors import Buffer, fresh
 from fedsim.core import ClientData, Layout, LocalWork
 from fedsim.core.contracts import Ids, Parameters
+from fedsim.task import Loss
 
 
 class SequentialKernel:
@@ -24,11 +24,18 @@ class SequentialKernel:
     name = "sequential"
 
     def __init__(
-        self, module: nn.Module, layout: Layout, data: ClientData, work: LocalWork, seed: int, device: torch.device
+        self,
+        module: nn.Module,
+        loss: Loss,
+        layout: Layout,
+        data: ClientData,
+        work: LocalWork,
+        seed: int,
+        device: torch.device,
     ) -> None:
         self._module = module.to(device)
         self._weights = list(self._module.parameters())
-        self._layout = layout
+        self._loss, self._layout = loss, layout
         self._source, self._work, self._seed, self._device = source(data, device), work, seed, device
         self._deltas = Buffer(layout.size, device)
         self._velocities = Buffer(layout.size, device)
@@ -82,7 +89,7 @@ class SequentialKernel:
                 weight.copy_(start)
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         for x, y in feed.alone(self._source, clients[place : place + 1], batches, place):
-            loss = cross_entropy(self._module(x), y)
+            loss = self._loss.mean(self._module(x), y)
             gradients = torch.autograd.grad(loss, self._weights)
             with torch.no_grad():
                 total += loss

@@ -18,7 +18,7 @@ from fedsim.core.contracts import (
     World,
 )
 from fedsim.core.correction import Correction
-from fedsim.core.data import ClientData, Examples
+from fedsim.core.data import ClientData, Examples, Targets
 from fedsim.core.errors import (
     CapacityError,
     ClientError,
@@ -65,6 +65,7 @@ __all__ = [
     "ScenarioError",
     "Strategy",
     "Sums",
+    "Targets",
     "Task",
     "World",
 ]
