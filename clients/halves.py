@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from fedsim.clients.formats import Rows
 from fedsim.clients.kernels import LaneResult
-from fedsim.clients.memory import Memory, Rows
+from fedsim.clients.memory import Memory
 from fedsim.clients.training import Trainer
 from fedsim.core import ClientHalf, Task
 from fedsim.core.client_half import Before, Given, Trained

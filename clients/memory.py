@@ -18,6 +18,7 @@ from fedsim.clients.formats import Format, Ids, MemoryType, Rows
 BLOCK_BYTES, BLOCK_ROWS = 16 * 2**20, 4096
 """Memories grow by blocks of this size, or of this many rows where rows are small."""
 
+
 class Memory:
     """The memories of one node's clients; only clients that have been seen take space.
 
@@ -114,7 +115,8 @@ class Memory:
         self.commit()
         np.save(folder / f"{stem}.ids.npy", np.array(sorted(self._slots), np.int64))
         with (folder / f"{stem}.rows.npy").open("wb") as file:
-            header = {"descr": self._format.kind.str, "fortran_order": False, "shape": (self.num_clients, self._format.width)}
+            shape = (self.num_clients, self._format.width)
+            header = {"descr": self._format.kind.str, "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_2_0(file, header)
             for _, row in self.items():
                 file.write(row.tobytes())

@@ -10,12 +10,14 @@ from time import perf_counter
 import numpy as np
 
 from fedsim.clients.delivery import Delivery, Faults
+from fedsim.clients.formats import Rows
 from fedsim.clients.halves import Halves
 from fedsim.clients.kernels import LaneResult
-from fedsim.clients.memory import Memory, Rows
+from fedsim.clients.memory import Memory
 from fedsim.clients.sketch import Sketch
 from fedsim.clients.training import Trainer
 from fedsim.core import ClientHalf, Reply, Task
+from fedsim.core.client_half import NOTHING, Order
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.core.sums import DELTA, Dot, LinearSum, Vector
 
@@ -86,19 +88,22 @@ class Node:
     def alone(self, task: Task, client: int) -> None:
         """Train one client of a task by itself and throw the result away."""
         self._open(task.round)
-        one, given = np.array([client]), self.halves.given(task)
-        for _ in self.trainer.lanes(task.params, one, task.round, **({} if given is None else {"given": given})):
+        for _ in self.trainer.lanes(task.params, np.array([client]), task.round, given=self.halves.given(task)):
             continue
 
-    def probe(self, params: Parameters, clients: Ids, round: int, sketch: Sketch) -> tuple[Vector, Vector]:
+    def probe(
+        self, params: Parameters, clients: Ids, round: int, sketch: Sketch, order: Order = NOTHING
+    ) -> tuple[Vector, Vector]:
         """Return what each client would send in `round`, and its memory, as sketched rows; nothing is applied.
 
-        Shapes (len(clients), width) both; a client without a memory has a row of zeros.
+        `order` is what would go down beside the model to these clients. Shapes (len(clients), width) both; a client
+        without a memory has a row of zeros.
         """
         self._open(round)
         fresh, stale = np.zeros((len(clients), sketch.width)), np.zeros((len(clients), sketch.width))
         first = 0
-        for lane in self.trainer.lanes(params, clients, round):
+        given = self.halves.given(Task(round, params, clients, {}, order=order))
+        for lane in self.trainer.lanes(params, clients, round, given=given):
             fresh[first : first + len(lane.clients)] = sketch.apply(lane.deltas)
             first += len(lane.clients)
         for first in range(0, len(clients) if self.memory is not None else 0, PROBE_ROWS):
@@ -170,9 +175,7 @@ class Node:
         }
         return {name: self.halves.read(name, clients) for name in wanted if name in self.memories}
 
-    def _multiply(
-        self, total: Vector, asked: Dot, places: Ids, deltas: Rows, old: tuple[Ids, Rows] | None
-    ) -> None:
+    def _multiply(self, total: Vector, asked: Dot, places: Ids, deltas: Rows, old: tuple[Ids, Rows] | None) -> None:
         """Add weights_i <one_i, other_i> client by client, so that lanes do not matter."""
         seen, rows = old if asked.reads and old is not None else (np.arange(0 if asked.reads else len(places)), deltas)
         one, other = (rows if word == "h" else deltas[seen] for word in (asked.one, asked.other))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from fedsim.clients.kernels.stack import StackStepper
 from fedsim.clients.kernels.vmap import VmapStepper
 from fedsim.clients.numerics import pin
 from fedsim.core import CapacityError, ClientData, Layout, LocalWork, ScenarioError, Targets
+from fedsim.core.client_half import PLAIN, Given
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.data import QuadraticData
 from fedsim.models import Model
@@ -98,11 +99,13 @@ class Trainer:
         clients: Ids,
         round: int,
         velocity: npt.NDArray[np.float32] | None = None,
+        given: Callable[[Ids], Given] | None = None,
     ) -> Iterator[LaneResult]:
         """Train clients (C,), ids ascending, and yield the results lane by lane in that order.
 
-        `params` is (d,), or (C, d) with a start for each client; so is `velocity`, the momentum that clients kept. The
-        arrays of a result hold until the next one is asked for.
+        `params` is (d,), or (C, d) with a start for each client; so is `velocity`, momentum that clients kept. `given`
+        tells of some clients what they train with beside the model. The arrays of a result hold until the next one is
+        asked for; its deltas are the ways from `params`.
 
         Raises
         ------
@@ -112,10 +115,15 @@ class Trainer:
             lane = slice(first, first + self.group)
             starts = params if params.ndim == 1 else params[lane]
             speeds = None if velocity is None else velocity[lane]
+            beside = PLAIN if given is None else given(clients[lane])
+            if beside.start is not None:
+                starts = beside.start
             try:
-                result = self._kernel.train(starts, clients[lane], round, speeds)
+                result = self._kernel.train(starts, clients[lane], round, speeds, beside)
             except torch.OutOfMemoryError as error:
                 raise CapacityError(self._too_long(min(self.plan.lane, len(clients)))) from error
+            if beside.start is not None:
+                result.deltas.__iadd__(beside.start - params)
             yield result
 
     def _too_long(self, lane: int) -> str:

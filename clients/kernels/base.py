@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fedsim.core.client_half import PLAIN, Given
 from fedsim.core.contracts import Ids, Parameters
 
 
@@ -59,9 +60,10 @@ class Kernel(Protocol):
         clients: Ids,
         round: int,
         velocity: npt.NDArray[np.float32] | None = None,
+        given: Given = PLAIN,
     ) -> LaneResult:
         """Train the clients (C,) of one lane for a round, none of them seeing another.
 
         `params` is (d,), where all start, or (C, d), one start for each (gossip). `velocity` (C, d) resumes momentum
-        that the clients kept; None starts it at zero.
+        that the clients kept; None starts it at zero. `given` is what goes into every gradient beside the loss.
         """

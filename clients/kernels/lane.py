@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ from fedsim.clients.kernels.sgd import Sgd
 from fedsim.clients.kernels.source import source
 from fedsim.clients.kernels.tensors import Buffer, fresh
 from fedsim.core import ClientData, Layout, LocalWork
+from fedsim.core.client_half import PLAIN, Given
 from fedsim.core.contracts import Ids, Parameters
 
 
@@ -30,22 +31,27 @@ class Stacked:
     weights : moved in place by each step.
     starts : where the round began; (1, *shapes[k]) when all clients began at the same place.
     velocity : momentum buffers, moved in place; empty without momentum.
+    shift : added to every gradient; empty without.
     """
 
     weights: tuple[Tensor, ...]
     starts: tuple[Tensor, ...]
     velocity: tuple[Tensor, ...]
+    shift: tuple[Tensor, ...] = ()
 
     def first(self, count: int) -> Stacked:
         """Return views of the first `count` clients."""
         if count == len(self.weights[0]):
             return self
         starts = self.starts if len(self.starts[0]) == 1 else tuple(start[:count] for start in self.starts)
-        return Stacked(tuple(w[:count] for w in self.weights), starts, tuple(v[:count] for v in self.velocity))
+        weights, velocity, shift = (tuple(t[:count] for t in own) for own in (self.weights, self.velocity, self.shift))
+        return Stacked(weights, starts, velocity, shift)
 
     def apply(self, sgd: Sgd, gradients: tuple[Tensor, ...]) -> None:
         """Take one SGD step in place; the gradients are used up."""
         for k, gradient in enumerate(gradients):
+            if self.shift:
+                gradient.add_(self.shift[k])
             sgd.apply(self.weights[k], gradient, self.starts[k], self.velocity[k] if self.velocity else None)
 
 
@@ -83,13 +89,16 @@ class LaneKernel:
         clients: Ids,
         round: int,
         velocity: npt.NDArray[np.float32] | None = None,
+        given: Given = PLAIN,
     ) -> LaneResult:
         """Train the clients of one lane; see `Kernel.train`."""
         batches = draw(self._work, self._seed, round, clients, self._source.counts[clients])
         steps, order = batches.steps, batches.order
-        sgd = Sgd.of(self._work, round)
+        sgd = Sgd.of(self._work, round, given.pull)
         with torch.inference_mode():
             stacked = self._load(params, velocity, len(clients), order, bool(sgd.momentum))
+            if given.shift is not None:
+                stacked = replace(stacked, shift=self._cut(self._sorted(given.shift, order)))
             losses = torch.zeros(len(clients), dtype=torch.float64, device=self._device)
             for batch in self._steps(clients, batches, order):
                 count = len(batch.x)
@@ -130,6 +139,11 @@ class LaneKernel:
                 buffer = self._velocity[k].rows(count)
                 moving.append((buffer.zero_() if speeds is None else buffer.copy_(speeds[:, here])).view(-1, *shape))
         return Stacked(tuple(weights), tuple(starts), tuple(moving))
+
+    def _cut(self, flat: Tensor) -> tuple[Tensor, ...]:
+        """Return views of rows (C, d) in the shapes of the parameters."""
+        parts = torch.split(flat, list(self._layout.sizes), dim=1)
+        return tuple(part.view(-1, *shape) for part, shape in zip(parts, self._layout.shapes, strict=True))
 
     def _sorted(self, rows: npt.NDArray[np.float32], order: Ids | None) -> Tensor:
         return fresh(rows if order is None or len(rows) == 1 else rows[order], self._device)

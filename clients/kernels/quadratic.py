@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from fedsim.clients.kernels.base import LaneResult
 from fedsim.core import LocalWork, rng
+from fedsim.core.client_half import PLAIN, Given
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.data import QuadraticData
 
@@ -32,9 +33,10 @@ class QuadraticKernel:
         clients: Ids,
         round: int,
         velocity: npt.NDArray[np.float32] | None = None,
+        given: Given = PLAIN,
     ) -> LaneResult:
         """Train the clients of a lane; see `Kernel.train`."""
-        work, lr = self._work, self._work.rate(round)
+        work, lr, mu = self._work, self._work.rate(round), self._work.proximal_mu + given.pull
         centers, curvature = self._data.centers[clients], self._data.curvature[clients, None]
         start = np.broadcast_to(params.astype(np.float64), centers.shape)
         local = start.copy()
@@ -45,7 +47,9 @@ class QuadraticKernel:
         for step in range(steps):
             away = local - centers
             losses += 0.5 * curvature[:, 0] * (away * away).sum(axis=1)
-            gradient = curvature * away + work.weight_decay * local + work.proximal_mu * (local - start)
+            gradient = curvature * away + work.weight_decay * local + mu * (local - start)
+            if given.shift is not None:
+                gradient += given.shift
             if self._data.noise:
                 gradient += self._data.noise * _normals(key, clients, step, centers.shape[1])
             moving = work.momentum * moving + gradient

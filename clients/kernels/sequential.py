@@ -14,6 +14,7 @@ from fedsim.clients.kernels.sgd import Sgd
 from fedsim.clients.kernels.source import source
 from fedsim.clients.kernels.tensors import Buffer, fresh
 from fedsim.core import ClientData, Layout, LocalWork
+from fedsim.core.client_half import PLAIN, Given
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.task import Loss
 
@@ -46,11 +47,12 @@ class SequentialKernel:
         clients: Ids,
         round: int,
         velocity: npt.NDArray[np.float32] | None = None,
+        given: Given = PLAIN,
     ) -> LaneResult:
         """Train the clients one after the other; see `Kernel.train`."""
         batches = draw(self._work, self._seed, round, clients, self._source.counts[clients])
         steps = batches.steps
-        sgd = Sgd.of(self._work, round)
+        sgd = Sgd.of(self._work, round, given.pull)
         deltas = self._deltas.rows(len(clients))
         moving = self._velocities.rows(len(clients)) if sgd.momentum else None
         if moving is not None:
@@ -61,7 +63,8 @@ class SequentialKernel:
             if params.ndim > 1:
                 starts = self._cut(fresh(params[place], self._device))
             speeds = None if moving is None else self._cut(moving[place])
-            losses[place] = self._train_one(starts, clients, batches, place, sgd, speeds)
+            shift = None if given.shift is None else self._cut(fresh(given.shift[place], self._device))
+            losses[place] = self._train_one(starts, clients, batches, place, sgd, speeds, shift)
             with torch.no_grad():
                 for weight, start, delta in zip(self._weights, starts, self._cut(deltas[place]), strict=True):
                     torch.sub(weight, start, out=delta)
@@ -82,6 +85,7 @@ class SequentialKernel:
         place: int,
         sgd: Sgd,
         speeds: list[Tensor] | None,
+        shift: list[Tensor] | None,
     ) -> Tensor:
         """Train the client at `place`, leaving its parameters in the module; return the sum of its steps' losses."""
         with torch.no_grad():
@@ -94,6 +98,8 @@ class SequentialKernel:
             with torch.no_grad():
                 total += loss
                 for k, (weight, gradient) in enumerate(zip(self._weights, gradients, strict=True)):
+                    if shift is not None:
+                        gradient.add_(shift[k])
                     sgd.apply(weight, gradient, starts[k], None if speeds is None else speeds[k])
         return total
 

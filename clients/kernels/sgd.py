@@ -20,9 +20,9 @@ class Sgd:
     proximal_mu: float
 
     @classmethod
-    def of(cls, work: LocalWork, round: int) -> Sgd:
-        """Return the step that the local work takes in a round."""
-        return cls(work.rate(round), work.momentum, work.weight_decay, work.proximal_mu)
+    def of(cls, work: LocalWork, round: int, pull: float = 0.0) -> Sgd:
+        """Return the step that the local work takes in a round; `pull` is added to mu."""
+        return cls(work.rate(round), work.momentum, work.weight_decay, work.proximal_mu + pull)
 
     @property
     def plain(self) -> bool:

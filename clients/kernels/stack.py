@@ -53,6 +53,9 @@ class StackStepper:
             if sgd.plain:
                 weights[depth].baddbmm_(error.mT, inputs[depth], alpha=-sgd.lr)
                 biases[depth].sub_(error.sum(1), alpha=sgd.lr)
+                if stacked.shift:
+                    weights[depth].sub_(stacked.shift[2 * depth], alpha=sgd.lr)
+                    biases[depth].sub_(stacked.shift[2 * depth + 1], alpha=sgd.lr)
             else:
                 gradients += [error.sum(1), torch.bmm(error.mT, inputs[depth])]
             error = before

@@ -36,12 +36,15 @@ class Order:
 
     def beside(self, other: Order) -> Order:
         """Return both orders as one; their names differ."""
-        assert not (set(self.shared) & set(other.shared) or set(self.numbers) & set(other.numbers)), "one name, one use"
+        twice = set(self.shared) & set(other.shared) | set(self.numbers) & set(other.numbers)
+        assert not twice, f"one name, one use: {twice}"
         return Order({**self.shared, **other.shared}, {**self.numbers, **other.numbers}, self.pull + other.pull)
 
     def at(self, places: npt.NDArray[Any]) -> Order:
         """Return the order for some places of the cohort."""
-        return replace(self, numbers={name: each[places] for name, each in self.numbers.items()}) if self.numbers else self
+        if not self.numbers:
+            return self
+        return replace(self, numbers={name: each[places] for name, each in self.numbers.items()})
 
     @property
     def empty(self) -> bool:

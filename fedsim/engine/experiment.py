@@ -22,7 +22,7 @@ from fedsim.core.contracts import WEIGHT, Vector
 from fedsim.core.sums import DELTA
 from fedsim.data import QuadraticData
 from fedsim.engine.nodes.host import HostPlan
-from fedsim.engine.probe import Prober
+from fedsim.engine.probe import Prober, gathers
 from fedsim.metrics import Fact
 from fedsim.participation.clock import Clock
 from fedsim.participation.devices import environment
@@ -260,7 +260,14 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
         scenario.strategy.graph(world, 1)  # read while its file is watched
     experiment = Experiment(scenario, data, process, population, clock, inputs)
     size = experiment.trainer.layout.size  # a model that does not fit the data is refused here, not in round 1
-    if scenario.probe is not None and not rule.linear and size > EXACT:
+    if scenario.probe is not None and not gathers(rule, population):
+        raise ScenarioError(
+            f"probe: {scenario.strategy.name} makes its update of other vectors than what clients send and sent last, "
+            "and a probe gathers no others"
+        )
+    correction = rule.corrected_by() if isinstance(rule, Rule) else None
+    linear = rule.linear and (correction is None or correction.linear)
+    if scenario.probe is not None and not linear and size > EXACT:
         raise ScenarioError(
             f"probe: {scenario.strategy.name} is not linear in what clients send, so that its update cannot be formed "
             f"from short projections; a model of at most {EXACT} parameters is probed without them, this one has {size}"

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from annotated_types import Gt
+from annotated_types import Ge
 
 from fedsim.core.client_half import Before, Given, Order, Rows, Trained
 from fedsim.core.contracts import Cohort, Parameters, Population
@@ -51,8 +51,8 @@ class FedDyn(Correction):
     memories: ClassVar[tuple[str, ...]] = ("gradient",)
 
     name: Literal["feddyn"] = "feddyn"
-    alpha: Annotated[float, Gt(0)] = 1.0
-    """Strength of the pull towards the model, and of the linear term."""
+    alpha: Annotated[float, Ge(0)] = 1.0
+    """Strength of the pull towards the model, and of the linear term; 0 is the rule alone."""
 
     def begin(self, lane: Before) -> Given:
         """Shift gradients by -l_i; the pull is in the order."""
@@ -76,6 +76,8 @@ class FedDyn(Correction):
 
     def step(self, state: Drift, cohort: Cohort, sums: Sums, update: Vector | None) -> tuple[Drift, Vector | None]:
         """Let h take in what the cohort moved, and step by -h / alpha beside the update."""
+        if self.alpha == 0.0:
+            return state, update
         if len(cohort) == 0:
             return state, None
         h = state.h - self.alpha * sums["moved"]

@@ -9,17 +9,19 @@ Algorithm 1 with option II. With c_i the client's control, c the server's, K_i s
 
 The model moves as the rule above it says; the paper's is fedavg with `normalise: participants` and `server_lr`. State:
 c, float64, O(d); the controls c_i, N x d, live with the clients' hosts, and a second vector goes down and comes up.
-Empty cohort: c stays. A client that took no step, or a step of no length, keeps its control. Departures from the paper:
-weights a_i may follow examples (the paper's are 1/N); the c that goes down is rounded to float32.
+Empty cohort: c stays. A client that took no step, or a step of no length, keeps its control. With `strength` s the
+shift is s (c - c_i), and is taken out of what is kept. Departures from the paper: weights a_i may follow examples (the
+paper's are 1/N); the c that goes down is rounded to float32.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from annotated_types import Ge
 
 from fedsim.core.client_half import Before, Given, Order, Rows, Trained
 from fedsim.core.contracts import Cohort, Parameters, Population
@@ -49,15 +51,20 @@ class Scaffold(Correction):
     memories: ClassVar[tuple[str, ...]] = ("control",)
 
     name: Literal["scaffold"] = "scaffold"
+    strength: Annotated[float, Ge(0)] = 1.0
+    """Share of c - c_i that goes into every gradient; 0 is the rule alone."""
+
+    def _shift(self, lane: Before) -> Rows:
+        shift: Rows = lane.shared["c"] - lane.own["control"]
+        return shift if self.strength == 1.0 else self.strength * shift
 
     def begin(self, lane: Before) -> Given:
         """Shift gradients by c - c_i."""
-        return Given(shift=lane.shared["c"] - lane.own["control"])
+        return Given(shift=self._shift(lane))
 
     def remember(self, lane: Before, trained: Trained) -> Mapping[str, Rows]:
         """Keep c_i+, the mean of the raw gradients."""
-        control = lane.own["control"]
-        return {"control": raw_gradients(trained, lane.rate, lane.shared["c"] - control, control)}
+        return {"control": raw_gradients(trained, lane.rate, self._shift(lane), lane.own["control"])}
 
     def start(self, params: Parameters, population: Population) -> Control:
         """Start with c = 0."""
@@ -72,9 +79,7 @@ class Scaffold(Correction):
         weights = state.population.weights[cohort.clients]
         return {"gain": LinearSum(weights, -weights, stored=True, of="control")}
 
-    def step(
-        self, state: Control, cohort: Cohort, sums: Sums, update: Vector | None
-    ) -> tuple[Control, Vector | None]:
+    def step(self, state: Control, cohort: Cohort, sums: Sums, update: Vector | None) -> tuple[Control, Vector | None]:
         """Let c take in the gain; the update stays."""
         return Control(state.mean + sums["gain"], state.population), update
 

@@ -16,9 +16,9 @@ from flwr.app import RecordDict
 
 from fedsim.clients import numerics
 from fedsim.clients.delivery import Faults
+from fedsim.clients.formats import MemoryType
 from fedsim.clients.gossip.node import PeerPlan
 from fedsim.clients.memory import Memory
-from fedsim.clients.formats import MemoryType
 from fedsim.clients.node import Node
 from fedsim.clients.training import Trainer
 from fedsim.core import ClientData, ClientHalf, LocalWork
@@ -58,9 +58,7 @@ class Host:
         self._proximal: dict[float, Trainer] = {}
         self.trainer = Trainer(plan.model, plan.work, data, plan.seed, plan.device)
         self.nodes = {
-            index: Node(
-                index, self.trainer, self.memories(index), plan.faults, plan.work.timeout_s, halves=plan.halves
-            )
+            index: Node(index, self.trainer, self.memories(index), plan.faults, plan.work.timeout_s, halves=plan.halves)
             for index in nodes
         }
 

@@ -65,7 +65,9 @@ class Loop(Rounds):
             return {}
         began = perf_counter()
         server, shadows = self.progress.server, self.progress.shadows
-        found = self.prober.measure(self.grid, server.params, round, server.rule, shadows, self._rescaling(round))
+        found = self.prober.measure(
+            self.grid, server.params, round, server.rule, shadows, self._rescaling(round), server.correction
+        )
         self.probed = {"round": round, **{tag: estimate.table() for tag, estimate in found.items()}}
         values = {name: value for tag, estimate in found.items() for name, value in estimate.values(tag).items()}
         return values | {"probe_s": perf_counter() - began}
