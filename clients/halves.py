@@ -46,7 +46,8 @@ class Halves:
         """Return what the clients of a lane remember, and other vectors of theirs, by name: (C, d) float32."""
         if not self._halves:
             return {}
-        before, trained = self._before(task, lane.clients), Trained(lane.deltas, lane.steps)
+        before = self._before(task, lane.clients)
+        trained = Trained(lane.deltas, lane.steps, self._trainer.way(task.round, lane.steps))
         found = {name: _float32(rows) for half in self._halves for name, rows in half.remember(before, trained).items()}
         missing = set(self.names) - set(found)
         assert not missing, f"a client half keeps {sorted(missing)} and says nothing of it after training"
@@ -71,7 +72,6 @@ class Halves:
         here = np.searchsorted(task.clients, clients)
         return Before(
             round=task.round,
-            rate=self._trainer.rate(task.round),
             params=task.params,
             own=own,
             seen=seen,

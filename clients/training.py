@@ -20,6 +20,7 @@ from fedsim.clients.numerics import pin
 from fedsim.core import CapacityError, ClientData, Layout, LocalWork, ScenarioError, Targets
 from fedsim.core.client_half import PLAIN, Given
 from fedsim.core.contracts import Ids, Parameters
+from fedsim.core.sums import Vector
 from fedsim.data import QuadraticData
 from fedsim.models import Model
 from fedsim.models.modules.building import build, layout
@@ -83,9 +84,13 @@ class Trainer:
         """Return the parameters of round 0, (d,); gossip with independent starts gives the node as a number."""
         return self._config.start(self.layout, self._seed, *numbers)
 
-    def rate(self, round: int) -> float:
-        """Return the learning rate of a round."""
-        return self._work.rate(round)
+    def way(self, round: int, steps: Ids) -> Vector:
+        """Return the sum of the learning rates of a client's local steps in a round, for each of `steps` (C,)."""
+        if not self._work.rate_by_step:
+            return steps * np.float64(self._work.rate(round))
+        rates = [self._work.rate(round, step) for step in range(1, int(steps.max(initial=0)) + 1)]
+        found: Vector = np.concatenate([[0.0], np.cumsum(rates)])[steps]
+        return found
 
     def cost(self, clients: Ids) -> npt.NDArray[np.int64]:
         """Return the predicted cost of each client's round (C,): the examples it goes through."""
@@ -98,14 +103,14 @@ class Trainer:
         params: Parameters,
         clients: Ids,
         round: int,
-        velocity: npt.NDArray[np.float32] | None = None,
+        kept: npt.NDArray[np.float32] | None = None,
         given: Callable[[Ids], Given] | None = None,
     ) -> Iterator[LaneResult]:
         """Train clients (C,), ids ascending, and yield the results lane by lane in that order.
 
-        `params` is (d,), or (C, d) with a start for each client; so is `velocity`, momentum that clients kept. `given`
-        tells of some clients what they train with beside the model. The arrays of a result hold until the next one is
-        asked for; its deltas are the ways from `params`.
+        `params` is (d,), or (C, d) with a start for each client; `kept` (C, w) is what the clients' optimisers kept
+        (`LaneResult.kept`). `given` tells of some clients what they train with beside the model. The arrays of a result
+        hold until the next one is asked for; its deltas are the ways from `params`.
 
         Raises
         ------
@@ -114,12 +119,12 @@ class Trainer:
         for first in range(0, len(clients), self.group):
             lane = slice(first, first + self.group)
             starts = params if params.ndim == 1 else params[lane]
-            speeds = None if velocity is None else velocity[lane]
+            before = None if kept is None else kept[lane]
             beside = PLAIN if given is None else given(clients[lane])
             if beside.start is not None:
                 starts = beside.start
             try:
-                result = self._kernel.train(starts, clients[lane], round, speeds, beside)
+                result = self._kernel.train(starts, clients[lane], round, before, beside)
             except torch.OutOfMemoryError as error:
                 raise CapacityError(self._too_long(min(self.plan.lane, len(clients)))) from error
             if beside.start is not None:

@@ -61,7 +61,7 @@ class Before:
 
     Attributes
     ----------
-    round, rate : the round and its learning rate.
+    round : the round, from 1.
     params : (d,) the global model.
     own : the memories of the half by name, (C, d); zeros where a client has none yet.
     seen : (C,) whether a client has memories.
@@ -69,7 +69,6 @@ class Before:
     """
 
     round: int
-    rate: float
     params: npt.NDArray[Any]
     own: Mapping[str, Rows]
     seen: npt.NDArray[np.bool_]
@@ -79,10 +78,18 @@ class Before:
 
 @dataclass(frozen=True)
 class Trained:
-    """What their training came to: `delta` (C, d), local minus global, and the `steps` (C,) each took."""
+    """What their training came to.
+
+    Attributes
+    ----------
+    delta : (C, d) local minus global.
+    steps : (C,) local steps K_i.
+    way : (C,) the sum of their learning rates, K_i lr where the rate is the same in all of them.
+    """
 
     delta: Rows
     steps: npt.NDArray[np.int64]
+    way: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from fedsim.core.config.catalogue import room
 from fedsim.core.config.plain import LATER
 from fedsim.core.config.tagged import OneOf
 from fedsim.core.correction import Correction
+from fedsim.core.schedules import AnySchedule
 from fedsim.core.server import ServerOptimizer
 from fedsim.core.sums import Asked, Dot, LinearSum, Sums, Vector
 
@@ -154,6 +155,8 @@ class Rule(Strategy, ClientHalf, ABC):
 
     server_lr: Annotated[float, Ge(0)] = 1.0
     """The server adds server_lr * update to the parameters."""
+    server_schedule: AnySchedule | None = field(default=None, metadata=LATER)
+    """How server_lr changes from round to round; null keeps it."""
     server_optimizer: ServerOptimizer | None = None
     """What the server does with the update before adding it: null for nothing, or a transform such as adam."""
     server_weight_decay: Annotated[float, Ge(0), Lt(1)] = field(default=0.0, metadata=LATER)
@@ -165,6 +168,10 @@ class Rule(Strategy, ClientHalf, ABC):
         """Return the correction under this rule; a rule may bring one of its own."""
         found: Correction | None = self.correction
         return found
+
+    def server_rate(self, round: int) -> float:
+        """Return what the update of a round (1-based) is multiplied by."""
+        return self.server_lr if self.server_schedule is None else self.server_schedule.rate(self.server_lr, round)
 
     @abstractmethod
     def start(self, params: Parameters, population: Population) -> Any:

@@ -41,10 +41,10 @@ class Control:
 class Scaffold(Correction):
     """Subtract what a client's own gradients usually are, add what everybody's are (Karimireddy et al. 2020).
 
-    >>> lane = Before(2, 0.5, np.zeros(1), {"control": np.array([[3.0]])}, np.array([True]), {"c": np.ones(1)}, {})
+    >>> lane = Before(2, np.zeros(1), {"control": np.array([[3.0]])}, np.array([True]), {"c": np.ones(1)}, {})
     >>> Scaffold().begin(lane).shift.tolist()
     [[-2.0]]
-    >>> Scaffold().remember(lane, Trained(np.array([[-4.0]]), np.array([2])))["control"].tolist()
+    >>> Scaffold().remember(lane, Trained(np.array([[-4.0]]), np.array([2]), np.array([1.0])))["control"].tolist()
     [[6.0]]
     """
 
@@ -64,7 +64,7 @@ class Scaffold(Correction):
 
     def remember(self, lane: Before, trained: Trained) -> Mapping[str, Rows]:
         """Keep c_i+, the mean of the raw gradients."""
-        return {"control": raw_gradients(trained, lane.rate, self._shift(lane), lane.own["control"])}
+        return {"control": raw_gradients(trained, self._shift(lane), lane.own["control"])}
 
     def start(self, params: Parameters, population: Population) -> Control:
         """Start with c = 0."""
@@ -84,14 +84,14 @@ class Scaffold(Correction):
         return Control(state.mean + sums["gain"], state.population), update
 
 
-def raw_gradients(trained: Trained, rate: float, shift: Rows, otherwise: Rows) -> Rows:
+def raw_gradients(trained: Trained, shift: Rows, otherwise: Rows) -> Rows:
     """Return the mean over a client's local steps of its gradients before the shift, -delta / (K lr) - shift.
 
     `otherwise` (C, d) is returned for clients that took no step, and for all at rate 0.
     """
-    length: Any = (trained.steps * rate)[:, None]
-    moved = length > 0
-    inverse = np.divide(-1.0, length, out=np.zeros(length.shape), where=moved).astype(trained.delta.dtype)
+    way: Any = trained.way[:, None]
+    moved = way > 0
+    inverse = np.divide(-1.0, way, out=np.zeros(way.shape), where=moved).astype(trained.delta.dtype)
     found: Rows = trained.delta * inverse
     found -= shift
     return found if moved.all() else np.where(moved, found, otherwise)
