@@ -260,16 +260,22 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
         scenario.strategy.graph(world, 1)  # read while its file is watched
     experiment = Experiment(scenario, data, process, population, clock, inputs)
     size = experiment.trainer.layout.size  # a model that does not fit the data is refused here, not in round 1
-    if scenario.probe is not None and not gathers(rule, population):
-        raise ScenarioError(
-            f"probe: {scenario.strategy.name} makes its update of other vectors than what clients send and sent last, "
-            "and a probe gathers no others"
-        )
-    correction = rule.corrected_by() if isinstance(rule, Rule) else None
-    linear = rule.linear and (correction is None or correction.linear)
-    if scenario.probe is not None and not linear and size > EXACT:
-        raise ScenarioError(
-            f"probe: {scenario.strategy.name} is not linear in what clients send, so that its update cannot be formed "
-            f"from short projections; a model of at most {EXACT} parameters is probed without them, this one has {size}"
-        )
+    if scenario.probe is not None:
+        _probeable(rule, population, size, scenario.strategy.name)
     return experiment
+
+
+def _probeable(rule: Rule, population: Population, size: int, name: str) -> None:
+    """Refuse to probe what cannot be put together from deltas and memories, or not from short projections of them."""
+    if not gathers(rule, population):
+        raise ScenarioError(
+            f"probe: {name} makes its update of other vectors than what clients send and sent last, and a probe "
+            "gathers no others"
+        )
+    correction = rule.corrected_by()
+    linear = rule.linear and (correction is None or correction.linear)
+    if not linear and size > EXACT:
+        raise ScenarioError(
+            f"probe: {name} is not linear in what clients send, so that its update cannot be formed from short "
+            f"projections; a model of at most {EXACT} parameters is probed without them, this one has {size}"
+        )
