@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import UnionType
@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from fedsim.core import Problem, ScenarioError, Strategy
 from fedsim.scenario.messages import describe, did_you_mean, either, show
-from fedsim.scenario.tree import Items, Keys, Node, Place, Scalar, is_broken, nearest, plain
+from fedsim.scenario.tree import Entry, Items, Keys, Node, Place, Scalar, is_broken, nearest, plain
 from fedsim.scenario.types import Key, Shape, keys_of, shape
 
 INVALID: Final = object()
@@ -47,6 +47,8 @@ def read(node: Node, annotation: Any, path: Path, key: Place, report: Findings) 
     if is_broken(node):
         return INVALID
     allowed = shape(annotation)
+    if allowed.spelled is not None and isinstance(node, Scalar) and isinstance(node.value, str):
+        node, key = _spelled(node, allowed.spelled), node.place
     if isinstance(node, Keys) and allowed.members is not None:
         cls = _choose(node, allowed, path, key, report)
         return INVALID if cls is None else read_config(node, cls, path, key, report, allowed.members)
@@ -61,6 +63,12 @@ def read(node: Node, annotation: Any, path: Path, key: Place, report: Findings) 
         return INVALID if wrong else value
     report.add(node.place, path, f"must be {_mapping_words(allowed)}, got {show(plain(node))}")
     return INVALID
+
+
+def _spelled(word: Scalar, meaning: Callable[[str], Mapping[str, Any]]) -> Keys:
+    """Return the mapping that a word alone stands for, in its place."""
+    options = {name: Scalar(value, word.place) for name, value in meaning(str(word.value)).items()}
+    return Keys({name: Entry(word.place, value) for name, value in options.items()}, word.place)
 
 
 def read_config(node: Keys, cls: type, path: Path, key: Place, report: Findings, others: Mapping[str, type]) -> Any:

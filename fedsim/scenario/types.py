@@ -31,6 +31,7 @@ class Shape:
     item, sequence : type of a list's items when these are mappings, and the list's own type.
     leaf : type of everything else, or None.
     marks : constraints on the length of a list of mappings.
+    spelled : what a word alone means as a mapping, where it may stand for one.
     structured : whether mappings are walked here.
     """
 
@@ -40,6 +41,7 @@ class Shape:
     sequence: type = tuple
     leaf: Any = None
     marks: tuple[Any, ...] = ()
+    spelled: Callable[[str], Mapping[str, Any]] | None = None
     structured: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,7 +94,7 @@ def shape(annotation: Any) -> Shape:
         inner, *marks = get_args(annotation)
         tagged = next((mark for mark in marks if isinstance(mark, Tagged)), None)
         if tagged is not None:
-            return Shape(tagged.key, tagged.members(inner))
+            return Shape(tagged.key, tagged.members(inner), spelled=getattr(tagged, "spelled", None))
         found = shape(inner)
         if not found.structured:
             return Shape(leaf=annotation)
@@ -119,6 +121,7 @@ def _both(a: Shape, b: Shape) -> Shape:
         a.sequence if a.item is not None else b.sequence,
         reduce(or_, leaves) if leaves else None,
         (*a.marks, *b.marks),
+        a.spelled or b.spelled,
     )
 
 
