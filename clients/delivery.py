@@ -45,7 +45,7 @@ class Delivery:
     params: Parameters
     clients: Ids
     round: int
-    velocity: npt.NDArray[np.float32] | None = None
+    kept: npt.NDArray[np.float32] | None = None
     timeout_s: float | None = field(default=None, kw_only=True)
     struck: Sequence[Failure] = field(default=(), kw_only=True)
     _failures: list[Failure] = field(default_factory=list, init=False)
@@ -128,13 +128,13 @@ class Delivery:
         return True
 
     def _lanes_of(self, group: Ids) -> Iterator[LaneResult]:
-        """Train a group from the common start, or from the starts and with the momentum of its own clients."""
-        if self.params.ndim == 1 and self.velocity is None:
+        """Train a group from the common start, or from its clients' own starts and optimisers as they were."""
+        if self.params.ndim == 1 and self.kept is None:
             return self.trainer.lanes(self.params, group, self.round)
         places = np.searchsorted(self.clients, group)
         starts = self.params if self.params.ndim == 1 else self.params[places]
-        speeds = None if self.velocity is None else self.velocity[places]
-        return self.trainer.lanes(starts, group, self.round, speeds)
+        kept = None if self.kept is None else self.kept[places]
+        return self.trainer.lanes(starts, group, self.round, kept)
 
     def _gate(self, lane: LaneResult, poisoned: Ids) -> LaneResult:
         """Let through only finite deltas of the right length, and count what came through."""

@@ -93,12 +93,12 @@ class Trainer:
         params: Parameters,
         clients: Ids,
         round: int,
-        velocity: npt.NDArray[np.float32] | None = None,
+        kept: npt.NDArray[np.float32] | None = None,
     ) -> Iterator[LaneResult]:
         """Train clients (C,), ids ascending, and yield the results lane by lane in that order.
 
-        `params` is (d,), or (C, d) with a start for each client; so is `velocity`, the momentum that clients kept. The
-        arrays of a result hold until the next one is asked for.
+        `params` is (d,), or (C, d) with a start for each client; `kept` (C, w) is what the clients' optimisers kept
+        (`LaneResult.kept`). The arrays of a result hold until the next one is asked for.
 
         Raises
         ------
@@ -107,9 +107,9 @@ class Trainer:
         for first in range(0, len(clients), self.group):
             lane = slice(first, first + self.group)
             starts = params if params.ndim == 1 else params[lane]
-            speeds = None if velocity is None else velocity[lane]
+            before = None if kept is None else kept[lane]
             try:
-                result = self._kernel.train(starts, clients[lane], round, speeds)
+                result = self._kernel.train(starts, clients[lane], round, before)
             except torch.OutOfMemoryError as error:
                 raise CapacityError(self._too_long(min(self.plan.lane, len(clients)))) from error
             yield result

@@ -143,6 +143,7 @@ class Experiment:
             coarse=self.remembers and self.scenario.memory.dtype != "float32",
             remember=self.remembers,
             rates=self.scenario.client.rate if self.rescales else None,
+            layout=self.trainer.layout,
         )
 
     def peers(self, environment: Environment) -> GossipStrategy:

@@ -12,8 +12,8 @@ from fedsim.task import losses, metrics
 from fedsim.task.loss import Loss
 from fedsim.task.metric import TaskMetric
 
-AnyLoss = Annotated[Loss, OneOf("kind", losses.catalogue, losses.spelled)]
-AnyMetric = Annotated[TaskMetric, OneOf("kind", metrics.catalogue, metrics.spelled)]
+AnyLoss = Annotated[Loss, OneOf("kind", losses.catalogue, spelled=losses.spelled)]
+AnyMetric = Annotated[TaskMetric, OneOf("kind", metrics.catalogue, spelled=metrics.spelled)]
 
 
 @dataclass(frozen=True, kw_only=True)

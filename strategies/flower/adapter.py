@@ -17,9 +17,10 @@ import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.serverapp import Grid
 
-from fedsim.core import ClusterLostError, Cohort, Population, Reply, Rule, Task
+from fedsim.core import ClusterLostError, Cohort, Layout, Population, Reply, Rule, Task
 from fedsim.core.coefficients import Coefficients, coefficients, swapped
 from fedsim.core.contracts import Ids, LinearSum, Parameters, Sums, Vector
+from fedsim.core.server import Server
 from fedsim.strategies.flower import arrays, codec
 from fedsim.strategies.flower.coordinator import Coordinator, RoundResult, ServerState
 from fedsim.strategies.flower.rates import Rates, factors, ratio
@@ -63,6 +64,7 @@ class RuleStrategy(Coordinator):
     variance : also learn sum_S delta_i, for the update variance.
     remember : clients keep their deltas; None leaves it to the rule (a probe wants memories with every rule).
     rates : the learning rate by round, where memories of gradients are used at another rate than they were made with.
+    layout : which parameters are one tensor, for transforms of the server that want to know.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class RuleStrategy(Coordinator):
         variance: bool = True,
         remember: bool | None = None,
         rates: Rates | None = None,
+        layout: Layout | None = None,
     ) -> None:
         self.rule = rule
         self.population = population
@@ -85,6 +88,7 @@ class RuleStrategy(Coordinator):
         self.variance = variance
         self.remember = rule.remembers if remember is None else remember
         self.rates = rates
+        self.layout = layout
         self._round: _Round | None = None
 
     def begin(self, params: Parameters) -> ServerState:
@@ -93,7 +97,7 @@ class RuleStrategy(Coordinator):
         self.state = ServerState(
             params.astype(np.float32, copy=False),
             self.rule.start(params, self.population),
-            optimizer.init(len(params)) if optimizer is not None else None,
+            optimizer.init(params) if optimizer is not None else None,
             None if self.rates is None else np.zeros(self.population.num_clients, np.int64),
         )
         return self.state
@@ -164,7 +168,7 @@ class RuleStrategy(Coordinator):
         sums = reduce(received, current.plan.sent, len(current.state.params))
         rule_state, update = self.rule.step(current.state.rule, cohort, current.plan.asked(sums))
         noted = current.state if current.state.written is None else _noted(current.state, current.state.written, cohort)
-        self.state = self._move(noted, rule_state, update)
+        self.state = self._move(noted, rule_state, update, server_round)
         proportional = current.plan.cohort
         return RoundResult(
             invited=current.invited,
@@ -184,14 +188,20 @@ class RuleStrategy(Coordinator):
         found = coefficients(self.rule, before.rule, cohort, self.population.weights)
         return found if self.rates is None else found.rescaled(self.rescaling(before, cohort.round))
 
-    def _move(self, state: ServerState, rule_state: Any, update: Vector | None) -> ServerState:
-        """Params' = params + server_lr * update, in float64, cast once; None moves nothing, momentum included."""
+    def _move(self, state: ServerState, rule_state: Any, update: Vector | None, round: int) -> ServerState:
+        """Params' = params + rate (T(update) - decay params), in float64, cast once; of None only what T does then."""
+        rule, optimizer, rate = self.rule, state.optimizer, self.rule.server_rate(round)
+        if rule.server_optimizer is not None:
+            server = Server(round, state.params, rate, self.layout)
+            if update is None:
+                optimizer, update = rule.server_optimizer.rest(optimizer, server)
+            else:
+                optimizer, update = rule.server_optimizer.apply(optimizer, update, server)
         if update is None:
-            return replace(state, rule=rule_state)
-        optimizer = state.optimizer
-        if self.rule.server_optimizer is not None:
-            optimizer, update = self.rule.server_optimizer.apply(state.optimizer, update)
-        moved = state.params + self.rule.server_lr * update
+            return replace(state, rule=rule_state, optimizer=optimizer)
+        if rule.server_weight_decay:
+            update = update - rule.server_weight_decay * state.params.astype(np.float64)
+        moved = state.params + rate * update
         with np.errstate(over="ignore"):  # an overflow becomes inf here and is reported as divergence by the engine
             return replace(state, params=moved.astype(np.float32), rule=rule_state, optimizer=optimizer)
 
