@@ -25,6 +25,7 @@ class LaneResult:
     steps : (C,) SGD steps taken.
     examples : (C,) examples gone through, repetitions counted.
     velocity : (C, d) float32, the momentum buffers after the last step; None without momentum.
+    buffers : (C, b) float32, the module's buffers after the last step; None where it has none.
     """
 
     clients: Ids
@@ -33,6 +34,7 @@ class LaneResult:
     steps: npt.NDArray[np.int64]
     examples: npt.NDArray[np.int64]
     velocity: npt.NDArray[np.float32] | None = None
+    buffers: npt.NDArray[np.float32] | None = None
 
     def at(self, places: npt.NDArray[np.int64]) -> LaneResult:
         """Return the rows of some clients, copied."""
@@ -43,6 +45,7 @@ class LaneResult:
             self.steps[places],
             self.examples[places],
             None if self.velocity is None else self.velocity[places],
+            None if self.buffers is None else self.buffers[places],
         )
 
 
@@ -62,6 +65,7 @@ class Kernel(Protocol):
     ) -> LaneResult:
         """Train the clients (C,) of one lane for a round, none of them seeing another.
 
-        `params` is (d,), where all start, or (C, d), one start for each (gossip). `velocity` (C, d) resumes momentum
+        `params` is (d,), where all start, or (C, d), one start for each (gossip); what is behind the d parameters are
+        the buffers, for kernels that move them. `velocity` (C, d) resumes momentum
         that the clients kept; None starts it at zero.
         """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,20 +16,37 @@ from fedsim.clients.kernels.base import LaneResult
 from fedsim.clients.kernels.sgd import Sgd
 from fedsim.clients.kernels.source import source
 from fedsim.clients.kernels.tensors import Buffer, fresh
-from fedsim.core import ClientData, Layout, LocalWork
+from fedsim.core import ClientData, Layout, LocalWork, rng
 from fedsim.core.contracts import Ids, Parameters
+from fedsim.models.modules import draws
+from fedsim.models.modules.building import trained
+from fedsim.models.modules.held import Held
 
 
 class SequentialKernel:
-    """Trains clients one by one; any model, any device."""
+    """Trains clients one by one; any model, any device.
+
+    `held` are the module's buffers. `own` says that the module is somebody's own: every draw of its own in a step is
+    keyed by (seed, round, client, step).
+    """
 
     name = "sequential"
 
     def __init__(
-        self, module: nn.Module, layout: Layout, data: ClientData, work: LocalWork, seed: int, device: torch.device
+        self,
+        module: nn.Module,
+        layout: Layout,
+        data: ClientData,
+        work: LocalWork,
+        seed: int,
+        device: torch.device,
+        held: Held | None = None,
+        *,
+        own: bool = False,
     ) -> None:
         self._module = module.to(device)
-        self._weights = list(self._module.parameters())
+        self._weights = trained(self._module)
+        self._held, self._own = held, own
         self._layout = layout
         self._source, self._work, self._seed, self._device = source(data, device), work, seed, device
         self._deltas = Buffer(layout.size, device)
@@ -42,22 +61,28 @@ class SequentialKernel:
     ) -> LaneResult:
         """Train the clients one after the other; see `Kernel.train`."""
         batches = draw(self._work, self._seed, round, clients, self._source.counts[clients])
-        steps = batches.steps
+        steps, size = batches.steps, self._layout.size
         sgd = Sgd.of(self._work, round)
         deltas = self._deltas.rows(len(clients))
         moving = self._velocities.rows(len(clients)) if sgd.momentum else None
         if moving is not None:
             _fill(moving, velocity, self._device)
         losses = torch.zeros(len(clients), dtype=torch.float64, device=self._device)
-        starts = [] if params.ndim > 1 else self._cut(fresh(params, self._device))
-        for place in range(len(clients)):
-            if params.ndim > 1:
-                starts = self._cut(fresh(params[place], self._device))
-            speeds = None if moving is None else self._cut(moving[place])
-            losses[place] = self._train_one(starts, clients, batches, place, sgd, speeds)
-            with torch.no_grad():
-                for weight, start, delta in zip(self._weights, starts, self._cut(deltas[place]), strict=True):
-                    torch.sub(weight, start, out=delta)
+        starts = [] if params.ndim > 1 else self._cut(fresh(params[:size], self._device))
+        buffers = None if self._held is None else torch.empty((len(clients), self._held.size), device=self._device)
+        with draws.kept(self._device) if self._own else nullcontext():
+            for place in range(len(clients)):
+                if params.ndim > 1:
+                    starts = self._cut(fresh(params[place, :size], self._device))
+                if self._held is not None:
+                    self._held.load(fresh((params if params.ndim == 1 else params[place])[size:], self._device))
+                speeds = None if moving is None else self._cut(moving[place])
+                losses[place] = self._train_one(starts, clients, batches, place, sgd, speeds, round)
+                with torch.no_grad():
+                    for weight, start, delta in zip(self._weights, starts, self._cut(deltas[place]), strict=True):
+                        torch.sub(weight, start, out=delta)
+                if buffers is not None and self._held is not None:
+                    buffers[place] = self._held.read()
         return LaneResult(
             clients=clients,
             deltas=deltas.cpu().numpy(),
@@ -65,6 +90,7 @@ class SequentialKernel:
             steps=steps,
             examples=batches.examples,
             velocity=None if moving is None else moving.cpu().numpy(),
+            buffers=None if buffers is None else buffers.cpu().numpy(),
         )
 
     def _train_one(
@@ -75,15 +101,18 @@ class SequentialKernel:
         place: int,
         sgd: Sgd,
         speeds: list[Tensor] | None,
+        round: int,
     ) -> Tensor:
         """Train the client at `place`, leaving its parameters in the module; return the sum of its steps' losses."""
         with torch.no_grad():
             for weight, start in zip(self._weights, starts, strict=True):
                 weight.copy_(start)
         total = torch.zeros((), dtype=torch.float64, device=self._device)
-        for x, y in feed.alone(self._source, clients[place : place + 1], batches, place):
+        for step, (x, y) in enumerate(feed.alone(self._source, clients[place : place + 1], batches, place)):
+            if self._own:
+                draws.turn(rng.digest(self._seed, "draws", round, int(clients[place]), step), self._device)
             loss = cross_entropy(self._module(x), y)
-            gradients = torch.autograd.grad(loss, self._weights)
+            gradients = torch.autograd.grad(loss, self._weights, allow_unused=True, materialize_grads=True)
             with torch.no_grad():
                 total += loss
                 for k, (weight, gradient) in enumerate(zip(self._weights, gradients, strict=True)):

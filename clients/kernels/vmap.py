@@ -12,12 +12,12 @@ from fedsim.clients.kernels.sgd import Sgd
 
 
 class VmapStepper:
-    """One SGD step of stacked clients of any model without buffers."""
+    """One SGD step of stacked clients of any model whose buffers stand still."""
 
     name = "vmap"
 
     def __init__(self, module: nn.Module) -> None:
-        self._names = [name for name, _ in module.named_parameters()]
+        self._names = [name for name, value in module.named_parameters() if value.requires_grad]
 
         def loss(parameters: dict[str, Tensor], x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
             logs = torch.log_softmax(functional_call(module, parameters, (x,)), dim=1)
@@ -25,12 +25,12 @@ class VmapStepper:
             onehot = (y[:, None] == torch.arange(logs.shape[1], device=y.device)).to(logs.dtype)
             return -((logs * onehot).sum(1) * scale).sum()
 
-        self._gradient = vmap(grad_and_value(loss))
+        self.gradient = vmap(grad_and_value(loss))
 
     def step(self, stacked: Stacked, batch: Step, sgd: Sgd) -> Tensor:
         """Take one step; see `Stepper.step`."""
         parameters = dict(zip(self._names, stacked.weights, strict=True))
-        gradients, losses = self._gradient(parameters, batch.x, batch.y, batch.scale.expand(len(batch.x), -1))
+        gradients, losses = self.gradient(parameters, batch.x, batch.y, batch.scale.expand(len(batch.x), -1))
         stacked.apply(sgd, tuple(gradients[name] for name in self._names))
         mean: Tensor = losses
         return mean
