@@ -44,8 +44,8 @@ def plan(
     `lane: 1` is the plain loop (`sequential`). A longer lane trains by the kernel that the model names: stacks of
     linear layers by batched products (`stack`), everything else by torch.func (`vmap`). `auto` takes as many clients as
     fit into `lane_bytes`, counting for each twice its parameters and what the backward pass keeps of one batch; but
-    convolutions on a CPU train one by one, as they gain nothing from company. Quadratics always train together. A module of somebody's own trains by the
-    kernel that was found to carry it.
+    convolutions on a CPU train one by one, as they gain nothing from company. Quadratics always train together.
+    A module of somebody's own trains by the kernel that was found to carry it.
     """
     kind = torch.device(device).type
     room = work.lane_bytes or LANE_BYTES[kind]

@@ -20,6 +20,7 @@ from flwr.serverapp import Grid
 from fedsim.core import ClusterLostError, Cohort, Population, Reply, Rule, Task
 from fedsim.core.coefficients import Coefficients, coefficients, swapped
 from fedsim.core.contracts import Ids, LinearSum, Parameters, Sums, Vector
+from fedsim.core.messages import BUFFERS
 from fedsim.strategies.flower import arrays, codec
 from fedsim.strategies.flower.coordinator import Coordinator, RoundResult, ServerState
 from fedsim.strategies.flower.rates import Rates, factors, ratio
@@ -63,6 +64,8 @@ class RuleStrategy(Coordinator):
     variance : also learn sum_S delta_i, for the update variance.
     remember : clients keep their deltas; None leaves it to the rule (a probe wants memories with every rule).
     rates : the learning rate by round, where memories of gradients are used at another rate than they were made with.
+    buffers : entries b of the model behind its parameters: they are averaged over who came, by the objective weights,
+        and are nothing that a rule sees.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class RuleStrategy(Coordinator):
         variance: bool = True,
         remember: bool | None = None,
         rates: Rates | None = None,
+        buffers: int = 0,
     ) -> None:
         self.rule = rule
         self.population = population
@@ -85,15 +89,16 @@ class RuleStrategy(Coordinator):
         self.variance = variance
         self.remember = rule.remembers if remember is None else remember
         self.rates = rates
+        self.buffers = buffers
         self._round: _Round | None = None
 
     def begin(self, params: Parameters) -> ServerState:
         """Return the state before round 1, and keep it."""
-        optimizer = self.rule.server_optimizer
+        optimizer, trained = self.rule.server_optimizer, params[: len(params) - self.buffers]
         self.state = ServerState(
             params.astype(np.float32, copy=False),
-            self.rule.start(params, self.population),
-            optimizer.init(len(params)) if optimizer is not None else None,
+            self.rule.start(trained, self.population),
+            optimizer.init(len(trained)) if optimizer is not None else None,
             None if self.rates is None else np.zeros(self.population.num_clients, np.int64),
         )
         return self.state
@@ -123,6 +128,9 @@ class RuleStrategy(Coordinator):
         if scale is not None:
             asked = {name: one.rescaled(scale[cohort.clients]) for name, one in asked.items()}
         planned = plan(asked, len(cohort), coarse=self.coarse, variance=self.variance)
+        if self.buffers:
+            mean = LinearSum(self.population.weights[cohort.clients])
+            planned = replace(planned, sent={**planned.sent, BUFFERS: mean})
         self._round = _Round(cohort, planned, state)
         node_ids = sorted(grid.get_node_ids())
         messages = []
@@ -161,10 +169,11 @@ class RuleStrategy(Coordinator):
         received = sorted(_opened(replies), key=lambda reply: reply.node)
         clients = np.sort(np.concatenate([reply.clients for reply in received] or [np.zeros(0, np.int64)]))
         cohort = Cohort(server_round, clients)
-        sums = reduce(received, current.plan.sent, len(current.state.params))
+        size = len(current.state.params) - self.buffers
+        sums = {name: reduce(received, [name], self._length(name, size))[name] for name in current.plan.sent}
         rule_state, update = self.rule.step(current.state.rule, cohort, current.plan.asked(sums))
         noted = current.state if current.state.written is None else _noted(current.state, current.state.written, cohort)
-        self.state = self._move(noted, rule_state, update)
+        self.state = self._move(self._averaged(noted, cohort, sums), rule_state, update)
         proportional = current.plan.cohort
         return RoundResult(
             invited=current.invited,
@@ -177,6 +186,18 @@ class RuleStrategy(Coordinator):
             used=self._used(current.state, cohort),
             told=self.rule.diagnostics(current.state.rule, cohort),
         )
+
+    def _length(self, name: str, size: int) -> int:
+        return self.buffers if name == BUFFERS else size
+
+    def _averaged(self, state: ServerState, cohort: Cohort, sums: Sums) -> ServerState:
+        """Return the state with sum_S a_i b_i / sum_S a_i for buffers; without anybody they stay."""
+        mass = float(self.population.weights[cohort.clients].sum())
+        if not self.buffers or mass == 0.0:
+            return state
+        params = state.params.copy()
+        params[-self.buffers :] = sums[BUFFERS] / mass
+        return replace(state, params=params)
 
     def _used(self, before: ServerState, cohort: Cohort) -> Coefficients | None:
         if not self.rule.linear:
@@ -191,9 +212,12 @@ class RuleStrategy(Coordinator):
         optimizer = state.optimizer
         if self.rule.server_optimizer is not None:
             optimizer, update = self.rule.server_optimizer.apply(state.optimizer, update)
-        moved = state.params + self.rule.server_lr * update
+        size = len(state.params) - self.buffers
+        moved = state.params[:size] + self.rule.server_lr * update
         with np.errstate(over="ignore"):  # an overflow becomes inf here and is reported as divergence by the engine
-            return replace(state, params=moved.astype(np.float32), rule=rule_state, optimizer=optimizer)
+            params = moved.astype(np.float32)
+        whole = np.concatenate([params, state.params[size:]]) if self.buffers else params
+        return replace(state, params=whole, rule=rule_state, optimizer=optimizer)
 
 
 def _noted(state: ServerState, before: Ids, cohort: Cohort) -> ServerState:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -84,7 +84,7 @@ def _valued(config: Model, input_shape: tuple[int, ...], num_classes: int, seed:
     with draws.kept():
         draws.turn(key)
         try:
-            module = config.module(input_shape, num_classes)
+            module: Any = config.module(input_shape, num_classes)
             if isinstance(module, nn.Module):
                 _materialise(module, input_shape)
         except (ScenarioError, MemoryError):
@@ -103,7 +103,8 @@ def _valued(config: Model, input_shape: tuple[int, ...], num_classes: int, seed:
     if config.weights is not None:
         load_file(module, config.weights)
     into_training(module, config.buffer_mode)
-    return module
+    made: nn.Module = module
+    return made
 
 
 def _materialise(module: nn.Module, input_shape: tuple[int, ...]) -> None:

@@ -63,10 +63,13 @@ def _steps(module: nn.Module) -> list[nn.Linear | None] | None:
             steps.append(part)
         elif (part is not None and _plain(part, nn.ReLU)) or node.target in _RELU:
             steps.append(None)
-        elif steps or not ((part is not None and _plain(part, nn.Flatten)) or node.target in _FLAT):
-            if part is None or not _plain(part, nn.Identity):
-                return None
+        elif not (_flattens(node, part) and not steps) and not (part is not None and _plain(part, nn.Identity)):
+            return None
     return steps
+
+
+def _flattens(node: fx.Node, part: nn.Module | None) -> bool:
+    return node.target in _FLAT if part is None else _plain(part, nn.Flatten)
 
 
 def _plain(part: nn.Module, kind: type[nn.Module]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,17 +47,21 @@ def reseeded(key: int) -> bool:
 
 def drawn_since(key: int) -> bool:
     """Return whether anything was drawn on the host since `turn(key)`."""
-    now = torch.default_generator.get_state(), np.random.get_state()[1:3], random.getstate()  # noqa: NPY002
+    now = _state()
     with kept():
         turn(key)
-        first = torch.default_generator.get_state(), np.random.get_state()[1:3], random.getstate()  # noqa: NPY002
-    same = torch.equal(now[0], first[0]) and now[2] == first[2]
-    return not (same and now[1][1] == first[1][1] and np.array_equal(now[1][0], first[1][0]))
+        return now != _state()
+
+
+def _state() -> tuple[Any, ...]:
+    legacy: Any = np.random.get_state()  # noqa: NPY002
+    words = torch.default_generator.get_state().numpy().tobytes(), legacy[1].tobytes()
+    return (*words, legacy[2:], random.getstate())
 
 
 def _generators(device: torch.device) -> list[torch.Generator]:
     if device.type != "cuda":
         return [torch.default_generator]
-    torch.cuda.init()
+    torch.cuda.init()  # type: ignore[no-untyped-call]
     place = torch.cuda.current_device() if device.index is None else device.index
     return [torch.default_generator, torch.cuda.default_generators[place]]
