@@ -6,17 +6,17 @@ from contextlib import nullcontext
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
 
 from fedsim.clients.kernels.tensors import fresh
 from fedsim.clients.numerics import pin
-from fedsim.core import ClientData, ScenarioError, rng
+from fedsim.core import ClientData, ScenarioError, Targets, rng
 from fedsim.core.contracts import Parameters, Vector
 from fedsim.data import QuadraticData
 from fedsim.models import Model
 from fedsim.models.modules import draws
 from fedsim.models.modules.building import build, layout, trained
 from fedsim.models.modules.held import Held
+from fedsim.task import Loss, usual_loss
 
 _BATCH = 512
 """Examples evaluated at a time; a constant, as it can move the last bit of the loss."""
@@ -33,7 +33,15 @@ class Evaluator:
     ScenarioError : the data holds out no examples.
     """
 
-    def __init__(self, config: Model, data: ClientData, weights: Vector, device: str = "cpu", seed: int = 0) -> None:
+    def __init__(
+        self,
+        config: Model,
+        data: ClientData,
+        weights: Vector,
+        device: str = "cpu",
+        loss: Loss | None = None,
+        seed: int = 0,
+    ) -> None:
         pin(device)
         self._device = torch.device(device)
         self._quadratic = Objective(data, weights) if isinstance(data, QuadraticData) else None
@@ -42,7 +50,10 @@ class Evaluator:
         if data.test is None or not len(data.test):
             raise ScenarioError("data: no examples are held out, so the global model cannot be evaluated")
         self._test = data.test
-        self._module = build(config, data.input_shape, data.num_classes, seed).to(self._device).eval()
+        targets = Targets.of(data)
+        self._loss = usual_loss(targets) if loss is None else loss
+        module = build(config, data.input_shape, self._loss.outputs(targets), seed)
+        self._module = module.to(self._device).eval()
         self._layout, self._seed, self._own = layout(self._module, config.buffer_mode), seed, config.foreign
         self._held = Held(self._module, config.buffer_mode) if config.foreign else None
 
@@ -62,7 +73,7 @@ class Evaluator:
             for first in range(0, len(self._test), _BATCH):
                 y = fresh(self._test.y[first : first + _BATCH], self._device)
                 logits = self._module(fresh(self._test.x[first : first + _BATCH], self._device))
-                loss += cross_entropy(logits, y, reduction="none").double().sum()
+                loss += self._loss.of(logits, y).double().sum()
                 right += (logits.argmax(dim=1) == y).sum()
         return {"loss": loss.item() / len(self._test), "accuracy": right.item() / len(self._test)}
 

@@ -22,12 +22,13 @@ from fedsim.clients.kernels.tensors import fresh
 from fedsim.clients.kernels.trial import look
 from fedsim.clients.kernels.vmap import VmapStepper
 from fedsim.clients.numerics import pin
-from fedsim.core import CapacityError, ClientData, Layout, LocalWork, ScenarioError
+from fedsim.core import CapacityError, ClientData, Layout, LocalWork, ScenarioError, Targets
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.data import QuadraticData
 from fedsim.models import Model
 from fedsim.models.modules.building import build, layout, values
 from fedsim.models.modules.held import Held
+from fedsim.task import Loss, usual_loss
 
 _GROUP_BYTES = 1 << 22
 """Deltas that the plain loop hands over at a time."""
@@ -45,18 +46,31 @@ class Trainer:
     ScenarioError : model and data do not fit together.
     """
 
-    def __init__(self, config: Model, work: LocalWork, data: ClientData, seed: int, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        config: Model,
+        work: LocalWork,
+        data: ClientData,
+        seed: int,
+        device: str = "cpu",
+        loss: Loss | None = None,
+    ) -> None:
         if (config.trained_by == "quadratic") != isinstance(data, QuadraticData):
             raise ScenarioError("model.name: `point` and `dataset: quadratic` belong together")
         self.fingerprint = pin(device)
         self._config, self._work, self._data, self._seed = config, work, data, seed
         self._device = torch.device(device)
         self._counts = data.num_examples
-        module = build(config, data.input_shape, data.num_classes, seed)
+        targets = Targets.of(data)
+        self._loss = usual_loss(targets) if loss is None else loss
+        self._outputs = self._loss.outputs(targets)
+        module = build(config, data.input_shape, self._outputs, seed)
         self.layout: Layout = layout(module, config.buffer_mode)
         self._own = values(module, config.buffer_mode) if config.keeps_values else None
-        found = look(config, module, *self._sample(), data.num_classes) if config.foreign else None
-        self.plan: KernelChoice = plan(config, work, module, data.input_shape, device, found)
+        found = look(config, module, *self._sample(), self._loss, self._outputs) if config.foreign else None
+        self.plan: KernelChoice = plan(
+            config, work, module, data.input_shape, device, self._loss, tokens=targets.integers, found=found
+        )
         self._held = Held(module.to(self._device), config.buffer_mode) if config.foreign else None
         self._kernel = self._make(module)
         alone = self.plan.kernel == "sequential"
@@ -74,9 +88,10 @@ class Trainer:
             return QuadraticKernel(self._data, self._work, self._seed)
         common = (self.layout, self._data, self._work, self._seed, self._device)
         if self.plan.kernel == "sequential":
-            return SequentialKernel(module, *common, held=self._held, own=self._config.foreign)
-        stepper = StackStepper(self.layout) if self.plan.kernel == "stack" else VmapStepper(module.to(self._device))
-        return LaneKernel(stepper, *common)
+            return SequentialKernel(module, self._loss, *common, held=self._held, own=self._config.foreign)
+        if self.plan.kernel == "stack":
+            return LaneKernel(StackStepper(self.layout, self._loss), *common)
+        return LaneKernel(VmapStepper(module.to(self._device), self._loss), *common)
 
     def describe(self) -> str:
         """Return how clients train, in one line for the log and the summary."""
@@ -91,7 +106,7 @@ class Trainer:
         buffers = self._own[self.layout.size :]
         if drawn is None and numbers and self._config.weights is None:
             data, mode = self._data, self._config.buffer_mode
-            again = build(self._config, data.input_shape, data.num_classes, self._seed, *numbers)
+            again = build(self._config, data.input_shape, self._outputs, self._seed, *numbers)
             drawn = values(again, mode)[: self.layout.size]
         return self._own.copy() if drawn is None else np.concatenate([drawn, buffers])
 

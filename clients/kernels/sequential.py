@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from fedsim.clients.batches import Batches, draw
 from fedsim.clients.kernels import feed
@@ -21,6 +20,7 @@ from fedsim.core.contracts import Ids, Parameters
 from fedsim.models.modules import draws
 from fedsim.models.modules.building import trained
 from fedsim.models.modules.held import Held
+from fedsim.task import Loss
 
 
 class SequentialKernel:
@@ -35,6 +35,7 @@ class SequentialKernel:
     def __init__(
         self,
         module: nn.Module,
+        loss: Loss,
         layout: Layout,
         data: ClientData,
         work: LocalWork,
@@ -47,7 +48,7 @@ class SequentialKernel:
         self._module = module.to(device)
         self._weights = trained(self._module)
         self._held, self._own = held, own
-        self._layout = layout
+        self._loss, self._layout = loss, layout
         self._source, self._work, self._seed, self._device = source(data, device), work, seed, device
         self._deltas = Buffer(layout.size, device)
         self._velocities = Buffer(layout.size, device)
@@ -111,7 +112,7 @@ class SequentialKernel:
         for step, (x, y) in enumerate(feed.alone(self._source, clients[place : place + 1], batches, place)):
             if self._own:
                 draws.turn(rng.digest(self._seed, "draws", round, int(clients[place]), step), self._device)
-            loss = cross_entropy(self._module(x), y)
+            loss = self._loss.mean(self._module(x), y)
             gradients = torch.autograd.grad(loss, self._weights, allow_unused=True, materialize_grads=True)
             with torch.no_grad():
                 total += loss

@@ -18,6 +18,7 @@ from fedsim.models.modules import draws
 from fedsim.models.modules.building import told, trained
 from fedsim.models.modules.chain import is_chain
 from fedsim.models.modules.held import Held
+from fedsim.task import Loss
 
 _KEY = 1
 _CLOSE = 1e-3
@@ -32,7 +33,7 @@ class Found:
     reason: str = ""
 
 
-def look(config: Model, module: nn.Module, x: Tensor, y: Tensor, num_classes: int) -> Found:
+def look(config: Model, module: nn.Module, x: Tensor, y: Tensor, loss: Loss, outputs: int) -> Found:
     """Try a module, on the host, with some examples x (B, *input_shape) and y (B, ...); it is left as it was.
 
     Raises
@@ -44,7 +45,7 @@ def look(config: Model, module: nn.Module, x: Tensor, y: Tensor, num_classes: in
     with draws.kept():
         draws.turn(_KEY)
         try:
-            output = _answer(config, module, x, num_classes)
+            output = _answer(config, module, x, y, loss, outputs)
             drew, moved = draws.drawn_since(_KEY), held.moved(before)
             if draws.reseeded(_KEY):
                 raise ScenarioError(
@@ -59,12 +60,12 @@ def look(config: Model, module: nn.Module, x: Tensor, y: Tensor, num_classes: in
                 return Found("sequential", "it draws random numbers while it trains, keyed by client and step")
             if is_chain(module, x):
                 return Found("stack")
-            return _in_lanes(module, x, y)
+            return _in_lanes(module, x, y, loss)
         finally:
             held.load(before)
 
 
-def _answer(config: Model, module: nn.Module, x: Tensor, num_classes: int) -> Tensor:
+def _answer(config: Model, module: nn.Module, x: Tensor, y: Tensor, loss: Loss, outputs: int) -> Tensor:
     try:
         output = module(x)
     except Exception as error:
@@ -73,15 +74,19 @@ def _answer(config: Model, module: nn.Module, x: Tensor, num_classes: int) -> Te
         ) from error
     if not isinstance(output, Tensor):
         raise ScenarioError(f"model: {config.name} returns {type(output).__name__} from its forward pass, not a tensor")
-    if output.shape != (len(x), num_classes):
-        raise ScenarioError(
-            f"model: {config.name} returns shape {tuple(output.shape)} for {len(x)} examples; it must be "
-            f"(examples, classes) = {(len(x), num_classes)}"
-        )
+    shape = f"model: {config.name} returns shape {tuple(output.shape)} for {len(x)} examples"
+    if y.dim() == 1 and y.dtype == torch.int64 and output.shape != (len(x), outputs):
+        raise ScenarioError(f"{shape}; it must be (examples, classes) = {(len(x), outputs)}")
+    try:
+        each = loss.of(output, y)
+    except Exception as error:
+        raise ScenarioError(f"{shape}, which {loss.kind} cannot hold against targets {tuple(y.shape)}") from error
+    if each.shape != (len(x),):
+        raise ScenarioError(f"{shape}; {loss.kind} then gives {tuple(each.shape)}, and must give one number an example")
     return output
 
 
-def _in_lanes(module: nn.Module, x: Tensor, y: Tensor) -> Found:
+def _in_lanes(module: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> Found:
     """Hold the gradient of two clients by torch.func against that of each alone, the second one's batch filled up."""
     weights = trained(module)
     kept = [weight.detach().clone() for weight in weights]
@@ -94,11 +99,11 @@ def _in_lanes(module: nn.Module, x: Tensor, y: Tensor) -> Found:
         scale = torch.zeros(2, len(x))
         scale[0], scale[1, :short] = 1.0 / len(x), 1.0 / short
         stacked = {n: w.detach().expand(2, *w.shape) for n, w in module.named_parameters() if w.requires_grad}
-        stepper = VmapStepper(module)
+        stepper = VmapStepper(module, loss)
         together, _ = stepper.gradient(stacked, torch.stack([x, x]), torch.stack([y, y]), scale)
         for client, count in enumerate((len(x), short)):
-            loss = torch.nn.functional.cross_entropy(module(x[:count]), y[:count])
-            alone = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+            mean = loss.mean(module(x[:count]), y[:count])
+            alone = torch.autograd.grad(mean, weights, allow_unused=True, materialize_grads=True)
             for (name, _), wanted in zip(stacked.items(), alone, strict=True):
                 got = together[name][client]
                 if not torch.allclose(got, wanted, rtol=0.0, atol=_CLOSE * float(wanted.abs().max()) + 1e-7):

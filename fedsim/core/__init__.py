@@ -15,7 +15,7 @@ from fedsim.core.contracts import (
     Sums,
     World,
 )
-from fedsim.core.data import ClientData, Examples
+from fedsim.core.data import ClientData, Examples, Targets
 from fedsim.core.errors import (
     CapacityError,
     ClientError,
@@ -59,6 +59,7 @@ __all__ = [
     "ScenarioError",
     "Strategy",
     "Sums",
+    "Targets",
     "Task",
     "World",
 ]

@@ -14,8 +14,9 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 
+from fedsim.core.config.plain import LATER
 from fedsim.core.server import ServerOptimizer
 
 Ids = npt.NDArray[np.int64]
@@ -162,7 +163,9 @@ class Rule(Strategy, ABC):
     server_lr: Annotated[float, Ge(0)] = 1.0
     """The server adds server_lr * update to the parameters."""
     server_optimizer: ServerOptimizer | None = None
-    """What the server does with the update before adding it: none, momentum or adam."""
+    """What the server does with the update before adding it: null for nothing, or a transform such as adam."""
+    server_weight_decay: Annotated[float, Ge(0), Lt(1)] = field(default=0.0, metadata=LATER)
+    """Share of the parameters that goes with every step at rate 1: x <- x + rate (update - server_weight_decay x)."""
 
     @abstractmethod
     def start(self, params: Parameters, population: Population) -> Any:
@@ -177,7 +180,7 @@ class Rule(Strategy, ABC):
         """Return the next state and the update (d,) that is added to the parameters.
 
         `cohort` is the *realised* one: who replied. An empty cohort brings zero sums of length d. None instead of an
-        update means that the model does not move at all (not even by server momentum).
+        update means that this round does not move the model: neither server momentum nor weight decay do either.
         """
 
 

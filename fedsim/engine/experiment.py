@@ -138,7 +138,7 @@ class Experiment:
             coarse=self.remembers and self.scenario.memory.dtype != "float32",
             remember=self.remembers,
             rates=self.scenario.client.rate if self.rescales else None,
-            buffers=self.trainer.layout.buffers.size,
+            layout=self.trainer.layout,
         )
 
     def peers(self, environment: Environment) -> GossipStrategy:

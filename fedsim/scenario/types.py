@@ -85,7 +85,7 @@ def shape(annotation: Any) -> Shape:
 
     >>> from fedsim.core.server import ServerOptimizer
     >>> sorted(shape(ServerOptimizer | None).members), shape(ServerOptimizer | None).leaf
-    (['adam', 'momentum'], <class 'NoneType'>)
+    (['adabelief', 'adagrad', 'adam', 'amplify', 'fedhyper', 'lamb', 'momentum', 'yogi'], <class 'NoneType'>)
     """
     origin = get_origin(annotation)
     if origin is Annotated:

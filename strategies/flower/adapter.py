@@ -17,10 +17,11 @@ import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.serverapp import Grid
 
-from fedsim.core import ClusterLostError, Cohort, Population, Reply, Rule, Task
+from fedsim.core import ClusterLostError, Cohort, Layout, Population, Reply, Rule, Task
 from fedsim.core.coefficients import Coefficients, coefficients, swapped
 from fedsim.core.contracts import Ids, LinearSum, Parameters, Sums, Vector
 from fedsim.core.messages import BUFFERS
+from fedsim.core.server import Server
 from fedsim.strategies.flower import arrays, codec
 from fedsim.strategies.flower.coordinator import Coordinator, RoundResult, ServerState
 from fedsim.strategies.flower.rates import Rates, factors, ratio
@@ -64,8 +65,9 @@ class RuleStrategy(Coordinator):
     variance : also learn sum_S delta_i, for the update variance.
     remember : clients keep their deltas; None leaves it to the rule (a probe wants memories with every rule).
     rates : the learning rate by round, where memories of gradients are used at another rate than they were made with.
-    buffers : entries b of the model behind its parameters: they are averaged over who came, by the objective weights,
-        and are nothing that a rule sees.
+    layout : which parameters are one tensor, for transforms of the server that want to know; and how many entries of
+        the model behind the parameters are buffers: averaged over who came by the objective weights, whatever the rule,
+        which does not see them.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class RuleStrategy(Coordinator):
         variance: bool = True,
         remember: bool | None = None,
         rates: Rates | None = None,
-        buffers: int = 0,
+        layout: Layout | None = None,
     ) -> None:
         self.rule = rule
         self.population = population
@@ -89,7 +91,8 @@ class RuleStrategy(Coordinator):
         self.variance = variance
         self.remember = rule.remembers if remember is None else remember
         self.rates = rates
-        self.buffers = buffers
+        self.layout = layout
+        self.buffers = 0 if layout is None else layout.buffers.size
         self._round: _Round | None = None
 
     def begin(self, params: Parameters) -> ServerState:
@@ -98,7 +101,7 @@ class RuleStrategy(Coordinator):
         self.state = ServerState(
             params.astype(np.float32, copy=False),
             self.rule.start(trained, self.population),
-            optimizer.init(len(trained)) if optimizer is not None else None,
+            optimizer.init(trained) if optimizer is not None else None,
             None if self.rates is None else np.zeros(self.population.num_clients, np.int64),
         )
         return self.state
@@ -173,7 +176,7 @@ class RuleStrategy(Coordinator):
         sums = {name: reduce(received, [name], self._length(name, size))[name] for name in current.plan.sent}
         rule_state, update = self.rule.step(current.state.rule, cohort, current.plan.asked(sums))
         noted = current.state if current.state.written is None else _noted(current.state, current.state.written, cohort)
-        self.state = self._move(self._averaged(noted, cohort, sums), rule_state, update)
+        self.state = self._move(self._averaged(noted, cohort, sums), rule_state, update, server_round)
         proportional = current.plan.cohort
         return RoundResult(
             invited=current.invited,
@@ -205,18 +208,24 @@ class RuleStrategy(Coordinator):
         found = coefficients(self.rule, before.rule, cohort, self.population.weights)
         return found if self.rates is None else found.rescaled(self.rescaling(before, cohort.round))
 
-    def _move(self, state: ServerState, rule_state: Any, update: Vector | None) -> ServerState:
-        """Params' = params + server_lr * update, in float64, cast once; None moves nothing, momentum included."""
+    def _move(self, state: ServerState, rule_state: Any, update: Vector | None, round: int) -> ServerState:
+        """Params' = params + rate (T(update) - decay params), in float64, cast once; of None only what T does then."""
+        rule, optimizer, rate = self.rule, state.optimizer, self.rule.server_lr
+        trained, held = np.split(state.params, [len(state.params) - self.buffers])
+        if rule.server_optimizer is not None:
+            server = Server(round, trained, rate, self.layout)
+            if update is None:
+                optimizer, update = rule.server_optimizer.rest(optimizer, server)
+            else:
+                optimizer, update = rule.server_optimizer.apply(optimizer, update, server)
         if update is None:
-            return replace(state, rule=rule_state)
-        optimizer = state.optimizer
-        if self.rule.server_optimizer is not None:
-            optimizer, update = self.rule.server_optimizer.apply(state.optimizer, update)
-        size = len(state.params) - self.buffers
-        moved = state.params[:size] + self.rule.server_lr * update
+            return replace(state, rule=rule_state, optimizer=optimizer)
+        if rule.server_weight_decay:
+            update = update - rule.server_weight_decay * trained.astype(np.float64)
+        moved = trained + rate * update
         with np.errstate(over="ignore"):  # an overflow becomes inf here and is reported as divergence by the engine
             params = moved.astype(np.float32)
-        whole = np.concatenate([params, state.params[size:]]) if self.buffers else params
+        whole = np.concatenate([params, held]) if self.buffers else params
         return replace(state, params=whole, rule=rule_state, optimizer=optimizer)
 
 

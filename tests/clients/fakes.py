@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,13 @@ def ragged(shape: tuple[int, ...], counts: npt.NDArray[np.int64] = COUNTS, class
     for array in (x, y, order, offsets):
         array.setflags(write=False)
     return Partitioned(x, y, order, offsets, classes, Examples(x[:5], y[:5]))
+
+
+def answering(data: Partitioned, y: npt.NDArray[Any], classes: int = 0) -> Partitioned:
+    """Return the same examples with other targets, one for each; `classes` 0 when they are numbers."""
+    y.setflags(write=False)
+    assert data.test is not None
+    return replace(data, y=y, num_classes=classes, test=Examples(data.test.x, y[: len(data.test)]))
 
 
 def collect(trainer: Trainer, clients: npt.NDArray[np.int64], round: int = 2, **kwargs: Any) -> LaneResult:

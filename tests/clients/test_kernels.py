@@ -26,6 +26,7 @@ from fedsim.models.mlp import Mlp
 from fedsim.models.modules.building import build
 from fedsim.models.point import Point
 from fedsim.models.resnet18_gn import ResNet18
+from fedsim.task.losses.cross_entropy import CrossEntropy
 from tests.clients.fakes import COUNTS, collect, ragged, train
 
 EVERYTHING: dict[str, Any] = {"momentum": 0.5, "weight_decay": 0.1, "proximal_mu": 0.3, "lr_decay": 0.9}
@@ -83,7 +84,7 @@ def test_the_stack_equals_torch_func(name: str) -> None:
     model, shape = MODELS[name]
     data, work = ragged(shape), LocalWork(batch_size=4, lr=0.1, lane=7, **EVERYTHING)
     trainer = Trainer(model, work, data, seed=7)
-    stepper = VmapStepper(build(model, shape, 4))
+    stepper = VmapStepper(build(model, shape, 4), CrossEntropy())
     by_vmap = LaneKernel(stepper, trainer.layout, data, work, 7, torch.device("cpu"))
     assert_close(collect(trainer, EVERYONE), by_vmap.train(trainer.initial(), EVERYONE, 2))
 

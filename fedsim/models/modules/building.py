@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import UninitializedParameter
 
 from fedsim.core import CapacityError, Layout, ScenarioError
 from fedsim.core.contracts import Parameters
@@ -85,13 +85,14 @@ def _valued(config: Model, input_shape: tuple[int, ...], num_classes: int, seed:
         draws.turn(key)
         try:
             module: Any = config.module(input_shape, num_classes)
-            if isinstance(module, nn.Module):
+            made = isinstance(module, nn.Module)
+            if made:
                 _materialise(module, input_shape)
         except (ScenarioError, MemoryError):
             raise
         except Exception as error:
             raise ScenarioError(f"model: {config.name}: {told(error)}") from error
-        if not isinstance(module, nn.Module):
+        if not made:
             raise ScenarioError(f"model: {config.name} returns {type(module).__name__}, not a torch.nn.Module")
         if draws.reseeded(key):
             raise ScenarioError(
@@ -103,8 +104,8 @@ def _valued(config: Model, input_shape: tuple[int, ...], num_classes: int, seed:
     if config.weights is not None:
         load_file(module, config.weights)
     into_training(module, config.buffer_mode)
-    made: nn.Module = module
-    return made
+    whole: nn.Module = module
+    return whole
 
 
 def _materialise(module: nn.Module, input_shape: tuple[int, ...]) -> None:
@@ -117,7 +118,7 @@ def _materialise(module: nn.Module, input_shape: tuple[int, ...]) -> None:
 def _unfit(module: nn.Module) -> Iterator[str]:
     """Yield what keeps a module from being trained."""
     for name, value in module.named_parameters():
-        if is_lazy(value):
+        if isinstance(value, UninitializedParameter):
             yield f"the shape of {name} is still unknown after one example"
         elif value.device.type != "cpu":
             yield f"{name} is on {value.device}; leave the device to fedsim (`engine.gpus_per_host`)"
