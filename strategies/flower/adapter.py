@@ -210,7 +210,7 @@ class RuleStrategy(Coordinator):
 
     def _move(self, state: ServerState, rule_state: Any, update: Vector | None, round: int) -> ServerState:
         """Params' = params + rate (T(update) - decay params), in float64, cast once; of None only what T does then."""
-        rule, optimizer, rate = self.rule, state.optimizer, self.rule.server_lr
+        rule, optimizer, rate = self.rule, state.optimizer, self.rule.server_rate(round)
         trained, held = np.split(state.params, [len(state.params) - self.buffers])
         if rule.server_optimizer is not None:
             server = Server(round, trained, rate, self.layout)

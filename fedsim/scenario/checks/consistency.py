@@ -16,6 +16,7 @@ from fedsim.metrics import METRICS
 from fedsim.metrics.registry import out_of_reach
 from fedsim.participation import Participation
 from fedsim.scenario.checks.float32 import LARGEST, last_rate, unfit
+from fedsim.scenario.checks.server_rate import compared_server_rates_are_of_rounds, server_rate_is_of_rounds
 from fedsim.scenario.messages import did_you_mean
 from fedsim.scenario.sections import DEFAULT_NODES
 
@@ -374,6 +375,8 @@ CHECKS: tuple[Check, ...] = (
     compared_rates_fit_float32,
     starts_and_data_fit_float32,
     rates_do_not_grow_beyond_float32,
+    server_rate_is_of_rounds,
+    compared_server_rates_are_of_rounds,
     labels_for_the_law,
     probe_knows_who_comes,
     stop_looks_at_a_metric,
