@@ -46,7 +46,7 @@ class Delivery:
     params: Parameters
     clients: Ids
     round: int
-    velocity: npt.NDArray[np.float32] | None = None
+    kept: npt.NDArray[np.float32] | None = None
     timeout_s: float | None = field(default=None, kw_only=True)
     struck: Sequence[Failure] = field(default=(), kw_only=True)
     buffers: npt.NDArray[np.float32] | None = field(default=None, kw_only=True)
@@ -130,14 +130,13 @@ class Delivery:
         return True
 
     def _lanes_of(self, group: Ids) -> Iterator[LaneResult]:
-        """Train a group from the common start, or from the starts and with the momentum of its own clients."""
-        if self.params.ndim == 1 and self.velocity is None and self.buffers is None:
+        """Train a group from the common start, or from its clients' own starts, optimisers and buffers as they were."""
+        if self.params.ndim == 1 and self.kept is None and self.buffers is None:
             return self.trainer.lanes(self.params, group, self.round)
         places = np.searchsorted(self.clients, group)
         starts = self.params if self.params.ndim == 1 else self.params[places]
-        speeds = None if self.velocity is None else self.velocity[places]
-        held = None if self.buffers is None else self.buffers[places]
-        return self.trainer.lanes(starts, group, self.round, speeds, held)
+        kept, buffers = (None if rows is None else rows[places] for rows in (self.kept, self.buffers))
+        return self.trainer.lanes(starts, group, self.round, kept, buffers=buffers)
 
     def _gate(self, lane: LaneResult, poisoned: Ids) -> LaneResult:
         """Let through only finite deltas of the right length, and count what came through."""

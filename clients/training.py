@@ -128,13 +128,15 @@ class Trainer:
         params: Parameters,
         clients: Ids,
         round: int,
-        velocity: npt.NDArray[np.float32] | None = None,
+        kept: npt.NDArray[np.float32] | None = None,
+        *,
         buffers: npt.NDArray[np.float32] | None = None,
     ) -> Iterator[LaneResult]:
         """Train clients (C,), ids ascending, and yield the results lane by lane in that order.
 
-        `params` is (d + b,), or (C, d + b) with a start for each client; `velocity` (C, d) is the momentum and
-        `buffers` (C, b) the buffers that clients kept. The arrays of a result hold until the next one is asked for.
+        `params` is (d + b,), or (C, d + b) with a start for each client; `kept` (C, w) is what the clients' optimisers
+        kept (`LaneResult.kept`), and `buffers` (C, b) the buffers that clients keep. The arrays of a result hold until
+        the next one is asked for.
 
         Raises
         ------
@@ -145,9 +147,9 @@ class Trainer:
             starts = params if params.ndim == 1 else params[lane]
             if buffers is not None:
                 starts = self._with(starts, buffers[lane])
-            speeds = None if velocity is None else velocity[lane]
+            before = None if kept is None else kept[lane]
             try:
-                result = self._train(starts, clients[lane], round, speeds)
+                result = self._train(starts, clients[lane], round, before)
             except torch.OutOfMemoryError as error:
                 raise CapacityError(self._too_long(min(self.plan.lane, len(clients)))) from error
             yield result
@@ -157,15 +159,13 @@ class Trainer:
         params = starts[..., : self.layout.size]
         return np.concatenate([np.broadcast_to(params, (len(buffers), self.layout.size)), buffers], axis=1)
 
-    def _train(
-        self, starts: Parameters, clients: Ids, round: int, velocity: npt.NDArray[np.float32] | None
-    ) -> LaneResult:
+    def _train(self, starts: Parameters, clients: Ids, round: int, kept: npt.NDArray[np.float32] | None) -> LaneResult:
         """Train a lane. Only the plain loop moves buffers: what trains together has been seen to leave them alone."""
         if self._held is None or self.plan.kernel == "sequential":
-            return self._kernel.train(starts, clients, round, velocity)
+            return self._kernel.train(starts, clients, round, kept)
         rows = np.broadcast_to(starts[..., self.layout.size :], (len(clients), self._held.size))
         self._held.load(fresh(rows[0], self._device))
-        result = self._kernel.train(starts[..., : self.layout.size], clients, round, velocity)
+        result = self._kernel.train(starts[..., : self.layout.size], clients, round, kept)
         return replace(result, buffers=rows)
 
     def _too_long(self, lane: int) -> str:
