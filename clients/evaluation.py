@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import numpy as np
 import torch
 
 from fedsim.clients.kernels.tensors import fresh
 from fedsim.clients.numerics import pin
-from fedsim.core import ClientData, ScenarioError, Targets
+from fedsim.core import ClientData, ScenarioError, Targets, rng
 from fedsim.core.contracts import Parameters, Vector
 from fedsim.data import QuadraticData
 from fedsim.models import Model
-from fedsim.models.modules.building import build, layout
+from fedsim.models.modules import draws
+from fedsim.models.modules.building import build, layout, trained
+from fedsim.models.modules.held import Held
 from fedsim.task import LearningTask
 from fedsim.task.metric import Measured
 
@@ -39,6 +42,7 @@ class Evaluator:
         weights: Vector,
         device: str = "cpu",
         task: LearningTask | None = None,
+        seed: int = 0,
     ) -> None:
         pin(device)
         self._device = torch.device(device)
@@ -52,16 +56,21 @@ class Evaluator:
         learnt = (task or LearningTask()).filled(targets)
         assert learnt.loss is not None
         self._loss, self._metrics = learnt.loss, learnt.metrics or ()
-        self._module = build(config, data.input_shape, self._loss.outputs(targets)).to(self._device)
-        self._layout = layout(self._module)
+        module = build(config, data.input_shape, self._loss.outputs(targets), seed)
+        self._module = module.to(self._device).eval()
+        self._layout, self._seed, self._own = layout(self._module, config.buffer_mode), seed, config.foreign
+        self._held = Held(self._module, config.buffer_mode) if config.foreign else None
 
     def evaluate(self, params: Parameters) -> dict[str, float]:
-        """Return the metrics of parameters (d,)."""
+        """Return the metrics of a model (d + b,), its module in eval mode."""
         if self._quadratic is not None:
             return self._quadratic.evaluate(params)
-        with torch.no_grad():
+        with torch.no_grad(), draws.kept(self._device) if self._own else nullcontext():
+            if self._held is not None:
+                draws.turn(rng.digest(self._seed, "draws"), self._device)
+                self._held.load(fresh(params[self._layout.size :], self._device))
             parts = self._layout.views(np.ascontiguousarray(params))
-            for weight, part in zip(self._module.parameters(), parts.values(), strict=True):
+            for weight, part in zip(trained(self._module), parts.values(), strict=True):
                 weight.copy_(fresh(part, self._device))
             loss = torch.zeros((), dtype=torch.float64, device=self._device)
             whole: list[Measured] = []

@@ -69,18 +69,26 @@ class NodeApp(ClientApp):
             began = perf_counter()
             answer = host.handle(index, content)
             answer[TIMING] = ConfigRecord({"seconds": perf_counter() - began})
-        if node.memory is not None:
-            context.state[key] = arrays.record(**node.memory.snapshot())
+        for part, name in _places(node, key):
+            context.state[name] = arrays.record(**part.snapshot())
         return Message(answer, reply_to=message)
 
 
 def _recall(node: Node, host: Host, context: Context, key: str) -> None:
     """Give a node the memories that its context holds."""
-    if host.plan.memory is None:
-        return
-    node.memory = Memory(host.trainer.layout.size, host.plan.memory)
-    if key in context.state:
-        node.memory.take({name: array.numpy() for name, array in context.state.array_records[key].items()})
+    if host.plan.memory is not None:
+        node.memory = Memory(host.trainer.layout.size, host.plan.memory)
+    if node.buffers is not None:
+        node.buffers = Memory(node.buffers.size)
+    for part, place in _places(node, key):
+        if place in context.state:
+            part.take({name: array.numpy() for name, array in context.state.array_records[place].items()})
+
+
+def _places(node: Node, key: str) -> list[tuple[Memory, str]]:
+    """Return what a node's clients keep, and where in the context it is."""
+    parts = ((node.memory, key), (node.buffers, f"{key}-buffers"))
+    return [(part, place) for part, place in parts if part is not None]
 
 
 def _call(node: Node, action: str, told: dict[str, Any], given: dict[str, Any]) -> RecordDict:

@@ -39,7 +39,7 @@ class PeerHost:
         self.trainer = Trainer(
             plan.model, plan.work, data, plan.seed, plan.device, plan.task.loss if plan.task else None
         )
-        evaluator = Evaluator(plan.model, data, peers.weights, plan.device, plan.task)
+        evaluator = Evaluator(plan.model, data, peers.weights, plan.device, plan.task, plan.seed)
         limit = plan.work.timeout_s
         self.nodes = {index: PeerNode(index, self.trainer, peers, evaluator, plan.faults, limit) for index in nodes}
 
