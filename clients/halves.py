@@ -72,7 +72,7 @@ class Halves:
         here = np.searchsorted(task.clients, clients)
         return Before(
             round=task.round,
-            params=task.params,
+            params=task.params[: self._trainer.layout.size],
             own=own,
             seen=seen,
             shared=task.order.shared,

@@ -19,7 +19,7 @@ from fedsim.clients.training import Trainer
 from fedsim.core import ClientHalf, Reply, Task
 from fedsim.core.client_half import NOTHING, Order
 from fedsim.core.contracts import Ids, Parameters
-from fedsim.core.sums import DELTA, Dot, LinearSum, Vector
+from fedsim.core.sums import BUFFERS, DELTA, Asked, Dot, LinearSum, Vector
 
 PROBE_ROWS = 64
 """Memories read at a time by a probe, or for a sum over all of them."""
@@ -50,6 +50,9 @@ class Node:
         self.memories = dict(memories or {})
         self.faults = faults
         self.timeout_s = timeout_s
+        held = trainer.layout.buffers
+        if held.local and held.size:  # what each client keeps for itself of the module
+            self.memories[BUFFERS] = Memory(held.size)
         self.halves = Halves(halves, trainer, self.memories)
 
     @property
@@ -61,7 +64,7 @@ class Node:
         """Train the task's clients and return the sums it asks for, over the clients that delivered."""
         began = perf_counter()
         self._open(task.round)
-        totals = {name: np.zeros(1 if isinstance(one, Dot) else len(task.params)) for name, one in task.sums.items()}
+        totals = {name: np.zeros(self._length(one)) for name, one in task.sums.items()}
         delivered: list[Ids] = []
         done = Delivery(
             self.trainer,
@@ -70,6 +73,7 @@ class Node:
             task.clients,
             task.round,
             timeout_s=self.timeout_s,
+            buffers=self._buffers(task.clients),
             struck=task.struck,
             given=self.halves.given(task),
         ).run(partial(self._add, task, totals, delivered))
@@ -88,7 +92,8 @@ class Node:
     def alone(self, task: Task, client: int) -> None:
         """Train one client of a task by itself and throw the result away."""
         self._open(task.round)
-        for _ in self.trainer.lanes(task.params, np.array([client]), task.round, given=self.halves.given(task)):
+        one, given = np.array([client]), self.halves.given(task)
+        for _ in self.trainer.lanes(task.params, one, task.round, buffers=self._buffers(one), given=given):
             continue
 
     def probe(
@@ -103,7 +108,7 @@ class Node:
         fresh, stale = np.zeros((len(clients), sketch.width)), np.zeros((len(clients), sketch.width))
         first = 0
         given = self.halves.given(Task(round, params, clients, {}, order=order))
-        for lane in self.trainer.lanes(params, clients, round, given=given):
+        for lane in self.trainer.lanes(params, clients, round, given=given, buffers=self._buffers(clients)):
             fresh[first : first + len(lane.clients)] = sketch.apply(lane.deltas)
             first += len(lane.clients)
         for first in range(0, len(clients) if self.memory is not None else 0, PROBE_ROWS):
@@ -138,11 +143,27 @@ class Node:
         for memory in self.memories.values():
             memory.open(round)
 
+    def _length(self, asked: Asked) -> int:
+        layout = self.trainer.layout
+        if isinstance(asked, Dot):
+            return 1
+        return layout.buffers.size if asked.of == BUFFERS else layout.size
+
+    def _buffers(self, clients: Ids) -> Rows | None:
+        """Return the buffers (C, b) that clients have kept, or have from the start; None where they keep none."""
+        if BUFFERS not in self.memories:
+            return None
+        rows = np.tile(self.trainer.initial()[self.trainer.layout.size :], (len(clients), 1))
+        places, known = self.memories[BUFFERS].read(clients)
+        rows[places] = known
+        return rows
+
     def _add(self, task: Task, totals: dict[str, Vector], delivered: list[Ids], lane: LaneResult) -> None:
         """Add a lane to every sum, clients ascending, in float64; then note the deltas as memories."""
         delivered.append(lane.clients)
         places = np.searchsorted(task.clients, lane.clients)
-        made = self.halves.made(task, lane)
+        made = {DELTA: lane.deltas} | ({} if lane.buffers is None else {BUFFERS: lane.buffers})
+        made |= self.halves.made(task, lane)
         old = self._old(task, lane.clients)
         for name, asked in task.sums.items():
             if isinstance(asked, Dot):
@@ -152,7 +173,7 @@ class Node:
             if asked.over == "all memories":
                 assert task.everyone is not None, "a sum over all memories comes with all clients"
                 here = np.searchsorted(task.everyone, lane.clients)
-            memory, fresh = self.memories.get(asked.of), lane.deltas if asked.of == DELTA else made[asked.of]
+            memory, fresh = self.memories.get(asked.of), made[asked.of]
             if asked.stored and memory is not None:
                 fresh = memory.stored(lane.clients, fresh)
             totals[name] += np.einsum("i,ij->j", asked.fresh[here], fresh)
@@ -162,7 +183,7 @@ class Node:
                     totals[name] += np.einsum("i,ij->j", asked.stale[here[seen]], rows)
         if task.remember and self.memory is not None:
             self.memory.write(lane.clients, lane.deltas)
-        for name in self.halves.names:
+        for name in (*self.halves.names, *((BUFFERS,) if BUFFERS in self.memories else ())):
             self.memories[name].write(lane.clients, made[name])
 
     def _old(self, task: Task, clients: Ids) -> dict[str, tuple[Ids, Rows]]:

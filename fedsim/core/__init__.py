@@ -31,11 +31,12 @@ from fedsim.core.errors import (
     Problem,
     ScenarioError,
 )
-from fedsim.core.layout import Layout
+from fedsim.core.layout import Buffers, Layout
 from fedsim.core.local_work import LocalWork
 from fedsim.core.messages import Failure, Reply, Task
 
 __all__ = [
+    "Buffers",
     "CapacityError",
     "ClientData",
     "ClientError",

@@ -9,6 +9,9 @@ from fedsim.core.client_half import NOTHING, Order
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.core.sums import Asked, Sums
 
+BUFFERS = "model.buffers"
+"""The sum of the clients' buffers (b,), asked for beside those of the rule; no rule has a sum of this name."""
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -21,7 +24,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Task:
-    """A round's work for one node: the model, the ids that take part (ascending), and the sums to form.
+    """A round's work for one node: the model (d + b,), the ids that take part (ascending), and the sums to form.
 
     `remember` says that each client keeps its delta as h_i after the round; `attempt` counts deliveries of one task.
     `struck` are clients that brought their host down before in this round: they are not trained, only reported.

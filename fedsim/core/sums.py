@@ -17,6 +17,8 @@ import numpy.typing as npt
 Vector = npt.NDArray[np.float64]
 Over = Literal["cohort", "all memories"]
 DELTA = "delta"
+BUFFERS = "buffers"
+"""What moves in a module without being trained, (b,): a vector of its own length, which no rule asks for."""
 Sums = Mapping[str, Vector]
 """The sums that came back, by the name that `ask` gave them: float64, a vector of length d for each `LinearSum`, of
 length 1 for each `Dot`."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fedsim.core import Reply
 from fedsim.core.contracts import Ids
-from fedsim.core.sums import DELTA, Asked, Dot, LinearSum, Sums, Vector
+from fedsim.core.sums import BUFFERS, DELTA, Asked, Dot, LinearSum, Sums, Vector
 
 COHORT = "cohort"
 CORRECTION = "correction:"
@@ -42,7 +42,7 @@ class SumPlan:
     @property
     def vectors(self) -> int:
         """How many vectors of length d a client sends: its delta, and others that sums are over."""
-        return len({DELTA, *(one.of for one in self.sent.values() if isinstance(one, LinearSum))})
+        return len({DELTA, *(one.of for one in self.sent.values() if isinstance(one, LinearSum))} - {BUFFERS})
 
 
 def plan(asked: Mapping[str, Asked], size: int, *, coarse: bool, variance: bool) -> SumPlan:
@@ -86,11 +86,15 @@ def part(asked: Asked, places: npt.NDArray[np.int64], everyone: Ids | None) -> A
     return asked.at(places)
 
 
-def reduce(replies: Sequence[Reply], asked: Mapping[str, Asked], size: int) -> Sums:
-    """Add the nodes' sums in the order given (nodes ascending), in float64; zeros when nobody replied."""
+def reduce(replies: Sequence[Reply], asked: Mapping[str, Asked], size: int, buffers: int = 0) -> Sums:
+    """Add the nodes' sums in the order given (nodes ascending), in float64; zeros when nobody replied.
+
+    `size` is the length of a model's parameters, `buffers` that of what moves in it without being trained.
+    """
     totals: dict[str, Vector] = {}
     for name, one in asked.items():
-        total = np.zeros(1 if isinstance(one, Dot) else size)
+        length = 1 if isinstance(one, Dot) else buffers if one.of == BUFFERS else size
+        total = np.zeros(length)
         for reply in replies:
             total += reply.sums[name]
         totals[name] = total

@@ -149,5 +149,5 @@ def test_every_linear_rule_of_the_catalogue_is_in_the_family() -> None:
     corrected = {"scaffold", "feddyn"}  # fedavg, whose clients send something else
     assert set(catalogue()) - set(shown) == {"gossip", "stock"} | corrected
     assert {name: type(shown[name]) for name in shown if name in catalogue()} == {
-        name: kind for name, kind in catalogue().items() if issubclass(kind, Rule)
+        name: kind for name, kind in catalogue().items() if issubclass(kind, Rule) and name not in corrected
     }

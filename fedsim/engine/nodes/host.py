@@ -25,6 +25,7 @@ from fedsim.core import ClientData, ClientHalf, LocalWork
 from fedsim.core.sums import DELTA
 from fedsim.engine.checkpoint.remote import called
 from fedsim.strategies.flower import codec, stock
+from fedsim.task import LearningTask
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class HostPlan:
     halves: tuple[ClientHalf, ...] = ()
     faults: Faults | None = None
     peers: PeerPlan | None = None
+    task: LearningTask | None = None
 
 
 class Host:
@@ -56,11 +58,15 @@ class Host:
         self.num_examples = data.num_examples
         self._data = data
         self._proximal: dict[float, Trainer] = {}
-        self.trainer = Trainer(plan.model, plan.work, data, plan.seed, plan.device)
+        self.trainer = self._made(plan.work)
         self.nodes = {
             index: Node(index, self.trainer, self.memories(index), plan.faults, plan.work.timeout_s, halves=plan.halves)
             for index in nodes
         }
+
+    def _made(self, work: LocalWork) -> Trainer:
+        plan = self.plan
+        return Trainer(plan.model, work, self._data, plan.seed, plan.device, plan.task.loss if plan.task else None)
 
     def memories(self, node: int) -> dict[str, Memory]:
         """Return empty memories of a node's clients, by name."""
@@ -89,9 +95,7 @@ class Host:
         if proximal_mu is None or proximal_mu == self.plan.work.proximal_mu:
             return self.trainer
         if proximal_mu not in self._proximal:
-            plan = self.plan
-            work = replace(plan.work, proximal_mu=proximal_mu)
-            self._proximal[proximal_mu] = Trainer(plan.model, work, self._data, plan.seed, plan.device)
+            self._proximal[proximal_mu] = self._made(replace(self.plan.work, proximal_mu=proximal_mu))
         return self._proximal[proximal_mu]
 
     def alone(self, node: int, content: RecordDict, client: int) -> None:

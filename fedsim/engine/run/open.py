@@ -88,7 +88,7 @@ def open_grid(
             classes=engine.classes,
             capacity_s=engine.capacity_timeout_s,
             notice=notice,
-            stateful=bool(experiment.memories) or plan.peers is not None,
+            stateful=experiment.keeps or plan.peers is not None,
             predict=experiment.cost,
         )
         try:
