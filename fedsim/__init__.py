@@ -14,7 +14,7 @@ from fedsim.renamed import tell_of_new_names
 
 if TYPE_CHECKING:
     from fedsim.analysis.frames import load
-    from fedsim.api import compare, run
+    from fedsim.api import compare, resume, run, sweep
     from fedsim.engine.run.run import Run
 
 tell_of_new_names()
@@ -24,10 +24,12 @@ _WHERE = {
     "Run": "fedsim.engine.run.run",
     "compare": "fedsim.api",
     "load": "fedsim.analysis.frames",
+    "resume": "fedsim.api",
     "run": "fedsim.api",
+    "sweep": "fedsim.api",
 }
 
-__all__ = ["Run", "__version__", "compare", "load", "run"]
+__all__ = ["Run", "__version__", "compare", "load", "resume", "run", "sweep"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What of a scenario is not ours: which references it holds, what of them has no source, which files lie under code/."""
+"""What of a scenario is not ours: which references it holds, what of them has no source, which files are copied."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.core.foreign.door import Foreign
+from fedsim.core.foreign.failures import failed, place_of_error
 from fedsim.core.foreign.reference import Thing
 from fedsim.scenario.scenario import Scenario
 
@@ -38,8 +39,8 @@ def unhashed(scenario: Scenario) -> tuple[str, ...]:
 
 
 def objects(scenario: Scenario) -> dict[str, Any]:
-    """Return the objects without a source by the texts that stand for them."""
-    return {str(thing.text): thing.target for thing in foreign(scenario).values() if not thing.hashed}
+    """Return the objects that nobody can find by their texts, by these."""
+    return {str(thing.text): thing.target for thing in foreign(scenario).values() if thing.needed}
 
 
 def code(scenario: Scenario) -> dict[str, Path]:
@@ -56,4 +57,15 @@ def code(scenario: Scenario) -> dict[str, Path]:
             if found.get(place, path) != path:
                 place = f"{key}/{place}"
             found[place] = path
+    return found
+
+
+def blamed(scenario: Scenario, error: Exception) -> Exception:
+    """Return what foreign code raised as an error that names the user's own line; a mistake of ours as it is."""
+    place, things = place_of_error(error), foreign(scenario)
+    if not things or not place:
+        return error
+    whose = (str(t.text) for t in things.values() if any(place.startswith(f"{file}:") for file in t.files.values()))
+    found = failed(next(whose, "foreign code"), error)
+    found.__cause__ = error
     return found

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from fedsim.core import FedsimError
-from fedsim.core.foreign.failures import failed, place_of_error
 from fedsim.core.system.files import atomic_write, told_plainly
 from fedsim.engine.run.folder import CODE, ERROR_LOG, RunFolder
 from fedsim.scenario import Scenario
-from fedsim.scenario.foreign import code, foreign
+from fedsim.scenario.foreign import code
 
 
 def keep_code(folder: RunFolder, scenario: Scenario) -> None:
@@ -18,15 +17,6 @@ def keep_code(folder: RunFolder, scenario: Scenario) -> None:
         with told_plainly(folder.path):
             place.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(place, path.read_bytes())
-
-
-def blamed(scenario: Scenario, error: Exception) -> Exception:
-    """Return what foreign code raised as an error that names the user's own line; a mistake of ours as it is."""
-    if not foreign(scenario) or not place_of_error(error):
-        return error
-    found = failed("foreign code", error)
-    found.__cause__ = error
-    return found
 
 
 def keep_traceback(folder: RunFolder, error: BaseException) -> None:

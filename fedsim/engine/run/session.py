@@ -30,7 +30,7 @@ from fedsim.engine.run.described import machine, scenario_text, started, timing
 from fedsim.engine.run.earlier import Earlier, lost, tell_again
 from fedsim.engine.run.emptiness import nobody_took_part
 from fedsim.engine.run.folder import ROUNDS, SCENARIO, SUMMARY, RunFolder, listed, params_sha256, remember
-from fedsim.engine.run.foreign import blamed, keep_code, keep_traceback
+from fedsim.engine.run.foreign import keep_code, keep_traceback
 from fedsim.engine.run.open import open_grid, open_loop
 from fedsim.engine.run.seals import FILES, seal
 from fedsim.metrics import METRICS, Notice, RunEnded, RunStarted, appearing, columns
@@ -40,7 +40,7 @@ from fedsim.metrics.sinks.base import Sink
 from fedsim.metrics.summary import peak_rss_bytes, write_summary
 from fedsim.participation import hash_so_far
 from fedsim.scenario import Scenario, scenario_hash
-from fedsim.scenario.foreign import unhashed
+from fedsim.scenario.foreign import blamed, unhashed
 from fedsim.store.delivered import lacking, rounds_of
 from fedsim.store.sink import SPOOL, Database
 
@@ -124,6 +124,8 @@ class Session:
         error: BaseException | None = None
         self.started = started(self.experiment, self.run_id, self.hash, self.folder.path, self.store)
         self.recorder.emit(self.started)
+        for one in unhashed(self.scenario):
+            self._notice(f"{one}: is unhashed: it has no source, so nobody can tell if it changes", kind="unhashed")
         try:
             with self.signals.caught():
                 status = self._train()
