@@ -130,7 +130,7 @@ class Experiment:
         if isinstance(self.scenario.strategy, Stock):
             layout, seed = self.trainer.layout, self.scenario.seed
             return stock.StockStrategy(
-                self.scenario.strategy, layout, environment.present, seed, self.population.weights
+                self.scenario.strategy, layout, environment.present, seed, self.population.num_examples
             )
         return RuleStrategy(
             self.rule,

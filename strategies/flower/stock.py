@@ -16,7 +16,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.differential_privacy import KEY_CLIPPING_NORM, KEY_NORM_BIT, compute_adaptive_clip_model_update
 
 from fedsim.core import Cohort, Layout, Reply, ScenarioError
-from fedsim.core.contracts import Ids, Parameters, Vector
+from fedsim.core.contracts import Ids, Parameters
 from fedsim.core.messages import BUFFERS
 from fedsim.core.rng import digest
 from fedsim.strategies.flower import arrays, shipped
@@ -32,18 +32,19 @@ PROXIMAL_MU = "proximal-mu"
 class StockStrategy(Coordinator):
     """A stock strategy between this engine's parameters and its own named arrays. Client i is node i.
 
-    It sees the parameters that train. Buffers go beside them, and are averaged by `weights`, the objective weights.
+    It sees the parameters that train. Buffers go beside them, and are averaged by `examples` (N,), by which Flower's
+    averages weigh.
     """
 
     resumable = False
 
-    def __init__(self, config: Stock, layout: Layout, choose: Callable[[int], Ids], seed: int, weights: Vector) -> None:
+    def __init__(self, config: Stock, layout: Layout, choose: Callable[[int], Ids], seed: int, examples: Ids) -> None:
         logging.getLogger("flwr").setLevel(logging.WARNING)
         self.name = config.flower
         self.inner: Any = shipped.make(config)
         sampler: Any = getattr(self.inner, shipped.INNER, self.inner)
         self.wanted = max(1, sampler.min_train_nodes, sampler.min_available_nodes)
-        self.layout, self.weights = layout, weights
+        self.layout, self.examples = layout, examples
         self.choose = choose
         self.seed = seed
         self._cohort = Cohort(0, np.zeros(0, np.int64))
@@ -104,7 +105,7 @@ class StockStrategy(Coordinator):
         if averaged is not None:
             params = self.layout.flatten({name: array.numpy() for name, array in averaged.items()})
         clients = np.array([reply.node for reply in received], np.int64)
-        shares = self.weights[clients]
+        shares = self.examples[clients].astype(np.float64)
         if len(buffers) and shares.sum() > 0:
             rows = np.array([row for row in held if row is not None], np.float64)
             buffers = (np.einsum("i,ij->j", shares, rows) / shares.sum()).astype(np.float32)
