@@ -17,10 +17,15 @@ from fedsim.clients.deadline import ClientTimeoutError, deadline
 from fedsim.clients.kernels import LaneResult
 from fedsim.clients.training import Trainer
 from fedsim.core import CapacityError, Failure
+from fedsim.core.client_work import ForeignCodeError
 from fedsim.core.contracts import Ids, Parameters
 
 Faults = Callable[[int, Ids], Mapping[Any, npt.NDArray[np.bool_]]]
 """Injected events of a round: kind -> who is struck; crash and message_loss deliver nothing, nan a poisoned delta."""
+
+
+TOLD, TELLING = "told.", "telling."
+"""Statistics of what clients of foreign work tell: the sum over those who do, and how many these are."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Delivery:
     velocity: npt.NDArray[np.float32] | None = None
     timeout_s: float | None = field(default=None, kw_only=True)
     struck: Sequence[Failure] = field(default=(), kw_only=True)
+    states: Mapping[int, bytes] | None = field(default=None, kw_only=True)
     _failures: list[Failure] = field(default_factory=list, init=False)
     _statistics: dict[str, float] = field(default_factory=lambda: defaultdict(float), init=False)
 
@@ -102,6 +108,10 @@ class Delivery:
                 raise
             except Exception as error:
                 rest = group[done:]
+                if isinstance(error, ForeignCodeError):  # it trains one by one: the first of those left is to blame
+                    self._failures.append(_failure(int(rest[0]), error))
+                    pending = [rest[1:], *pending]
+                    continue
                 if len(rest) == 1:
                     self._failures.append(_failure(int(rest[0]), error))
                     continue
@@ -129,6 +139,11 @@ class Delivery:
 
     def _lanes_of(self, group: Ids) -> Iterator[LaneResult]:
         """Train a group from the common start, or from the starts and with the momentum of its own clients."""
+        if self.states is not None:
+            assert self.velocity is None, "foreign work has no momentum of ours"
+            places = np.searchsorted(self.clients, group)
+            starts = self.params if self.params.ndim == 1 else self.params[places]
+            return self.trainer.lanes(starts, group, self.round, states=self.states)
         if self.params.ndim == 1 and self.velocity is None:
             return self.trainer.lanes(self.params, group, self.round)
         places = np.searchsorted(self.clients, group)
@@ -158,6 +173,10 @@ class Delivery:
         statistics["steps"] += float(lane.steps.sum())
         statistics["loss"] += float(lane.losses.sum())
         statistics["delta_square"] += float(squares.sum())
+        for told in lane.metrics or ():
+            for name, value in told.items():
+                statistics[f"{TOLD}{name}"] += value
+                statistics[f"{TELLING}{name}"] += 1.0
         return lane
 
     def _where(self, delta: npt.NDArray[np.float32]) -> str:
@@ -174,4 +193,6 @@ def _failure(client: int, error: Exception) -> Failure:
     """Return the failure of a client that raised, with the traceback, which names the user's own file and line."""
     if isinstance(error, ClientTimeoutError):
         return Failure(int(client), "timeout", str(error))
+    if isinstance(error, ForeignCodeError):
+        return Failure(int(client), "raised", str(error))
     return Failure(int(client), "raised", "".join(traceback.format_exception(error)).strip())

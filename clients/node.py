@@ -9,6 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from fedsim.clients.delivery import Delivery, Faults
+from fedsim.clients.foreign.states import States
 from fedsim.clients.kernels import LaneResult
 from fedsim.clients.memory import Memory
 from fedsim.clients.sketch import Sketch
@@ -33,12 +34,14 @@ class Node:
         memory: Memory | None = None,
         faults: Faults | None = None,
         timeout_s: float | None = None,
+        states: States | None = None,
     ) -> None:
         self.index = index
         self.trainer = trainer
         self.memory = memory
         self.faults = faults
         self.timeout_s = timeout_s
+        self.states = states
 
     def train(self, task: Task) -> Reply:
         """Train the task's clients and return the sums it asks for, over the clients that delivered."""
@@ -55,6 +58,7 @@ class Node:
             task.round,
             timeout_s=self.timeout_s,
             struck=task.struck,
+            states=None if self.states is None else self.states.open(task.round),
         ).run(partial(self._add, task, totals, delivered))
         return Reply(
             node=self.index,
@@ -75,7 +79,8 @@ class Node:
             self.memory.open(round)
         fresh, stale = np.zeros((len(clients), sketch.width)), np.zeros((len(clients), sketch.width))
         first = 0
-        for lane in self.trainer.lanes(params, clients, round):
+        held = None if self.states is None else self.states.open(round)
+        for lane in self.trainer.lanes(params, clients, round, states=held):
             fresh[first : first + len(lane.clients)] = sketch.apply(lane.deltas)
             first += len(lane.clients)
         for first in range(0, len(clients) if self.memory is not None else 0, PROBE_ROWS):
@@ -90,10 +95,13 @@ class Node:
         return self.memory.weighted_sum(weights)
 
     def save(self, folder: Path, round: int) -> None:
-        """Write this node's memories, as they were after `round`, into a checkpoint's folder."""
+        """Write this node's memories and states, as they were after `round`, into a checkpoint's folder."""
         if self.memory is not None:
             self.memory.settle(round)
             self.memory.save(folder, f"node-{self.index}")
+        if self.states is not None:
+            self.states.settle(round)
+            self.states.save(folder, f"node-{self.index}")
 
     def restore(self, folder: Path | None, round: int) -> None:
         """Go back to what `save` wrote; without a folder, to the time before round 1."""
@@ -101,6 +109,10 @@ class Node:
             self.memory.load(folder, f"node-{self.index}", round)
         elif self.memory is not None:
             self.memory.clear()
+        if self.states is not None and folder is not None:
+            self.states.load(folder, f"node-{self.index}", round)
+        elif self.states is not None:
+            self.states.clear()
 
     def _add(self, task: Task, totals: dict[str, Vector], delivered: list[Ids], lane: LaneResult) -> None:
         """Add a lane to every sum, clients ascending, in float64; then note the deltas as memories."""
@@ -114,5 +126,7 @@ class Node:
             totals[name] += np.einsum("i,ij->j", asked.fresh[places], fresh)
             if asked.stale is not None and old is not None and len(seen):
                 totals[name] += np.einsum("i,ij->j", asked.stale[places[seen]], old)
+        if self.states is not None and lane.states is not None:
+            self.states.write(lane.clients, lane.states)
         if task.remember and self.memory is not None:
             self.memory.write(lane.clients, lane.deltas)

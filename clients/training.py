@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from fedsim.clients import batches
+from fedsim.clients.foreign.kernel import ForeignKernel, Opens
 from fedsim.clients.kernels import Kernel, LaneResult
 from fedsim.clients.kernels.choice import KernelChoice, fit, plan
 from fedsim.clients.kernels.lane import LaneKernel
@@ -32,12 +33,22 @@ class Trainer:
 
     Building one pins the numerics of the process (`fedsim.clients.numerics.pin`): one torch thread, one branch of MKL.
 
+    `foreign` is local work that is not ours; without it clients train by SGD.
+
     Raises
     ------
     ScenarioError : model and data do not fit together.
     """
 
-    def __init__(self, config: Model, work: LocalWork, data: ClientData, seed: int, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        config: Model,
+        work: LocalWork,
+        data: ClientData,
+        seed: int,
+        device: str = "cpu",
+        foreign: Opens | None = None,
+    ) -> None:
         if (config.trained_by == "quadratic") != isinstance(data, QuadraticData):
             raise ScenarioError("model.name: `point` and `dataset: quadratic` belong together")
         self.fingerprint = pin(device)
@@ -46,8 +57,14 @@ class Trainer:
         self._counts = data.num_examples
         module = build(config, data.input_shape, data.num_classes)
         self.layout: Layout = layout(module)
-        self.plan: KernelChoice = plan(config, work, module, data.input_shape, device)
-        self._kernel = self._make(module)
+        self.plan: KernelChoice
+        self._kernel: Kernel
+        if foreign is not None:
+            self.plan = KernelChoice("foreign", 1, foreign.describe())
+            self._kernel = ForeignKernel(foreign.open(module, self.layout, data, work, seed, self._device))
+        else:
+            self.plan = plan(config, work, module, data.input_shape, device)
+            self._kernel = self._make(module)
         alone = self.plan.kernel == "sequential"
         self.group = fit(_GROUP_BYTES, 4 * self.layout.size) if alone else self.plan.lane
 
@@ -80,11 +97,12 @@ class Trainer:
         clients: Ids,
         round: int,
         velocity: npt.NDArray[np.float32] | None = None,
+        states: Mapping[int, bytes] | None = None,
     ) -> Iterator[LaneResult]:
         """Train clients (C,), ids ascending, and yield the results lane by lane in that order.
 
         `params` is (d,), or (C, d) with a start for each client; so is `velocity`, the momentum that clients kept. The
-        arrays of a result hold until the next one is asked for.
+        arrays of a result hold until the next one is asked for. `states` is what clients of foreign work left.
 
         Raises
         ------
@@ -95,7 +113,11 @@ class Trainer:
             starts = params if params.ndim == 1 else params[lane]
             speeds = None if velocity is None else velocity[lane]
             try:
-                result = self._kernel.train(starts, clients[lane], round, speeds)
+                result = (
+                    self._kernel.train(starts, clients[lane], round, speeds, states)
+                    if isinstance(self._kernel, ForeignKernel)
+                    else self._kernel.train(starts, clients[lane], round, speeds)
+                )
             except torch.OutOfMemoryError as error:
                 raise CapacityError(self._too_long(min(self.plan.lane, len(clients)))) from error
             yield result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,10 +22,13 @@ class LaneResult:
     ----------
     clients : (C,) the clients, in the order they were given.
     deltas : (C, d) float32, local minus starting parameters.
-    losses : (C,) float64, the mean over the local steps of the batch's mean loss, each where the step began.
+    losses : (C,) float64, the mean over the local steps of the batch's mean loss, each where the step began; NaN where
+        foreign work tells none.
     steps : (C,) SGD steps taken.
     examples : (C,) examples gone through, repetitions counted.
     velocity : (C, d) float32, the momentum buffers after the last step; None without momentum.
+    states : what each client of foreign work keeps for its next round; None without any.
+    metrics : what each client of foreign work tells, by name; None without any.
     """
 
     clients: Ids
@@ -33,6 +37,8 @@ class LaneResult:
     steps: npt.NDArray[np.int64]
     examples: npt.NDArray[np.int64]
     velocity: npt.NDArray[np.float32] | None = None
+    states: tuple[bytes | None, ...] | None = None
+    metrics: tuple[Mapping[str, float], ...] | None = None
 
     def at(self, places: npt.NDArray[np.int64]) -> LaneResult:
         """Return the rows of some clients, copied."""
@@ -43,6 +49,8 @@ class LaneResult:
             self.steps[places],
             self.examples[places],
             None if self.velocity is None else self.velocity[places],
+            None if self.states is None else tuple(self.states[place] for place in places),
+            None if self.metrics is None else tuple(self.metrics[place] for place in places),
         )
 
 

@@ -13,12 +13,14 @@ from flwr.app import RecordDict
 
 from fedsim.clients import numerics
 from fedsim.clients.evaluation import Evaluator
+from fedsim.clients.foreign.kernel import Opens
 from fedsim.clients.gossip.node import PeerPlan
 from fedsim.clients.sketch import EXACT
 from fedsim.clients.training import Trainer
 from fedsim.core import ClientData, Cohort, Diagnostics, Population, Process, Rule, ScenarioError, World
-from fedsim.core.config.inputs import Input, hold
+from fedsim.core.config.inputs import Input, hold, place_of
 from fedsim.core.contracts import WEIGHT, Vector
+from fedsim.core.flower_project import read_project
 from fedsim.data import QuadraticData
 from fedsim.engine.nodes.host import HostPlan
 from fedsim.engine.probe import Prober
@@ -107,7 +109,19 @@ class Experiment:
     def trainer(self) -> Trainer:
         """The driver's own trainer: the layout, the first parameters, predicted costs."""
         numerics.pin()
-        return Trainer(self.scenario.model, self.scenario.client, self.data, self.scenario.seed)
+        scenario = self.scenario
+        return Trainer(scenario.model, scenario.client, self.data, scenario.seed, foreign=self.foreign)
+
+    @cached_property
+    def foreign(self) -> Opens | None:
+        """Local work that is not ours: a Flower app's; None where clients train by SGD."""
+        client = self.scenario.client
+        if client.app is None:
+            return None
+        from fedsim.engine.flower.app_work import AppWork
+
+        project = read_project(place_of(client.app, self.scenario.folder).absolute())
+        return AppWork.of(project, client.run_config, client.train_config)
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -164,6 +178,7 @@ class Experiment:
             memory=self.scenario.memory.dtype if self.remembers else None,
             memory_folder=memory_folder,
             peers=self.peer_plan,
+            foreign=self.foreign,
             faults=None if self.scenario.faults is None else partial(self.scenario.faults.events, self.scenario.seed),
         )
 

@@ -27,7 +27,7 @@ class ScriptedTrainer:
         self.deltas = deltas
         self.layout = Layout(("w",), ((size,),))
 
-    def lanes(self, params: Any, clients: Any, round: int) -> Iterator[LaneResult]:
+    def lanes(self, params: Any, clients: Any, round: int, states: Any = None) -> Iterator[LaneResult]:
         for client in clients:
             delta = np.array([self.deltas(round, int(client))], np.float32)
             one = np.ones(1, np.int64)

@@ -16,6 +16,7 @@ import numpy as np
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
+from fedsim.clients.foreign.states import States
 from fedsim.clients.memory import Memory
 from fedsim.clients.node import Node
 from fedsim.core.config.inputs import Input
@@ -63,6 +64,11 @@ class NodeApp(ClientApp):
         node = host.nodes[index]
         key = f"memory-{index}"
         _recall(node, host, context, key)
+        if host.plan.foreign is not None:
+            node.states = States()
+            if f"states-{index}" in context.state:
+                held = context.state.array_records[f"states-{index}"]
+                node.states.take({name: array.numpy() for name, array in held.items()})
         if codec.RECORD in content:
             answer = _call(node, action, told, given)
         else:
@@ -71,6 +77,8 @@ class NodeApp(ClientApp):
             answer[TIMING] = ConfigRecord({"seconds": perf_counter() - began})
         if node.memory is not None:
             context.state[key] = arrays.record(**node.memory.snapshot())
+        if node.states is not None:
+            context.state[f"states-{index}"] = arrays.record(**node.states.snapshot())
         return Message(answer, reply_to=message)
 
 

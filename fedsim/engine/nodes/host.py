@@ -16,6 +16,8 @@ from flwr.app import RecordDict
 
 from fedsim.clients import numerics
 from fedsim.clients.delivery import Faults
+from fedsim.clients.foreign.kernel import Opens
+from fedsim.clients.foreign.states import States
 from fedsim.clients.gossip.node import PeerPlan
 from fedsim.clients.memory import Memory, MemoryType
 from fedsim.clients.node import Node
@@ -37,6 +39,7 @@ class HostPlan:
     memory_folder: Path | None = None
     faults: Faults | None = None
     peers: PeerPlan | None = None
+    foreign: Opens | None = None
 
 
 class Host:
@@ -48,9 +51,17 @@ class Host:
         self.num_examples = data.num_examples
         self._data = data
         self._proximal: dict[float, Trainer] = {}
-        self.trainer = Trainer(plan.model, plan.work, data, plan.seed, plan.device)
+        self.trainer = Trainer(plan.model, plan.work, data, plan.seed, plan.device, plan.foreign)
         self.nodes = {
-            index: Node(index, self.trainer, self._memory(index), plan.faults, plan.work.timeout_s) for index in nodes
+            index: Node(
+                index,
+                self.trainer,
+                self._memory(index),
+                plan.faults,
+                plan.work.timeout_s,
+                None if plan.foreign is None else States(),
+            )
+            for index in nodes
         }
 
     def _memory(self, node: int) -> Memory | None:
@@ -70,7 +81,11 @@ class Host:
         """Train one client as stock strategies ask; client i is node i."""
         layout = self.trainer.layout
         told = stock.decode(content, layout)
-        (lane,) = self._trainer(told.proximal_mu).lanes(told.params, np.array([client]), told.round)
+        states = self.nodes[client].states
+        held = None if states is None else states.open(told.round)
+        (lane,) = self._trainer(told.proximal_mu).lanes(told.params, np.array([client]), told.round, states=held)
+        if states is not None and lane.states is not None:
+            states.write(lane.clients, lane.states)
         return stock.encode(layout, told, lane.deltas[0], int(self.num_examples[client]), float(lane.losses[0]))
 
     def _trainer(self, proximal_mu: float | None) -> Trainer:

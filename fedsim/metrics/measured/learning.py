@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedsim.metrics.metric import Facts, Metric
+from fedsim.metrics.metric import Facts, Metric, family
 
 LABELS: Facts = ("labels",)
 OPTIMUM: Facts = ("optimum",)
@@ -18,4 +18,5 @@ METRICS = (
     ),
     Metric("distance", "norm", "distance of the parameters to the known optimum (quadratic)", "lower", OPTIMUM),
     Metric("params_norm", "norm", "Euclidean norm of the global parameters", when=SERVER),
+    family("client", "1", "mean over the cohort of what foreign local work tells by this name", signed=True),
 )

@@ -15,6 +15,7 @@ from fedsim.core import Rule, ScenarioError, World
 from fedsim.metrics import METRICS
 from fedsim.metrics.registry import out_of_reach
 from fedsim.participation import Participation
+from fedsim.scenario.checks import foreign
 from fedsim.scenario.checks.float32 import LARGEST, last_rate, unfit
 from fedsim.scenario.messages import did_you_mean
 from fedsim.scenario.sections import DEFAULT_NODES
@@ -387,4 +388,5 @@ CHECKS: tuple[Check, ...] = (
     stock_keeps_its_state,
     stock_sends_its_own_mu,
     stock_runs_on_our_grids,
+    *foreign.CHECKS,
 )

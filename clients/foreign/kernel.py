@@ -1,0 +1,129 @@
+"""Foreign local work as a kernel: one client after the other, each with the state it left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from fedsim.clients.kernels.base import LaneResult
+from fedsim.core import ClientData, Layout, LocalWork
+from fedsim.core.client_work import ForeignCodeError
+from fedsim.core.contracts import Ids, Parameters
+
+LOSSES = ("loss", "train_loss", "train-loss")
+"""Names of the metric that counts as the client's training loss."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What one client's foreign work came to: the delta (d,) float32, what went in, what is told, what is kept."""
+
+    delta: npt.NDArray[np.float32]
+    steps: int
+    examples: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    state: bytes | None = None
+
+
+class Work(Protocol):
+    """Foreign local work at a host, ready to train clients."""
+
+    def train(self, client: int, round: int, start: Parameters, state: bytes | None) -> Trained:
+        """Train one client from parameters (d,); a pure function of these four and the run's seed.
+
+        Raises
+        ------
+        ForeignCodeError : the foreign code failed, with its file and line.
+        """
+
+
+class Opens(Protocol):
+    """What makes foreign work ready on a host; it travels there by pickle."""
+
+    def open(
+        self, module: nn.Module, layout: Layout, data: ClientData, work: LocalWork, seed: int, device: torch.device
+    ) -> Work:
+        """Return the work; what cannot be loaded is a ScenarioError."""
+
+    def describe(self) -> str:
+        """Return what trains, in a few words."""
+
+
+class ForeignKernel:
+    """Trains clients one by one by foreign work; see `Kernel`."""
+
+    name = "foreign"
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def train(
+        self,
+        params: Parameters,
+        clients: Ids,
+        round: int,
+        velocity: npt.NDArray[np.float32] | None = None,
+        states: Mapping[int, bytes] | None = None,
+    ) -> LaneResult:
+        """Train the clients one after the other; `states` holds what they left by client."""
+        held, done = states or {}, []
+        for place, client in enumerate(clients.tolist()):
+            start = np.array(params if params.ndim == 1 else params[place], np.float32)
+            start.setflags(write=False)
+            done.append(self._work.train(client, round, start, held.get(client)))
+        losses = [next((one.metrics[name] for name in LOSSES if name in one.metrics), float("nan")) for one in done]
+        return LaneResult(
+            clients=clients,
+            deltas=np.stack([one.delta for one in done]),
+            losses=np.array(losses, np.float64),
+            steps=np.array([one.steps for one in done], np.int64),
+            examples=np.array([one.examples for one in done], np.int64),
+            states=tuple(one.state for one in done),
+            metrics=tuple(one.metrics for one in done),
+        )
+
+
+def numbers(metrics: object, where: str) -> dict[str, float]:
+    """Return metrics as plain numbers by name.
+
+    Raises
+    ------
+    ForeignCodeError : they are not numbers by name, or not finite.
+    """
+    if not isinstance(metrics, Mapping):
+        raise ForeignCodeError(f"{where}: metrics should be numbers by name, got a {type(metrics).__name__}")
+    found = {}
+    for name, value in metrics.items():
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = None
+        if number is None or not isinstance(name, str) or not isfinite(number):
+            raise ForeignCodeError(f"{where}: metric {name!r} should be a finite number, got {str(value)[:60]}")
+        found[name] = number
+    return found
+
+
+def checked(delta: npt.NDArray[np.float32], layout: Layout, where: str) -> npt.NDArray[np.float32]:
+    """Return a delta (d,) that is finite.
+
+    Raises
+    ------
+    ForeignCodeError : it is not, with the tensor and the place of its first bad number.
+    """
+    bad = np.flatnonzero(~np.isfinite(delta))
+    if len(bad):
+        tensor = int(np.searchsorted(layout.offsets, bad[0], side="right")) - 1
+        inside = bad[0] - layout.offsets[tensor]
+        raise ForeignCodeError(
+            f"{where}: returned {len(bad)} of {len(delta)} numbers that are not finite, the first in "
+            f"{layout.names[tensor]} at {inside}"
+        )
+    return delta
