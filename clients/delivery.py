@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import accumulate
 from time import perf_counter
 from typing import Any
 
@@ -50,10 +51,11 @@ class Delivery:
     params: Parameters
     clients: Ids
     round: int
-    velocity: npt.NDArray[np.float32] | None = None
+    kept: npt.NDArray[np.float32] | None = None
     timeout_s: float | None = field(default=None, kw_only=True)
     struck: Sequence[Failure] = field(default=(), kw_only=True)
     states: Mapping[int, bytes] | None = field(default=None, kw_only=True)
+    buffers: npt.NDArray[np.float32] | None = field(default=None, kw_only=True)
     _failures: list[Failure] = field(default_factory=list, init=False)
     _statistics: dict[str, float] = field(default_factory=lambda: defaultdict(float), init=False)
 
@@ -138,22 +140,17 @@ class Delivery:
         return True
 
     def _lanes_of(self, group: Ids) -> Iterator[LaneResult]:
-        """Train a group from the common start, or from the starts and with the momentum of its own clients."""
-        if self.states is not None:
-            assert self.velocity is None, "foreign work has no momentum of ours"
-            places = np.searchsorted(self.clients, group)
-            starts = self.params if self.params.ndim == 1 else self.params[places]
-            return self.trainer.lanes(starts, group, self.round, states=self.states)
-        if self.params.ndim == 1 and self.velocity is None:
+        """Train a group from the common start, or from its clients' own starts, optimisers and buffers as they were."""
+        if self.params.ndim == 1 and self.kept is None and self.buffers is None and self.states is None:
             return self.trainer.lanes(self.params, group, self.round)
         places = np.searchsorted(self.clients, group)
         starts = self.params if self.params.ndim == 1 else self.params[places]
-        speeds = None if self.velocity is None else self.velocity[places]
-        return self.trainer.lanes(starts, group, self.round, speeds)
+        kept, buffers = (None if rows is None else rows[places] for rows in (self.kept, self.buffers))
+        return self.trainer.lanes(starts, group, self.round, kept, buffers=buffers, states=self.states)
 
     def _gate(self, lane: LaneResult, poisoned: Ids) -> LaneResult:
         """Let through only finite deltas of the right length, and count what came through."""
-        deltas, size = lane.deltas, self.params.shape[-1]
+        deltas, size = lane.deltas, self.trainer.layout.size
         if deltas.shape != (len(lane.clients), size):
             text = f"delta of shape {deltas.shape[1:]}, expected ({size},)"
             self._failures.extend(Failure(int(c), "shape", text) for c in lane.clients)
@@ -162,9 +159,12 @@ class Delivery:
             deltas[np.isin(lane.clients, poisoned)] = np.nan
         squares = np.einsum("ij,ij->i", deltas, deltas, dtype=np.float64)
         finite = np.isfinite(squares)
+        if lane.buffers is not None:
+            finite &= np.isfinite(lane.buffers).all(axis=1)
         if not finite.all():
             for place in np.flatnonzero(~finite):
-                self._failures.append(Failure(int(lane.clients[place]), "non-finite", self._where(deltas[place])))
+                moved = deltas[place] if lane.buffers is None else np.concatenate([deltas[place], lane.buffers[place]])
+                self._failures.append(Failure(int(lane.clients[place]), "non-finite", self._where(moved)))
             kept = np.flatnonzero(finite)
             lane, squares = lane.at(kept), squares[kept]
         statistics = self._statistics
@@ -182,11 +182,12 @@ class Delivery:
     def _where(self, delta: npt.NDArray[np.float32]) -> str:
         """Say which tensor of a delta is not finite, where first, and how many entries."""
         layout = self.trainer.layout
+        names, offsets = layout.names + layout.buffers.names, (0, *accumulate(layout.sizes + layout.buffers.sizes))
         bad = np.flatnonzero(~np.isfinite(delta))
         first = int(bad[0])
-        tensor = int(np.searchsorted(layout.offsets, first, side="right")) - 1
-        inside = first - layout.offsets[tensor]
-        return f"{len(bad)} of {len(delta)} entries not finite, the first in {layout.names[tensor]} at {inside}"
+        tensor = int(np.searchsorted(offsets, first, side="right")) - 1
+        inside = first - offsets[tensor]
+        return f"{len(bad)} of {len(delta)} entries not finite, the first in {names[tensor]} at {inside}"
 
 
 def _failure(client: int, error: Exception) -> Failure:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
 
 from fedsim.clients.kernels.tensors import fresh
 from fedsim.clients.numerics import pin
-from fedsim.core import ClientData, ScenarioError
+from fedsim.core import ClientData, ScenarioError, Targets, rng
 from fedsim.core.contracts import Parameters, Vector
 from fedsim.data import QuadraticData
 from fedsim.models import Model
-from fedsim.models.modules.building import build, layout
+from fedsim.models.modules import draws
+from fedsim.models.modules.building import build, layout, trained
+from fedsim.models.modules.held import Held
+from fedsim.task import Loss, usual_loss
 
 _BATCH = 512
 """Examples evaluated at a time; a constant, as it can move the last bit of the loss."""
@@ -29,7 +33,15 @@ class Evaluator:
     ScenarioError : the data holds out no examples.
     """
 
-    def __init__(self, config: Model, data: ClientData, weights: Vector, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        config: Model,
+        data: ClientData,
+        weights: Vector,
+        device: str = "cpu",
+        loss: Loss | None = None,
+        seed: int = 0,
+    ) -> None:
         pin(device)
         self._device = torch.device(device)
         self._quadratic = Objective(data, weights) if isinstance(data, QuadraticData) else None
@@ -38,23 +50,30 @@ class Evaluator:
         if data.test is None or not len(data.test):
             raise ScenarioError("data: no examples are held out, so the global model cannot be evaluated")
         self._test = data.test
-        self._module = build(config, data.input_shape, data.num_classes).to(self._device)
-        self._layout = layout(self._module)
+        targets = Targets.of(data)
+        self._loss = usual_loss(targets) if loss is None else loss
+        module = build(config, data.input_shape, self._loss.outputs(targets), seed)
+        self._module = module.to(self._device).eval()
+        self._layout, self._seed, self._own = layout(self._module, config.buffer_mode), seed, config.foreign
+        self._held = Held(self._module, config.buffer_mode) if config.foreign else None
 
     def evaluate(self, params: Parameters) -> dict[str, float]:
-        """Return the metrics of parameters (d,)."""
+        """Return the metrics of a model (d + b,), its module in eval mode."""
         if self._quadratic is not None:
             return self._quadratic.evaluate(params)
-        with torch.no_grad():
+        with torch.no_grad(), draws.kept(self._device) if self._own else nullcontext():
+            if self._held is not None:
+                draws.turn(rng.digest(self._seed, "draws"), self._device)
+                self._held.load(fresh(params[self._layout.size :], self._device))
             parts = self._layout.views(np.ascontiguousarray(params))
-            for weight, part in zip(self._module.parameters(), parts.values(), strict=True):
+            for weight, part in zip(trained(self._module), parts.values(), strict=True):
                 weight.copy_(fresh(part, self._device))
             loss = torch.zeros((), dtype=torch.float64, device=self._device)
             right = torch.zeros((), dtype=torch.int64, device=self._device)
             for first in range(0, len(self._test), _BATCH):
                 y = fresh(self._test.y[first : first + _BATCH], self._device)
                 logits = self._module(fresh(self._test.x[first : first + _BATCH], self._device))
-                loss += cross_entropy(logits, y, reduction="none").double().sum()
+                loss += self._loss.of(logits, y).double().sum()
                 right += (logits.argmax(dim=1) == y).sum()
         return {"loss": loss.item() / len(self._test), "accuracy": right.item() / len(self._test)}
 

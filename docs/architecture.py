@@ -16,7 +16,7 @@ LINKED = {"fedsim.strategies": ROOT / "strategies", "fedsim.clients": ROOT / "cl
 """Two rooms stand at the top of the repository."""
 APART = "fedsim.engine"
 """The room that is drawn with the rooms inside it."""
-UNDER = {"fedsim.analysis": "fedsim.service", "fedsim.store": "fedsim.analysis"}
+UNDER = {"fedsim.analysis": "fedsim.service", "fedsim.store": "fedsim.analysis", "fedsim.task": "fedsim.models"}
 """Rooms that have a floor for themselves and stand below one that uses them, out of the way of other arrows."""
 WIDTH, FLOOR, BOX, GAP, MARGIN = 1120, 118, 46, 14, 24
 

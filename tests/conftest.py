@@ -35,6 +35,12 @@ clear(folder)
 """
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for everything, none besides this one for what is named on the command line."""
+    return 2 if config.args_source is config.ArgsSource.TESTPATHS else 0
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
     """The address of a running Ray cluster of this machine."""

@@ -24,7 +24,7 @@ class Step:
     Attributes
     ----------
     x : (A, B, *input_shape) features.
-    y : (A, B) labels.
+    y : (A, B, *target_shape) targets.
     scale : (A, B) float32, 1/size for the examples of a batch of that size, 0 for the rows that only fill up; or
         (1, B) when it is the same for all.
     """
@@ -51,7 +51,7 @@ def steps(source: Source, clients: Ids, batches: Batches, device: torch.device) 
 
 
 def alone(source: Source, client: Ids, batches: Batches, place: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the batches (x (B, *input_shape), y (B,)) of one client (1,), whose row in `batches` is `place`.
+    """Yield the batches of one client (1,), x (B, *input_shape), y (B, *target_shape); `place` is its row in `batches`.
 
     Each is an allocation of its own, so that its alignment does not depend on the clients before it.
     """

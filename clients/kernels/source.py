@@ -28,7 +28,7 @@ class Source(Protocol):
         """Bytes of one example's features as float32."""
 
     def rows(self, clients: Ids, positions: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Return x (C, B, *input_shape) and y (C, B) for positions (C, B) inside each client (C,)."""
+        """Return x (C, B, *input_shape) and y (C, B, *target_shape) for positions (C, B) inside each client (C,)."""
 
 
 def source(data: ClientData, device: torch.device) -> Source:
@@ -70,6 +70,9 @@ class Pooled:
         starts, last = self._offsets[clients], self._offsets[clients + 1] - 1
         places = np.minimum(positions + starts[:, None], last[:, None])
         index = torch.from_numpy(self._order[places].reshape(-1)).to(self._device)
-        x = self._x.index_select(0, index).float().view(*positions.shape, *self._x.shape[1:])
-        y = self._y.index_select(0, index).view(positions.shape)
+        x = self._x.index_select(0, index).view(*positions.shape, *self._x.shape[1:])
+        y = self._y.index_select(0, index).view(*positions.shape, *self._y.shape[1:])
+        if x.dtype == torch.int64:  # tokens
+            return x, y
+        x = x.float()
         return x if self._divisor == 1.0 else x.div_(self._divisor), y

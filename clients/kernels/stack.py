@@ -4,9 +4,10 @@ For layer l of one client, with weights W (out, in), bias b (out,), input A (B, 
 1/size for the examples of the batch and 0 for rows that only fill up:
 
     Z_l = A_{l-1} W_l^T + b_l                 A_l = max(Z_l, 0)
-    E_L = s (softmax(Z_L) - onehot(y))        E_{l-1} = (E_l W_l) [A_{l-1} > 0]
+    E_L = s dloss/dZ_L                        E_{l-1} = (E_l W_l) [A_{l-1} > 0]
     dW_l = E_l^T A_{l-1}                      db_l = sum over B of E_l
 
+E_L is the loss's own (`Loss.errors`): softmax(Z) - onehot(y) for cross-entropy, 2 (Z - y) / K for squared error.
 Clients' tensors are stacked along a leading axis and `bmm` carries out the product of each. A plain step needs no
 gradient of its own: W -= lr E^T A is one product that accumulates in place.
 """
@@ -19,54 +20,45 @@ import torch
 from torch import Tensor
 
 from fedsim.clients.kernels.feed import Step
-from fedsim.clients.kernels.lane import Stacked
-from fedsim.clients.kernels.sgd import Sgd
+from fedsim.clients.kernels.stacked import Stacked
+from fedsim.clients.kernels.update import Update
 from fedsim.core import Layout
+from fedsim.task import Loss
 
 
 class StackStepper:
-    """One SGD step of stacked clients whose model is linear layers with ReLU between them."""
+    """One local step of stacked clients whose model is linear layers with ReLU between them."""
 
     name = "stack"
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, loss: Loss) -> None:
+        assert loss.stacked, f"{loss.kind} has no derivative written by hand"
+        self._loss = loss
         weights, biases = layout.shapes[0::2], layout.shapes[1::2]
         chained = all(before[0] == after[1] for before, after in pairwise(weights))
         assert chained, f"layers do not follow each other: {layout}"
         assert biases == tuple(w[:1] for w in weights), f"not weight, bias, weight, bias ...: {layout}"
 
-    def step(self, stacked: Stacked, batch: Step, sgd: Sgd) -> Tensor:
+    def step(self, stacked: Stacked, batch: Step, update: Update) -> Tensor:
         """Take one step; see `Stepper.step`."""
         weights, biases = stacked.weights[0::2], stacked.weights[1::2]
         inputs = [batch.x.flatten(2)]
         for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
             inputs.append(torch.bmm(inputs[-1], weight.mT).add_(bias.unsqueeze(1)).relu_())
-        losses, error = _output(torch.bmm(inputs[-1], weights[-1].mT), biases[-1], batch)
+        logits = torch.bmm(inputs[-1], weights[-1].mT)
+        losses, error = self._loss.errors(logits, biases[-1], batch.y, batch.scale)
         gradients: list[Tensor] = []
         for depth in reversed(range(len(weights))):
             before = _back(error, weights[depth], inputs[depth]) if depth else error
-            if sgd.plain:
-                weights[depth].baddbmm_(error.mT, inputs[depth], alpha=-sgd.lr)
-                biases[depth].sub_(error.sum(1), alpha=sgd.lr)
+            if update.plain:
+                weights[depth].baddbmm_(error.mT, inputs[depth], alpha=-update.rate)
+                biases[depth].sub_(error.sum(1), alpha=update.rate)
             else:
                 gradients += [error.sum(1), torch.bmm(error.mT, inputs[depth])]
             error = before
         if gradients:
-            stacked.apply(sgd, tuple(reversed(gradients)))
+            stacked.apply(update, tuple(reversed(gradients)))
         return losses
-
-
-def _output(logits: Tensor, bias: Tensor, batch: Step) -> tuple[Tensor, Tensor]:
-    """Return the mean losses (A,) and E_L (A, B, C) for logits without their bias (A, B, C).
-
-    Classes are moved to the front: a softmax over the first axis runs over whole vectors, several times as fast.
-    """
-    front = torch.add(logits.permute(2, 0, 1), bias.t().unsqueeze(2))
-    logs, labels = torch.log_softmax(front, dim=0), batch.y.unsqueeze(0)
-    losses = logs.gather(0, labels).squeeze(0).mul_(batch.scale).sum(1).neg_()
-    softmax = logs.exp_()
-    error = softmax.scatter_(0, labels, softmax.gather(0, labels).sub_(1.0)).mul_(batch.scale)
-    return losses, error.permute(1, 2, 0)
 
 
 def _back(error: Tensor, weight: Tensor, activation: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from fedsim.core.contracts import (
     Sums,
     World,
 )
-from fedsim.core.data import ClientData, Examples
+from fedsim.core.data import ClientData, Examples, Targets
 from fedsim.core.errors import (
     CapacityError,
     ClientError,
@@ -28,11 +28,12 @@ from fedsim.core.errors import (
     Problem,
     ScenarioError,
 )
-from fedsim.core.layout import Layout
+from fedsim.core.layout import Buffers, Layout
 from fedsim.core.local_work import LocalWork
 from fedsim.core.messages import Failure, Reply, Task
 
 __all__ = [
+    "Buffers",
     "CapacityError",
     "ClientData",
     "ClientError",
@@ -58,6 +59,7 @@ __all__ = [
     "ScenarioError",
     "Strategy",
     "Sums",
+    "Targets",
     "Task",
     "World",
 ]

@@ -14,8 +14,10 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 
+from fedsim.core.config.plain import LATER
+from fedsim.core.schedules import AnySchedule
 from fedsim.core.server import ServerOptimizer
 
 Ids = npt.NDArray[np.int64]
@@ -161,8 +163,16 @@ class Rule(Strategy, ABC):
 
     server_lr: Annotated[float, Ge(0)] = 1.0
     """The server adds server_lr * update to the parameters."""
+    server_schedule: AnySchedule | None = field(default=None, metadata=LATER)
+    """How server_lr changes from round to round; null keeps it."""
     server_optimizer: ServerOptimizer | None = None
-    """What the server does with the update before adding it: none, momentum or adam."""
+    """What the server does with the update before adding it: null for nothing, or a transform such as adam."""
+    server_weight_decay: Annotated[float, Ge(0), Lt(1)] = field(default=0.0, metadata=LATER)
+    """Share of the parameters that goes with every step at rate 1: x <- x + rate (update - server_weight_decay x)."""
+
+    def server_rate(self, round: int) -> float:
+        """Return what the update of a round (1-based) is multiplied by."""
+        return self.server_lr if self.server_schedule is None else self.server_schedule.rate(self.server_lr, round)
 
     @abstractmethod
     def start(self, params: Parameters, population: Population) -> Any:
@@ -177,7 +187,7 @@ class Rule(Strategy, ABC):
         """Return the next state and the update (d,) that is added to the parameters.
 
         `cohort` is the *realised* one: who replied. An empty cohort brings zero sums of length d. None instead of an
-        update means that the model does not move at all (not even by server momentum).
+        update means that this round does not move the model: neither server momentum nor weight decay do either.
         """
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from fedsim.core.contracts import Ids, LinearSum, Parameters, Sums
 
+BUFFERS = "model.buffers"
+"""The sum of the clients' buffers (b,), asked for beside those of the rule; no rule has a sum of this name."""
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -19,7 +22,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Task:
-    """A round's work for one node: the model, the ids that take part (ascending), and the sums to form.
+    """A round's work for one node: the model (d + b,), the ids that take part (ascending), and the sums to form.
 
     `remember` says that each client keeps its delta as h_i after the round; `attempt` counts deliveries of one task.
     `struck` are clients that brought their host down before in this round: they are not trained, only reported.

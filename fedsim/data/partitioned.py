@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fedsim.core import Examples, ScenarioError
+from fedsim.core.data import Answers, Inputs
 from fedsim.core.rng import stream
 from fedsim.data.partitions.dealing import Ints, group
 
-Features = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
+Features = npt.NDArray[np.float32] | npt.NDArray[np.uint8] | npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -21,17 +22,17 @@ class Partitioned:
 
     Attributes
     ----------
-    x : (n, *shape) float32, or uint8 as images are stored: a quarter of the memory, cast when gathered.
-    y : (n,) labels 0..C-1.
+    x : (n, *shape) float32, or uint8 as images are stored: a quarter of the memory, cast when gathered; tokens int64.
+    y : (n, ...) targets: labels or tokens 0..C-1 in int64, or numbers in float32.
     order : example indices sorted by client; held-out examples are not among them.
     offsets : (N + 1,) client i owns order[offsets[i] : offsets[i + 1]].
-    num_classes : C.
+    num_classes : C; 0 for numbers.
     test : the held-out split.
     divisor : features are divided by it when gathered.
     """
 
     x: Features
-    y: Ints
+    y: Answers
     order: Ints
     offsets: Ints
     num_classes: int
@@ -54,6 +55,16 @@ class Partitioned:
         return self.x.shape[1:]
 
     @property
+    def input_dtype(self) -> npt.DTypeLike:
+        """Type of the features when gathered: int64 for tokens, else float32."""
+        return np.int64 if self.x.dtype == np.int64 else np.float32
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Shape of one example's target: () for a label or a number."""
+        return self.y.shape[1:]
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all arrays held."""
         held: list[npt.NDArray[Any]] = [self.x, self.y, self.order, self.offsets]
@@ -61,7 +72,7 @@ class Partitioned:
         return sum(array.nbytes for array in held)
 
     def rows(self, clients: Ints, positions: Ints) -> Examples:
-        """Gather examples: clients (C,), positions (C, B) -> x (C, B, *shape), y (C, B), fresh.
+        """Gather examples: clients (C,), positions (C, B) -> x (C, B, *shape), y (C, B, *target_shape), fresh.
 
         A position beyond a client's count yields that client's last example.
         """
@@ -70,7 +81,12 @@ class Partitioned:
         return Examples(_cast(self.x[index], self.divisor), self.y[index])
 
     def label_counts(self, clients: Ints | None = None) -> Ints:
-        """Return how many examples of each label each client (or each of `clients`) holds, shape (N, C)."""
+        """Return how many examples of each label each client (or each of `clients`) holds, shape (N, C).
+
+        Shape (N, 0) where targets are no labels.
+        """
+        if self.target_shape or not self.num_classes:
+            return np.zeros((self.num_clients if clients is None else len(clients), 0), np.int64)
         owners = np.repeat(np.arange(self.num_clients), self.num_examples)
         cells = owners * self.num_classes + self.y[self.order]
         counts = np.bincount(cells, minlength=self.num_clients * self.num_classes).reshape(self.num_clients, -1)
@@ -79,13 +95,13 @@ class Partitioned:
 
 def pool(
     x: Features,
-    y: Ints,
+    y: Answers,
     owners: Ints,
     clients: int,
     classes: int,
     *,
     train: Ints | None = None,
-    test: tuple[Features, Ints] | None = None,
+    test: tuple[Features, Answers] | None = None,
     divisor: float = 1.0,
 ) -> Partitioned:
     """Build `Partitioned` from a pool, the owners of its `train` rows (default: all), and the test rows.
@@ -134,7 +150,9 @@ def hold_out_within(owners: Ints, fraction: float, seed: int) -> Ints:
     return np.sort(order[kept])
 
 
-def _cast(x: Features, divisor: float) -> npt.NDArray[np.float32]:
+def _cast(x: Features, divisor: float) -> Inputs:
+    if x.dtype == np.int64:  # tokens
+        return x.astype(np.int64, copy=False)
     if divisor == 1.0:
         return x.astype(np.float32, copy=False)
     return np.divide(x, np.float32(divisor), dtype=np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -85,6 +85,12 @@ class Experiment:
         return self.scenario.strategy.remembers or self.scenario.probe is not None
 
     @property
+    def keeps(self) -> bool:
+        """Whether clients keep anything where they live, so that a lost host takes it along."""
+        held = self.trainer.layout.buffers
+        return self.remembers or (held.local and held.size > 0)
+
+    @property
     def rescales(self) -> bool:
         """Whether memories are used at another learning rate than they were made with."""
         return self.remembers and self.scenario.rescales
@@ -126,12 +132,12 @@ class Experiment:
     @cached_property
     def evaluator(self) -> Evaluator:
         """What judges the global model."""
-        return Evaluator(self.scenario.model, self.data, self.population.weights)
+        return Evaluator(self.scenario.model, self.data, self.population.weights, seed=self.scenario.seed)
 
     def environment(self) -> Environment:
         """Return the world as the server meets it."""
         steps = local_steps(self.scenario.client, self.data)
-        return Environment(self.process, self.clock, steps, 4 * self.trainer.layout.size)
+        return Environment(self.process, self.clock, steps, self.trainer.layout.nbytes)
 
     def strategy(self, environment: Environment) -> Coordinator:
         """Return what coordinates the rounds: the rule as a Flower strategy, or one of Flower's own."""
@@ -146,6 +152,7 @@ class Experiment:
             coarse=self.remembers and self.scenario.memory.dtype != "float32",
             remember=self.remembers,
             rates=self.scenario.client.rate if self.rescales else None,
+            layout=self.trainer.layout,
         )
 
     def peers(self, environment: Environment) -> GossipStrategy:
@@ -239,6 +246,7 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
     if data is None:
         data = scenario.data.load(scenario.seed, scenario.folder)
     world = _world(scenario, data, inputs)
+    scenario = replace(scenario, model=scenario.model.read(scenario.folder))
     process, clock = environment(scenario.participation, scenario.devices, world)
     rule: Rule = scenario.strategy
     known = None if clock is not None and clock.selects else process.probabilities

@@ -17,9 +17,11 @@ import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.serverapp import Grid
 
-from fedsim.core import ClusterLostError, Cohort, Population, Reply, Rule, Task
+from fedsim.core import ClusterLostError, Cohort, Layout, Population, Reply, Rule, Task
 from fedsim.core.coefficients import Coefficients, coefficients, swapped
 from fedsim.core.contracts import Ids, LinearSum, Parameters, Sums, Vector
+from fedsim.core.messages import BUFFERS
+from fedsim.core.server import Server
 from fedsim.strategies.flower import arrays, codec
 from fedsim.strategies.flower.coordinator import Coordinator, RoundResult, ServerState
 from fedsim.strategies.flower.rates import Rates, factors, ratio
@@ -63,6 +65,9 @@ class RuleStrategy(Coordinator):
     variance : also learn sum_S delta_i, for the update variance.
     remember : clients keep their deltas; None leaves it to the rule (a probe wants memories with every rule).
     rates : the learning rate by round, where memories of gradients are used at another rate than they were made with.
+    layout : which parameters are one tensor, for transforms of the server that want to know; and how many entries of
+        the model behind the parameters are buffers: averaged over who came by the objective weights, whatever the rule,
+        which does not see them.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class RuleStrategy(Coordinator):
         variance: bool = True,
         remember: bool | None = None,
         rates: Rates | None = None,
+        layout: Layout | None = None,
     ) -> None:
         self.rule = rule
         self.population = population
@@ -85,15 +91,17 @@ class RuleStrategy(Coordinator):
         self.variance = variance
         self.remember = rule.remembers if remember is None else remember
         self.rates = rates
+        self.layout = layout
+        self.buffers = 0 if layout is None else layout.buffers.size
         self._round: _Round | None = None
 
     def begin(self, params: Parameters) -> ServerState:
         """Return the state before round 1, and keep it."""
-        optimizer = self.rule.server_optimizer
+        optimizer, trained = self.rule.server_optimizer, params[: len(params) - self.buffers]
         self.state = ServerState(
             params.astype(np.float32, copy=False),
-            self.rule.start(params, self.population),
-            optimizer.init(len(params)) if optimizer is not None else None,
+            self.rule.start(trained, self.population),
+            optimizer.init(trained) if optimizer is not None else None,
             None if self.rates is None else np.zeros(self.population.num_clients, np.int64),
         )
         return self.state
@@ -123,6 +131,9 @@ class RuleStrategy(Coordinator):
         if scale is not None:
             asked = {name: one.rescaled(scale[cohort.clients]) for name, one in asked.items()}
         planned = plan(asked, len(cohort), coarse=self.coarse, variance=self.variance)
+        if self.buffers:
+            mean = LinearSum(self.population.weights[cohort.clients])
+            planned = replace(planned, sent={**planned.sent, BUFFERS: mean})
         self._round = _Round(cohort, planned, state)
         node_ids = sorted(grid.get_node_ids())
         messages = []
@@ -161,10 +172,11 @@ class RuleStrategy(Coordinator):
         received = sorted(_opened(replies), key=lambda reply: reply.node)
         clients = np.sort(np.concatenate([reply.clients for reply in received] or [np.zeros(0, np.int64)]))
         cohort = Cohort(server_round, clients)
-        sums = reduce(received, current.plan.sent, len(current.state.params))
+        size = len(current.state.params) - self.buffers
+        sums = {name: reduce(received, [name], self._length(name, size))[name] for name in current.plan.sent}
         rule_state, update = self.rule.step(current.state.rule, cohort, current.plan.asked(sums))
         noted = current.state if current.state.written is None else _noted(current.state, current.state.written, cohort)
-        self.state = self._move(noted, rule_state, update)
+        self.state = self._move(self._averaged(noted, cohort, sums), rule_state, update, server_round)
         proportional = current.plan.cohort
         return RoundResult(
             invited=current.invited,
@@ -178,22 +190,43 @@ class RuleStrategy(Coordinator):
             told=self.rule.diagnostics(current.state.rule, cohort),
         )
 
+    def _length(self, name: str, size: int) -> int:
+        return self.buffers if name == BUFFERS else size
+
+    def _averaged(self, state: ServerState, cohort: Cohort, sums: Sums) -> ServerState:
+        """Return the state with sum_S a_i b_i / sum_S a_i for buffers; without anybody they stay."""
+        mass = float(self.population.weights[cohort.clients].sum())
+        if not self.buffers or mass == 0.0:
+            return state
+        params = state.params.copy()
+        params[-self.buffers :] = sums[BUFFERS] / mass
+        return replace(state, params=params)
+
     def _used(self, before: ServerState, cohort: Cohort) -> Coefficients | None:
         if not self.rule.linear:
             return None
         found = coefficients(self.rule, before.rule, cohort, self.population.weights)
         return found if self.rates is None else found.rescaled(self.rescaling(before, cohort.round))
 
-    def _move(self, state: ServerState, rule_state: Any, update: Vector | None) -> ServerState:
-        """Params' = params + server_lr * update, in float64, cast once; None moves nothing, momentum included."""
+    def _move(self, state: ServerState, rule_state: Any, update: Vector | None, round: int) -> ServerState:
+        """Params' = params + rate (T(update) - decay params), in float64, cast once; of None only what T does then."""
+        rule, optimizer, rate = self.rule, state.optimizer, self.rule.server_rate(round)
+        trained, held = np.split(state.params, [len(state.params) - self.buffers])
+        if rule.server_optimizer is not None:
+            server = Server(round, trained, rate, self.layout)
+            if update is None:
+                optimizer, update = rule.server_optimizer.rest(optimizer, server)
+            else:
+                optimizer, update = rule.server_optimizer.apply(optimizer, update, server)
         if update is None:
-            return replace(state, rule=rule_state)
-        optimizer = state.optimizer
-        if self.rule.server_optimizer is not None:
-            optimizer, update = self.rule.server_optimizer.apply(state.optimizer, update)
-        moved = state.params + self.rule.server_lr * update
+            return replace(state, rule=rule_state, optimizer=optimizer)
+        if rule.server_weight_decay:
+            update = update - rule.server_weight_decay * trained.astype(np.float64)
+        moved = trained + rate * update
         with np.errstate(over="ignore"):  # an overflow becomes inf here and is reported as divergence by the engine
-            return replace(state, params=moved.astype(np.float32), rule=rule_state, optimizer=optimizer)
+            params = moved.astype(np.float32)
+        whole = np.concatenate([params, held]) if self.buffers else params
+        return replace(state, params=whole, rule=rule_state, optimizer=optimizer)
 
 
 def _noted(state: ServerState, before: Ids, cohort: Cohort) -> ServerState:

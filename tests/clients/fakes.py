@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,13 @@ def ragged(shape: tuple[int, ...], counts: npt.NDArray[np.int64] = COUNTS, class
     return Partitioned(x, y, order, offsets, classes, Examples(x[:5], y[:5]))
 
 
+def answering(data: Partitioned, y: npt.NDArray[Any], classes: int = 0) -> Partitioned:
+    """Return the same examples with other targets, one for each; `classes` 0 when they are numbers."""
+    y.setflags(write=False)
+    assert data.test is not None
+    return replace(data, y=y, num_classes=classes, test=Examples(data.test.x, y[: len(data.test)]))
+
+
 def collect(trainer: Trainer, clients: npt.NDArray[np.int64], round: int = 2, **kwargs: Any) -> LaneResult:
     """Train clients and join the results of their lanes."""
     params = kwargs.pop("params", None)
@@ -36,8 +44,8 @@ def collect(trainer: Trainer, clients: npt.NDArray[np.int64], round: int = 2, **
     results = [result.at(np.arange(len(result.clients))) for result in trainer.lanes(params, clients, round, **kwargs)]
     fields = ("clients", "deltas", "losses", "steps", "examples")
     joined = {name: np.concatenate([getattr(result, name) for result in results]) for name in fields}
-    speeds = [result.velocity for result in results if result.velocity is not None]
-    return LaneResult(**joined, velocity=np.concatenate(speeds) if speeds else None)
+    speeds = [result.kept for result in results if result.kept is not None]
+    return LaneResult(**joined, kept=np.concatenate(speeds) if speeds else None)
 
 
 def train(

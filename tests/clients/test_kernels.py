@@ -26,6 +26,7 @@ from fedsim.models.mlp import Mlp
 from fedsim.models.modules.building import build
 from fedsim.models.point import Point
 from fedsim.models.resnet18_gn import ResNet18
+from fedsim.task.losses.cross_entropy import CrossEntropy
 from tests.clients.fakes import COUNTS, collect, ragged, train
 
 EVERYTHING: dict[str, Any] = {"momentum": 0.5, "weight_decay": 0.1, "proximal_mu": 0.3, "lr_decay": 0.9}
@@ -53,10 +54,10 @@ def assert_close(got: LaneResult, wanted: LaneResult) -> None:
     np.testing.assert_array_equal(got.clients, wanted.clients)
     np.testing.assert_array_equal(got.steps, wanted.steps)
     np.testing.assert_array_equal(got.examples, wanted.examples)
-    assert (got.velocity is None) == (wanted.velocity is None)
-    if got.velocity is not None and wanted.velocity is not None:
-        norms = np.linalg.norm(wanted.velocity, axis=1)
-        assert (np.linalg.norm(got.velocity - wanted.velocity, axis=1) <= 1e-5 * norms).all()
+    assert (got.kept is None) == (wanted.kept is None)
+    if got.kept is not None and wanted.kept is not None:
+        norms = np.linalg.norm(wanted.kept, axis=1)
+        assert (np.linalg.norm(got.kept - wanted.kept, axis=1) <= 1e-5 * norms).all()
 
 
 @pytest.mark.parametrize("options", [{}, EVERYTHING], ids=["plain", "everything"])
@@ -83,7 +84,7 @@ def test_the_stack_equals_torch_func(name: str) -> None:
     model, shape = MODELS[name]
     data, work = ragged(shape), LocalWork(batch_size=4, lr=0.1, lane=7, **EVERYTHING)
     trainer = Trainer(model, work, data, seed=7)
-    stepper = VmapStepper(build(model, shape, 4))
+    stepper = VmapStepper(build(model, shape, 4), CrossEntropy())
     by_vmap = LaneKernel(stepper, trainer.layout, data, work, 7, torch.device("cpu"))
     assert_close(collect(trainer, EVERYONE), by_vmap.train(trainer.initial(), EVERYONE, 2))
 
@@ -199,7 +200,7 @@ def test_momentum_that_was_kept_goes_on(name: str) -> None:
     work = LocalWork(batch_size=4, lr=0.1, momentum=0.5, lane=lane, local_steps=1)
     trainer = Trainer(model, work, data, seed=7)
     first = collect(trainer, clients)
-    second = collect(trainer, clients, params=trainer.initial() + first.deltas, velocity=first.velocity)
+    second = collect(trainer, clients, params=trainer.initial() + first.deltas, kept=first.kept)
     at_once = train(model, replace(work, local_steps=2), data, clients)
     np.testing.assert_allclose(first.deltas + second.deltas, at_once.deltas, rtol=1e-4, atol=1e-6)
 

@@ -17,13 +17,14 @@ from fedsim.models.mlp import Mlp
 from fedsim.models.modules.building import build
 from fedsim.models.point import Point
 from fedsim.models.resnet18_gn import ResNet18
+from fedsim.task.losses.cross_entropy import CrossEntropy
 from tests.clients.fakes import COUNTS, collect, ragged
 
 WORK = LocalWork(batch_size=20)
 
 
 def chosen(config: Model, shape: tuple[int, ...], work: LocalWork = WORK, device: str = "cpu") -> KernelChoice:
-    return plan(config, work, build(config, shape, 10), shape, device)
+    return plan(config, work, build(config, shape, 10), shape, device, CrossEntropy())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ from annotated_types import Ge, Le
 
 from fedsim.core import Cohort, Population, Rule
 from fedsim.core.coefficients import coefficients
-from fedsim.core.server import Adam, Momentum
+from fedsim.core.server import Adam
+from fedsim.core.server import catalogue as transforms
+from fedsim.core.server.amplify import Amplify
 from fedsim.core.state import flatten, restore
 from fedsim.strategies import catalogue
 from fedsim.strategies.fedau import FedAU
@@ -37,7 +39,9 @@ FORMS: dict[str, Rule] = {
     "fedavg-estimated": FedAvg(normalise="inverse_probability", probabilities="estimated"),
     "fedvarp-ip": FedVARP(normalise="inverse_probability"),
     "fedstale-skip": FedStale(on_empty="skip"),
-    "fedavg-momentum": FedAvg(server_optimizer=Momentum()),
+    **{f"fedavg-{kind}": FedAvg(server_optimizer=made()) for kind, made in transforms().items() if made is not Amplify},
+    "fedavg-amplify": FedAvg(server_optimizer=Amplify(period=2, factor=2.0)),
+    "fedavg-decay": FedAvg(server_weight_decay=0.1),
     "fedstale-adam": FedStale(server_optimizer=Adam()),
 }
 each_form = pytest.mark.parametrize("rule", FORMS.values(), ids=FORMS.keys())

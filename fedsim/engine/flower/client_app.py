@@ -64,31 +64,34 @@ class NodeApp(ClientApp):
         node = host.nodes[index]
         key = f"memory-{index}"
         _recall(node, host, context, key)
-        if host.plan.foreign is not None:
-            node.states = States()
-            if f"states-{index}" in context.state:
-                held = context.state.array_records[f"states-{index}"]
-                node.states.take({name: array.numpy() for name, array in held.items()})
         if codec.RECORD in content:
             answer = _call(node, action, told, given)
         else:
             began = perf_counter()
             answer = host.handle(index, content)
             answer[TIMING] = ConfigRecord({"seconds": perf_counter() - began})
-        if node.memory is not None:
-            context.state[key] = arrays.record(**node.memory.snapshot())
-        if node.states is not None:
-            context.state[f"states-{index}"] = arrays.record(**node.states.snapshot())
+        for part, name in _places(node, key):
+            context.state[name] = arrays.record(**part.snapshot())
         return Message(answer, reply_to=message)
 
 
 def _recall(node: Node, host: Host, context: Context, key: str) -> None:
     """Give a node the memories that its context holds."""
-    if host.plan.memory is None:
-        return
-    node.memory = Memory(host.trainer.layout.size, host.plan.memory)
-    if key in context.state:
-        node.memory.take({name: array.numpy() for name, array in context.state.array_records[key].items()})
+    if host.plan.memory is not None:
+        node.memory = Memory(host.trainer.layout.size, host.plan.memory)
+    if node.buffers is not None:
+        node.buffers = Memory(node.buffers.size)
+    if node.states is not None:
+        node.states = States()
+    for part, place in _places(node, key):
+        if place in context.state:
+            part.take({name: array.numpy() for name, array in context.state.array_records[place].items()})
+
+
+def _places(node: Node, key: str) -> list[tuple[Memory | States, str]]:
+    """Return what a node's clients keep, and where in the context it is."""
+    parts = ((node.memory, key), (node.buffers, f"{key}-buffers"), (node.states, f"{key}-states"))
+    return [(part, place) for part, place in parts if part is not None]
 
 
 def _call(node: Node, action: str, told: dict[str, Any], given: dict[str, Any]) -> RecordDict:

@@ -37,7 +37,7 @@ class PeerHost:
         assert peers is not None, "a host of gossip needs a plan of gossip"
         self.plan = plan
         self.trainer = Trainer(plan.model, plan.work, data, plan.seed, plan.device)
-        evaluator = Evaluator(plan.model, data, peers.weights, plan.device)
+        evaluator = Evaluator(plan.model, data, peers.weights, plan.device, seed=plan.seed)
         limit = plan.work.timeout_s
         self.nodes = {index: PeerNode(index, self.trainer, peers, evaluator, plan.faults, limit) for index in nodes}
 

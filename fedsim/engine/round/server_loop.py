@@ -104,14 +104,17 @@ class Loop(Rounds):
         ledger = self.progress.ledger.after(outcome, there, sent)
         shadows = self.prober.after(self.progress.shadows, outcome.cohort) if self.prober else {}
         self.progress = TrainingState(round, server, ledger, shadows)
-        values = round_values(outcome, ledger, sent, there, rule, population, server.params)
+        values = round_values(
+            outcome, ledger, sent, there, rule, population, server.params[: self.experiment.trainer.layout.size]
+        )
         every = self.experiment.scenario.memory.audit
         audited = {} if every is None or round % every else self.audit(round)
         return {**values, **self.phases(played.host_seconds), **audited}
 
     def seen(self, round: Round, played: Played) -> Round:
         """Show the global model after the round, and the rule's update."""
-        return replace(round, params=self.progress.server.params, update=played.outcome.update)
+        params = self.progress.server.params[: self.experiment.trainer.layout.size]
+        return replace(round, params=params, update=played.outcome.update)
 
     def vectors(self, round: int, played: Played) -> dict[str, npt.NDArray[Any]]:
         """Return the ledger's vectors, and those of the rule's own that the ledger does not add up."""
@@ -126,7 +129,7 @@ class Loop(Rounds):
     def results(self) -> tuple[dict[str, npt.NDArray[Any]], Parameters]:
         """Return the global model by name, and flat."""
         params = self.progress.server.params
-        return dict(self.experiment.trainer.layout.views(params)), params
+        return self.experiment.trainer.named(params), params
 
     def forget_evaluations(self) -> None:
         """Let go of evaluations under way: the run goes back."""

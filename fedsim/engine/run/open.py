@@ -88,7 +88,7 @@ def open_grid(
             classes=engine.classes,
             capacity_s=engine.capacity_timeout_s,
             notice=notice,
-            stateful=experiment.remembers or plan.peers is not None or plan.foreign is not None,
+            stateful=experiment.keeps or plan.peers is not None,
             predict=experiment.cost,
         )
         try:
