@@ -18,8 +18,8 @@ from fedsim.clients.deadline import ClientTimeoutError, deadline
 from fedsim.clients.kernels import LaneResult
 from fedsim.clients.training import Trainer
 from fedsim.core import CapacityError, Failure
-from fedsim.core.client_work import ForeignCodeError
 from fedsim.core.contracts import Ids, Parameters
+from fedsim.core.foreign.failures import ForeignError
 
 Faults = Callable[[int, Ids], Mapping[Any, npt.NDArray[np.bool_]]]
 """Injected events of a round: kind -> who is struck; crash and message_loss deliver nothing, nan a poisoned delta."""
@@ -110,7 +110,7 @@ class Delivery:
                 raise
             except Exception as error:
                 rest = group[done:]
-                if isinstance(error, ForeignCodeError):  # it trains one by one: the first of those left is to blame
+                if self.states is not None:  # foreign work trains one by one: the first of those left is to blame
                     self._failures.append(_failure(int(rest[0]), error))
                     pending = [rest[1:], *pending]
                     continue
@@ -194,6 +194,6 @@ def _failure(client: int, error: Exception) -> Failure:
     """Return the failure of a client that raised, with the traceback, which names the user's own file and line."""
     if isinstance(error, ClientTimeoutError):
         return Failure(int(client), "timeout", str(error))
-    if isinstance(error, ForeignCodeError):
+    if isinstance(error, ForeignError):
         return Failure(int(client), "raised", str(error))
     return Failure(int(client), "raised", "".join(traceback.format_exception(error)).strip())

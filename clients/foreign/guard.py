@@ -1,60 +1,23 @@
-"""Around foreign code: whose line failed, and whether the process is afterwards as it was before."""
+"""Around foreign code: the process is afterwards as it was before."""
 
 from __future__ import annotations
 
 import os
 import pickle
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from fedsim.core.client_work import ForeignCodeError
+from fedsim.core.foreign.failures import ForeignError
 
 PLAIN = (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, type(None), np.ndarray, np.generic)
 """Types of module variables that are watched."""
 LARGEST = 1 << 20
 """Variables that are larger than this are not looked at."""
-LONGEST = 400
-"""Letters of what foreign code says of itself that are told."""
-
-
-def place_of_line(file: str, line: int) -> str:
-    """Return FILE:LINE, from the working folder where the file is below it."""
-    path = Path(file)
-    return f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}:{line}"
-
-
-def blamed(error: BaseException, folder: Path) -> str:
-    """Return one line for what code below `folder` raised: the last line of its own that was on the way, and what.
-
-    Parameters
-    ----------
-    folder : where the foreign code's files are.
-    """
-    text = " ".join("".join(traceback.format_exception_only(error)).split())[:LONGEST]
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if _within(frame.filename, folder)]
-    place = own[-1] if own else (frames[-1] if frames else None)
-    return text if place is None else f"{place_of_line(place.filename, place.lineno or 0)}: {text}"
-
-
-def _within(file: str, folder: Path) -> bool:
-    path = Path(file)
-    return path.is_relative_to(folder) and "site-packages" not in path.parts
-
-
-def where_defined(function: Any) -> str:
-    """Return FILE:LINE of a function or method, its name where it has no source."""
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    if code is None:
-        return str(getattr(function, "__qualname__", function))
-    return place_of_line(code.co_filename, code.co_firstlineno)
 
 
 @contextmanager
@@ -66,7 +29,7 @@ def unchanged(owner: Any, where: str) -> Iterator[None]:
 
     Raises
     ------
-    ForeignCodeError : something is not as it was.
+    ForeignError : something is not as it was.
     """
     before = {name: (get(), put) for name, (get, put) in _process().items()}
     attributes, variables = _pickled(_attributes(owner)), _pickled(_variables(owner))
@@ -81,7 +44,7 @@ def unchanged(owner: Any, where: str) -> Iterator[None]:
     changed += [f"self.{name}" for name in _differing(attributes, _pickled(_attributes(owner)))]
     changed += [f"the module's {name}" for name in _differing(variables, _pickled(_variables(owner)))]
     if changed:
-        raise ForeignCodeError(
+        raise ForeignError(
             f"{where}: changed {', '.join(changed)}; what lasts goes into the client's state, for in another process "
             "such a change would not be seen"
         )

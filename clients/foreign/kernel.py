@@ -9,13 +9,12 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import nn
 
+from fedsim.clients.foreign.model import Loaded
 from fedsim.clients.kernels.base import LaneResult
-from fedsim.core import ClientData, Layout, LocalWork
-from fedsim.core.client_work import ForeignCodeError
+from fedsim.core import ClientData, LocalWork
 from fedsim.core.contracts import Ids, Parameters
+from fedsim.core.foreign.failures import ForeignError
 
 LOSSES = ("loss", "train_loss", "train-loss")
 """Names of the metric that counts as the client's training loss."""
@@ -23,9 +22,10 @@ LOSSES = ("loss", "train_loss", "train-loss")
 
 @dataclass(frozen=True)
 class Trained:
-    """What one client's foreign work came to: the delta (d,) float32, what went in, what is told, what is kept."""
+    """What one client's foreign work came to: the delta (d,), the buffers (b,), what went in, is told, and is kept."""
 
     delta: npt.NDArray[np.float32]
+    buffers: npt.NDArray[np.float32]
     steps: int
     examples: int
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -36,20 +36,18 @@ class Work(Protocol):
     """Foreign local work at a host, ready to train clients."""
 
     def train(self, client: int, round: int, start: Parameters, state: bytes | None) -> Trained:
-        """Train one client from parameters (d,); a pure function of these four and the run's seed.
+        """Train one client from a model (d + b,); a pure function of these four and the run's seed.
 
         Raises
         ------
-        ForeignCodeError : the foreign code failed, with its file and line.
+        ForeignError : the foreign code failed, with its file and line.
         """
 
 
 class Opens(Protocol):
     """What makes foreign work ready on a host; it travels there by pickle."""
 
-    def open(
-        self, module: nn.Module, layout: Layout, data: ClientData, work: LocalWork, seed: int, device: torch.device
-    ) -> Work:
+    def open(self, model: Loaded, data: ClientData, work: LocalWork, seed: int) -> Work:
         """Return the work; what cannot be loaded is a ScenarioError."""
 
     def describe(self) -> str:
@@ -69,7 +67,7 @@ class ForeignKernel:
         params: Parameters,
         clients: Ids,
         round: int,
-        velocity: npt.NDArray[np.float32] | None = None,
+        kept: npt.NDArray[np.float32] | None = None,
         states: Mapping[int, bytes] | None = None,
     ) -> LaneResult:
         """Train the clients one after the other; `states` holds what they left by client."""
@@ -85,6 +83,7 @@ class ForeignKernel:
             losses=np.array(losses, np.float64),
             steps=np.array([one.steps for one in done], np.int64),
             examples=np.array([one.examples for one in done], np.int64),
+            buffers=np.stack([one.buffers for one in done]) if done[0].buffers.size else None,
             states=tuple(one.state for one in done),
             metrics=tuple(one.metrics for one in done),
         )
@@ -95,10 +94,10 @@ def numbers(metrics: object, where: str) -> dict[str, float]:
 
     Raises
     ------
-    ForeignCodeError : they are not numbers by name, or not finite.
+    ForeignError : they are not numbers by name, or not finite.
     """
     if not isinstance(metrics, Mapping):
-        raise ForeignCodeError(f"{where}: metrics should be numbers by name, got a {type(metrics).__name__}")
+        raise ForeignError(f"{where}: metrics should be numbers by name, got a {type(metrics).__name__}")
     found = {}
     for name, value in metrics.items():
         try:
@@ -106,24 +105,6 @@ def numbers(metrics: object, where: str) -> dict[str, float]:
         except (TypeError, ValueError):
             number = None
         if number is None or not isinstance(name, str) or not isfinite(number):
-            raise ForeignCodeError(f"{where}: metric {name!r} should be a finite number, got {str(value)[:60]}")
+            raise ForeignError(f"{where}: metric {name!r} should be a finite number, got {str(value)[:60]}")
         found[name] = number
     return found
-
-
-def checked(delta: npt.NDArray[np.float32], layout: Layout, where: str) -> npt.NDArray[np.float32]:
-    """Return a delta (d,) that is finite.
-
-    Raises
-    ------
-    ForeignCodeError : it is not, with the tensor and the place of its first bad number.
-    """
-    bad = np.flatnonzero(~np.isfinite(delta))
-    if len(bad):
-        tensor = int(np.searchsorted(layout.offsets, bad[0], side="right")) - 1
-        inside = bad[0] - layout.offsets[tensor]
-        raise ForeignCodeError(
-            f"{where}: returned {len(bad)} of {len(delta)} numbers that are not finite, the first in "
-            f"{layout.names[tensor]} at {inside}"
-        )
-    return delta

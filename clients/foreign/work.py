@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,17 +14,22 @@ from torch import Tensor, nn
 
 from fedsim.clients.batches import draw
 from fedsim.clients.foreign.generators import no_unseeded, seeded
-from fedsim.clients.foreign.guard import blamed, unchanged, where_defined
-from fedsim.clients.foreign.kernel import Trained, checked, numbers
+from fedsim.clients.foreign.guard import unchanged
+from fedsim.clients.foreign.kernel import Trained, numbers
+from fedsim.clients.foreign.model import Loaded
 from fedsim.clients.foreign.states import UnkeepableError, decode, encode
 from fedsim.clients.kernels import feed
 from fedsim.clients.kernels.source import Source, source
 from fedsim.clients.kernels.tensors import fresh
-from fedsim.core import ClientData, Layout, LocalWork, rng
-from fedsim.core.client_work import ForeignCodeError, Work
+from fedsim.core import ClientData, LocalWork, rng
+from fedsim.core.client_work import Work
 from fedsim.core.contracts import Parameters
+from fedsim.core.foreign.failures import ForeignError, failed, told
+from fedsim.core.foreign.reference import defined
 from fedsim.data import QuadraticData
 
+PURPOSE = 3
+"""Sets these keys apart from those of a Flower app's nodes and of its server."""
 ARGUMENTS = ("module", "batches", "start", "round", "rng", "state")
 
 
@@ -35,11 +39,9 @@ class ClassWork:
 
     made: Any
 
-    def open(
-        self, module: nn.Module, layout: Layout, data: ClientData, work: LocalWork, seed: int, device: torch.device
-    ) -> _Ready:
+    def open(self, model: Loaded, data: ClientData, work: LocalWork, seed: int) -> _Ready:
         """Return the work, ready to train."""
-        return _Ready(self.made, module.to(device), layout, data, work, seed, device)
+        return _Ready(self.made, model, data, work, seed)
 
     def describe(self) -> str:
         """Return what trains."""
@@ -60,7 +62,7 @@ def signature_problem(cls: Any) -> str | None:
     try:
         found.bind(*([None] * (len(ARGUMENTS) + inspect.isclass(cls))))
     except TypeError:
-        return f"{where_defined(train)}: {cls.__name__}.train{found} cannot be called as {wanted}"
+        return f"{defined(train)}: {cls.__name__}.train{found} cannot be called as {wanted}"
     return None
 
 
@@ -109,98 +111,77 @@ class _Curved:
 class _Ready:
     """A user's work at a host."""
 
-    def __init__(
-        self,
-        made: Any,
-        module: nn.Module,
-        layout: Layout,
-        data: ClientData,
-        work: LocalWork,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        self._made, self._module, self._layout = made, module, layout
-        self._source: Source = _Curved(data, device) if isinstance(data, QuadraticData) else source(data, device)
-        self._work, self._seed, self._device = work, seed, device
-        self._where = where_defined(made.train)
-        code = getattr(getattr(made.train, "__func__", made.train), "__code__", None)
-        self._folder = Path() if code is None else Path(code.co_filename).parent
+    def __init__(self, made: Any, model: Loaded, data: ClientData, work: LocalWork, seed: int) -> None:
+        self._made, self._model, self._work, self._seed = made, model, work, seed
+        self._source: Source = (
+            _Curved(data, model.device) if isinstance(data, QuadraticData) else source(data, model.device)
+        )
+        self._where = defined(made.train)
 
     def train(self, client: int, round: int, start: Parameters, state: bytes | None) -> Trained:
         """Train one client; see `Work.train`."""
         batches = ClientBatches(self._source, self._work, self._seed, round, client)
-        self._load(start)
-        key = (self._seed, 3, round, client + 1)
+        self._model.load(start)
+        params = start[: self._model.layout.size]
         own = rng.stream(self._seed, "client work", round, client)
+        held = None if state is None else decode(state)
         try:
-            with seeded(*key), no_unseeded(), unchanged(self._made, self._where):
-                found = self._made.train(
-                    self._module,
-                    batches,
-                    start,
-                    round,
-                    own,
-                    None if state is None else decode(state),
-                )
-        except ForeignCodeError:
+            with seeded(self._seed, PURPOSE, round, client), no_unseeded(), unchanged(self._made, self._where):
+                found = self._made.train(self._model.module, batches, params, round, own, held)
+        except ForeignError:
             raise
         except SystemExit as end:
-            raise ForeignCodeError(f"{blamed(end, self._folder)} (sys.exit)") from end
+            raise ForeignError(told(end)) from end
         except Exception as error:
-            raise ForeignCodeError(blamed(error, self._folder)) from error
-        return self._taken(found, batches, start)
+            raise ForeignError(told(error), failed("", error).details) from error
+        return self._taken(found, batches, params)
 
-    def _load(self, start: Parameters) -> None:
-        """Put the global parameters into the module, as it is before any training."""
-        named = dict(self._module.named_parameters())
-        self._module.train()
-        with torch.no_grad():
-            for name, values in self._layout.views(start).items():
-                named[name].copy_(fresh(np.ascontiguousarray(values), self._device))
-                named[name].grad = None
-
-    def _taken(self, found: Any, batches: ClientBatches, start: Parameters) -> Trained:
+    def _taken(self, found: Any, batches: ClientBatches, params: Parameters) -> Trained:
         """Check what came back."""
         if not isinstance(found, Work):
-            raise ForeignCodeError(
+            raise ForeignError(
                 f"{self._where}: should return fedsim.Work(delta or module, metrics, state), returned a "
                 f"{type(found).__name__}"
             )
         try:
             state = None if found.state is None else encode(found.state)
         except UnkeepableError as error:
-            raise ForeignCodeError(f"{self._where}: {error}") from error
+            raise ForeignError(f"{self._where}: {error}") from error
         return Trained(
-            checked(self._delta(found.delta, start), self._layout, self._where),
+            self._model.finite(self._delta(found.delta, params), self._where),
+            self._model.buffers(),
             len(batches),
             batches.examples,
             numbers(found.metrics, self._where),
             state,
         )
 
-    def _delta(self, given: Any, start: Parameters) -> npt.NDArray[np.float32]:
+    def _delta(self, given: Any, params: Parameters) -> npt.NDArray[np.float32]:
         """Return what was given as a delta (d,) float32."""
-        layout = self._layout
+        layout = self._model.layout
+        if given is self._model.module:
+            return self._model.parameters(given) - params
         if isinstance(given, nn.Module):
-            named = {name: value.detach() for name, value in given.named_parameters()}
-            return self._joined(named, "a module with the parameter") - start
+            named = {name: value.detach().cpu().numpy() for name, value in given.state_dict().items()}
+            return self._model.take(named, self._where, "of the module that is returned,") - params
         if isinstance(given, Mapping):
-            return self._joined(given, "a delta with")
+            return self._joined(given)
         values = _array(given)
         if values is None or values.shape != (layout.size,):
             got = f"a {type(given).__name__}" if values is None else f"shape {values.shape}"
-            raise ForeignCodeError(f"{self._where}: returned a delta of {got}, expected shape ({layout.size},)")
+            raise ForeignError(f"{self._where}: returned a delta of {got}, expected shape ({layout.size},)")
         return values.astype(np.float32)
 
-    def _joined(self, named: Mapping[str, Any], what: str) -> npt.NDArray[np.float32]:
-        shapes = dict(zip(self._layout.names, self._layout.shapes, strict=True))
-        arrays = {name: _array(named[name]) for name in shapes if name in named}
-        for name, shape in shapes.items():
-            values = arrays.get(name)
+    def _joined(self, named: Mapping[str, Any]) -> npt.NDArray[np.float32]:
+        layout = self._model.layout
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        for name, shape in zip(layout.names, layout.shapes, strict=True):
+            values = _array(named.get(name))
             if values is None or values.shape != shape:
-                got = "nothing of that name" if values is None else f"shape {values.shape}"
-                raise ForeignCodeError(f"{self._where}: returned {what} {name} of {got}, expected shape {shape}")
-        return self._layout.flatten({name: values for name, values in arrays.items() if values is not None})
+                got = "is missing" if values is None else f"has shape {values.shape}"
+                raise ForeignError(f"{self._where}: of the delta, {name} {got}, expected {shape}")
+            arrays[name] = values
+        return layout.flatten(arrays)
 
 
 def _array(value: Any) -> npt.NDArray[Any] | None:

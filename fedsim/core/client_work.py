@@ -36,7 +36,3 @@ class Work:
     delta: Any
     metrics: Mapping[str, float] = field(default_factory=dict)
     state: Any = None
-
-
-class ForeignCodeError(Exception):
-    """Code that is not ours failed; the message is one line that names its file and line."""

@@ -88,7 +88,7 @@ class Experiment:
     def keeps(self) -> bool:
         """Whether clients keep anything where they live, so that a lost host takes it along."""
         held = self.trainer.layout.buffers
-        return self.remembers or (held.local and held.size > 0)
+        return self.remembers or (held.local and held.size > 0) or self.foreign is not None
 
     @property
     def rescales(self) -> bool:

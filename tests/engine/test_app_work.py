@@ -80,7 +80,7 @@ FAILS = {
         "client_app.py",
         "model.state_dict())\n    metrics",
         "{k: v * float('nan') for k, v in model.state_dict().items()})\n    metrics",
-        "not finite, the first in layers.0.weight at 0",
+        "not finite, the first in fc1.weight at 0",
     ),
 }
 

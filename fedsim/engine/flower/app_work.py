@@ -14,20 +14,17 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MessageType, RecordDict
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
-from torch import nn
 
 from fedsim.clients.foreign.generators import generators, put_back
-from fedsim.clients.foreign.kernel import Trained, checked, numbers
-from fedsim.core import ClientData, Layout, LocalWork
-from fedsim.core.client_work import ForeignCodeError
+from fedsim.clients.foreign.kernel import Trained, numbers
+from fedsim.clients.foreign.model import Loaded
+from fedsim.core import ClientData, LocalWork
 from fedsim.core.contracts import Parameters
 from fedsim.core.flower_project import Project
+from fedsim.core.foreign.failures import ForeignError
 from fedsim.core.system.files import atomic_folder
 from fedsim.engine.flower.app_folder import App
 from fedsim.engine.flower.app_host import RUN_ID, AppHost
@@ -54,12 +51,10 @@ class AppWork:
         sources = {name: path.read_bytes() for name, path in project.sources().items()}
         return cls(project, {**project.options, **run_config}, train_config, sources)
 
-    def open(
-        self, module: nn.Module, layout: Layout, data: ClientData, work: LocalWork, seed: int, device: torch.device
-    ) -> _Ready:
+    def open(self, model: Loaded, data: ClientData, work: LocalWork, seed: int) -> _Ready:
         """Return the app, loaded; what cannot be loaded is a ScenarioError."""
         app = App(self.folder(), "", self.project.client, self.run_config)
-        return _Ready(AppHost(app, seed), self, layout, data.num_clients, work)
+        return _Ready(AppHost(app, seed), self, model, data.num_clients, work)
 
     def describe(self) -> str:
         """Return what trains."""
@@ -83,8 +78,8 @@ class AppWork:
 class _Ready:
     """An app at a host."""
 
-    def __init__(self, host: AppHost, plan: AppWork, layout: Layout, num_clients: int, work: LocalWork) -> None:
-        self._host, self._plan, self._layout, self._num_clients, self._work = host, plan, layout, num_clients, work
+    def __init__(self, host: AppHost, plan: AppWork, model: Loaded, num_clients: int, work: LocalWork) -> None:
+        self._host, self._plan, self._model, self._num_clients, self._work = host, plan, model, num_clients, work
         self._where = str(plan.project.module or plan.project.folder)
         rates = (plan.run_config[name] for name in RATES if name in plan.run_config)
         self._lr = next((float(rate) for rate in rates if isinstance(rate, int | float)), None)
@@ -93,7 +88,11 @@ class _Ready:
         """Train one client; see `Work.train`."""
         config: dict[str, Any] = {"lr": self._work.rate(round) if self._lr is None else self._lr}
         config |= {**self._plan.train_config, "server-round": round}
-        content = RecordDict({"arrays": self._arrays(start), "config": ConfigRecord(config)})
+        self._model.load(start)
+        arrays = ArrayRecord()
+        for name, values in self._model.state().items():
+            arrays[name] = ArrayView(values)
+        content = RecordDict({"arrays": arrays, "config": ConfigRecord(config)})
         message = Message(content, dst_node_id=FIRST_NODE_ID + client, message_type=MessageType.TRAIN)
         message.metadata.__dict__["_message_id"] = f"{round:x}-{client:x}"
         before = generators()
@@ -102,14 +101,8 @@ class _Ready:
         finally:
             put_back(before)
         if after is None:
-            raise ForeignCodeError(self._blamed(str(reply.error.reason)))
+            raise ForeignError(self._blamed(str(reply.error.reason)))
         return self._taken(reply.content, start, _packed(after.state))
-
-    def _arrays(self, start: Parameters) -> ArrayRecord:
-        record = ArrayRecord()
-        for name, values in self._layout.views(start).items():
-            record[name] = ArrayView(np.array(values))  # a copy: the app may write to what it gets
-        return record
 
     def _context(self, client: int, state: bytes | None) -> Context:
         return Context(
@@ -123,36 +116,28 @@ class _Ready:
     def _blamed(self, reason: str) -> str:
         """Return one line of a traceback: the app's last own line, and what was raised there."""
         lines = reason.strip().splitlines()
-        own = [line.strip() for line in lines if line.strip().startswith(f'File "{self._host.folder}')]
+        own = [k for k, line in enumerate(lines) if line.strip().startswith(f'File "{self._host.folder}')]
+        raised = [k for k, line in enumerate(lines) if not line.startswith(" ") and k > max(own, default=0)]
+        text = " ".join(" ".join(lines[raised[0] if raised else 0 :]).split())
         if not own:
-            return f"{self._where}: {lines[-1]}"
-        file, line = own[-1].removeprefix('File "').split('", line ')
-        return f"{file}:{line.partition(',')[0]}: {lines[-1]}"
+            return f"{self._where}: {text}"
+        file, line = lines[own[-1]].strip().removeprefix('File "').split('", line ')
+        return f"{file}:{line.partition(',')[0]}: {text}"
 
     def _taken(self, content: RecordDict, start: Parameters, state: bytes) -> Trained:
         """Check a reply."""
         found = list(content.array_records.values())
         told = list(content.metric_records.values())
         if len(found) != 1:
-            raise ForeignCodeError(f"{self._where}: the reply should hold one ArrayRecord, it holds {len(found)}")
+            raise ForeignError(f"{self._where}: the reply should hold one ArrayRecord, it holds {len(found)}")
         metrics = {name: value for record in told for name, value in record.items() if not isinstance(value, list)}
         examples = metrics.pop(EXAMPLES, None)
         if not isinstance(examples, int | float) or not examples >= 0:
-            raise ForeignCodeError(f"{self._where}: the reply's metrics should hold {EXAMPLES!r}, got {examples}")
+            raise ForeignError(f"{self._where}: the reply's metrics should hold {EXAMPLES!r}, got {examples}")
         arrays = {name: array.numpy() for name, array in found[0].items()}
-        delta = self._joined(arrays) - start
-        return Trained(
-            checked(delta, self._layout, self._where), 1, int(examples), numbers(metrics, self._where), state
-        )
-
-    def _joined(self, arrays: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
-        """Return the parameters of a reply (d,)."""
-        for name, shape in zip(self._layout.names, self._layout.shapes, strict=True):
-            values = arrays.get(name)
-            if values is None or values.shape != shape:
-                got = "nothing of that name" if values is None else f"shape {values.shape}"
-                raise ForeignCodeError(f"{self._where}: the reply's array {name} is {got}, the model has shape {shape}")
-        return self._layout.flatten(arrays)
+        moved = self._model.take(arrays, self._where, "of the arrays in the reply,")
+        delta = self._model.finite(moved - start[: self._model.layout.size], self._where)
+        return Trained(delta, self._model.buffers(), 1, int(examples), numbers(metrics, self._where), state)
 
 
 def _packed(state: RecordDict) -> bytes:

@@ -51,7 +51,7 @@ class Host:
         self.num_examples = data.num_examples
         self._data = data
         self._proximal: dict[float, Trainer] = {}
-        self.trainer = Trainer(plan.model, plan.work, data, plan.seed, plan.device, plan.foreign)
+        self.trainer = Trainer(plan.model, plan.work, data, plan.seed, plan.device, foreign=plan.foreign)
         self.nodes = {
             index: Node(
                 index,

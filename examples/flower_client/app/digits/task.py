@@ -12,10 +12,11 @@ class Net(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.layers = nn.ModuleList([nn.Linear(64, 32), nn.Linear(32, 10)])
+        self.fc1 = nn.Linear(64, 32)
+        self.fc2 = nn.Linear(32, 10)
 
     def forward(self, x):
-        return self.layers[1](F.relu(self.layers[0](x.flatten(1))))
+        return self.fc2(F.relu(self.fc1(x.flatten(1))))
 
 
 def load_data(partition_id, num_partitions, batch_size):
@@ -49,6 +50,7 @@ def train(net, trainloader, epochs, lr, device):
 def test(net, testloader, device):
     """Validate the model on the test set."""
     net.to(device)
+    net.eval()
     criterion = torch.nn.CrossEntropyLoss()
     correct, loss = 0, 0.0
     with torch.no_grad():
