@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,12 @@ import numpy.typing as npt
 from fedsim.clients.foreign.model import Loaded
 from fedsim.clients.kernels.base import LaneResult
 from fedsim.core import ClientData, LocalWork
+from fedsim.core.client_half import PLAIN, Given
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.core.foreign.failures import ForeignError
 
+Shared = Mapping[str, npt.NDArray[Any]]
+"""Vectors (d,) that the server sends to all beside the model, by name."""
 LOSSES = ("loss", "train_loss", "train-loss")
 """Names of the metric that counts as the client's training loss."""
 
@@ -32,11 +35,19 @@ class Trained:
     state: bytes | None = None
 
 
+@dataclass(frozen=True)
+class Carried:
+    """What foreign work begins with: what its clients left, by client, and what the server sends to all, by name."""
+
+    states: Mapping[int, bytes]
+    shared: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+
 class Work(Protocol):
     """Foreign local work at a host, ready to train clients."""
 
-    def train(self, client: int, round: int, start: Parameters, state: bytes | None) -> Trained:
-        """Train one client from a model (d + b,); a pure function of these four and the run's seed.
+    def train(self, client: int, round: int, start: Parameters, state: bytes | None, shared: Shared) -> Trained:
+        """Train one client from a model (d + b,); a pure function of these five and the run's seed.
 
         Raises
         ------
@@ -68,14 +79,17 @@ class ForeignKernel:
         clients: Ids,
         round: int,
         kept: npt.NDArray[np.float32] | None = None,
-        states: Mapping[int, bytes] | None = None,
+        given: Given = PLAIN,
+        carried: Carried | None = None,
     ) -> LaneResult:
-        """Train the clients one after the other; `states` holds what they left by client."""
-        held, done = states or {}, []
+        """Train the clients one after the other."""
+        assert given.shift is None, "foreign work makes its own gradients"
+        assert not given.pull, "foreign work makes its own gradients"
+        begins, done = carried or Carried({}), []
         for place, client in enumerate(clients.tolist()):
             start = np.array(params if params.ndim == 1 else params[place], np.float32)
             start.setflags(write=False)
-            done.append(self._work.train(client, round, start, held.get(client)))
+            done.append(self._work.train(client, round, start, begins.states.get(client), begins.shared))
         losses = [next((one.metrics[name] for name in LOSSES if name in one.metrics), float("nan")) for one in done]
         return LaneResult(
             clients=clients,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fedsim.clients.batches import draw
 from fedsim.clients.foreign.generators import no_unseeded, seeded
 from fedsim.clients.foreign.guard import unchanged
-from fedsim.clients.foreign.kernel import Trained, numbers
+from fedsim.clients.foreign.kernel import Shared, Trained, numbers
 from fedsim.clients.foreign.model import Loaded
 from fedsim.clients.foreign.states import UnkeepableError, decode, encode
 from fedsim.clients.kernels import feed
@@ -31,6 +31,8 @@ from fedsim.data import QuadraticData
 PURPOSE = 3
 """Sets these keys apart from those of a Flower app's nodes and of its server."""
 ARGUMENTS = ("module", "batches", "start", "round", "rng", "state")
+SHARED = "shared"
+"""An argument more, for work that asks for it: the vectors of the rule's `order`."""
 
 
 @dataclass(frozen=True)
@@ -117,17 +119,19 @@ class _Ready:
             _Curved(data, model.device) if isinstance(data, QuadraticData) else source(data, model.device)
         )
         self._where = defined(made.train)
+        self._shared = SHARED in inspect.signature(made.train).parameters
 
-    def train(self, client: int, round: int, start: Parameters, state: bytes | None) -> Trained:
+    def train(self, client: int, round: int, start: Parameters, state: bytes | None, shared: Shared) -> Trained:
         """Train one client; see `Work.train`."""
         batches = ClientBatches(self._source, self._work, self._seed, round, client)
         self._model.load(start)
         params = start[: self._model.layout.size]
         own = rng.stream(self._seed, "client work", round, client)
         held = None if state is None else decode(state)
+        beside = {"shared": dict(shared)} if self._shared else {}
         try:
             with seeded(self._seed, PURPOSE, round, client), no_unseeded(), unchanged(self._made, self._where):
-                found = self._made.train(self._model.module, batches, params, round, own, held)
+                found = self._made.train(self._model.module, batches, params, round, own, held, **beside)
         except ForeignError:
             raise
         except SystemExit as end:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fedsim.core.client_half import PLAIN, Given
 from fedsim.core.contracts import Ids, Parameters
 
 
@@ -71,10 +72,12 @@ class Kernel(Protocol):
         clients: Ids,
         round: int,
         kept: npt.NDArray[np.float32] | None = None,
+        given: Given = PLAIN,
     ) -> LaneResult:
         """Train the clients (C,) of one lane for a round, none of them seeing another.
 
         `params` is (d,), where all start, or (C, d), one start for each (gossip); what is behind the d parameters are
         the buffers, for kernels that move them. `kept` (C, w) is what the clients' optimisers kept (`LaneResult.kept`)
-        and go on from; None starts them at zero.
+        and go on from; None starts them at zero. `given` is what goes into every gradient beside
+        the loss.
         """

@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from fedsim.clients.delivery import Delivered, Delivery
+from fedsim.clients.foreign.kernel import Carried
 from fedsim.clients.foreign.states import States, UnkeepableError, decode, encode
 from fedsim.clients.foreign.work import ClassWork, signature_problem
 from fedsim.clients.training import Trainer
@@ -59,7 +60,7 @@ def trainer(made: Any, work: LocalWork = WORK) -> Trainer:
 
 def deliver(made: Any, clients: Any = EVERYONE) -> tuple[list[Any], Delivered]:
     taught, lanes = trainer(made), []
-    done = Delivery(taught, None, taught.initial(), clients, 1, states={}).run(lanes.append)
+    done = Delivery(taught, None, taught.initial(), clients, 1, foreign=Carried({})).run(lanes.append)
     return lanes, done
 
 
@@ -78,7 +79,7 @@ def test_a_clients_state_and_draws_do_not_depend_on_company_and_the_process_is_l
     (alone,) = taught.lanes(taught.initial(), np.array([3]), 1)
     assert decode(alone.states[0]) == decode(together[3])
     assert decode(together[2])["draws"] != decode(together[3])["draws"]
-    (again,) = taught.lanes(taught.initial(), np.array([3]), 2, states=together)
+    (again,) = taught.lanes(taught.initial(), np.array([3]), 2, foreign=Carried(together))
     assert decode(again.states[0])["times"] == 2
     assert decode(together[3])["times"] == 1
     assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # noqa: NPY002

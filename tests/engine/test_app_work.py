@@ -74,7 +74,18 @@ FAILS = {
         "    raise ValueError('no data')\n",
         "client_app.py:17: ValueError: no data",
     ),
-    "shape": ("task.py", "nn.Linear(64, 32)", "nn.Linear(64, 31)", "Error(s) in loading state_dict for Net"),
+    "shape": (
+        "client_app.py",
+        "model.state_dict())\n    metrics",
+        "{k: v[:3] for k, v in model.state_dict().items()})\n    metrics",
+        "of the arrays in the reply, fc1.weight has shape (3, 64), the model's has (32, 64)",
+    ),
+    "other names": (
+        "client_app.py",
+        "ArrayRecord(model",
+        "ArrayRecord(model.fc1",
+        "fc1.weight is missing, the model's",
+    ),
     "no examples": ("client_app.py", '"num-examples": len(trainloader.dataset)', '"n": 1', "'num-examples', got None"),
     "nan": (
         "client_app.py",

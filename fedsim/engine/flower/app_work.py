@@ -19,7 +19,7 @@ from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 
 from fedsim.clients.foreign.generators import generators, put_back
-from fedsim.clients.foreign.kernel import Trained, numbers
+from fedsim.clients.foreign.kernel import Shared, Trained, numbers
 from fedsim.clients.foreign.model import Loaded
 from fedsim.core import ClientData, LocalWork
 from fedsim.core.contracts import Parameters
@@ -84,7 +84,7 @@ class _Ready:
         rates = (plan.run_config[name] for name in RATES if name in plan.run_config)
         self._lr = next((float(rate) for rate in rates if isinstance(rate, int | float)), None)
 
-    def train(self, client: int, round: int, start: Parameters, state: bytes | None) -> Trained:
+    def train(self, client: int, round: int, start: Parameters, state: bytes | None, shared: Shared) -> Trained:
         """Train one client; see `Work.train`."""
         config: dict[str, Any] = {"lr": self._work.rate(round) if self._lr is None else self._lr}
         config |= {**self._plan.train_config, "server-round": round}
