@@ -22,7 +22,7 @@ def flower_app(
     from fedsim.core.system.terminal import as_written
 
     with as_written():  # also while Flower is imported, whose logger keeps the stream that it finds
-        from fedsim.engine.flower.app_folder import read_app
+        from fedsim.engine.apps.folder import read_app
         from fedsim.engine.flower.app_run import run_app
 
         app = read_app(path, run_config or ())
