@@ -158,7 +158,7 @@ class Experiment:
         client = self.scenario.client
         if client.app is None:
             return None
-        from fedsim.engine.apps.work import AppWork
+        from fedsim.engine.nodes.app_work import AppWork
 
         project = read_project(place_of(client.app, self.scenario.folder).absolute())
         return AppWork.of(project, client.run_config, client.train_config)

@@ -17,9 +17,9 @@ from flwr.supercore import log
 
 from fedsim.clients.foreign.generators import generators, put_back, seeded
 from fedsim.core import ClusterLostError, ScenarioError
-from fedsim.engine.apps.folder import App, load
-from fedsim.engine.apps.host import RUN_ID, AppHost, Heard, RemoteAppHost
 from fedsim.engine.flower.app_grid import AppGrid
+from fedsim.engine.nodes.app_folder import App, load
+from fedsim.engine.nodes.app_host import RUN_ID, AppHost, Heard, RemoteAppHost
 from fedsim.engine.ray.session import session
 
 WAITS = {"sample_nodes": ("min_available_nodes", "sample_size"), "wait_for": ("num_clients",)}

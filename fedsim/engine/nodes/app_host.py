@@ -21,7 +21,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from fedsim.clients import numerics
 from fedsim.clients.foreign.generators import seed_generators
 from fedsim.core import ScenarioError
-from fedsim.engine.apps.folder import App, load
+from fedsim.engine.nodes.app_folder import App, load
 
 RUN_ID, SERVER_ID = 1, 1
 """The number of the run, and the server's node id as Flower has it."""

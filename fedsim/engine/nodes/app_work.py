@@ -26,8 +26,8 @@ from fedsim.core.contracts import Parameters
 from fedsim.core.flower_project import Project
 from fedsim.core.foreign.failures import ForeignError
 from fedsim.core.system.files import atomic_folder
-from fedsim.engine.apps.folder import App
-from fedsim.engine.apps.host import RUN_ID, AppHost
+from fedsim.engine.nodes.app_folder import App
+from fedsim.engine.nodes.app_host import RUN_ID, AppHost
 from fedsim.engine.nodes.grid import FIRST_NODE_ID
 from fedsim.strategies.flower.arrays import ArrayView
 
