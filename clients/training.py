@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 
 from fedsim.clients import batches
+from fedsim.clients.foreign.kernel import Carried, ForeignKernel, Opens
+from fedsim.clients.foreign.model import Loaded
 from fedsim.clients.kernels import Kernel, LaneResult
 from fedsim.clients.kernels.choice import KernelChoice, fit, plan
 from fedsim.clients.kernels.lane import LaneKernel
@@ -23,7 +25,9 @@ from fedsim.clients.kernels.trial import look
 from fedsim.clients.kernels.vmap import VmapStepper
 from fedsim.clients.numerics import pin
 from fedsim.core import CapacityError, ClientData, Layout, LocalWork, ScenarioError, Targets
+from fedsim.core.client_half import PLAIN, Given
 from fedsim.core.contracts import Ids, Parameters
+from fedsim.core.sums import Vector
 from fedsim.data import QuadraticData
 from fedsim.models import Model
 from fedsim.models.modules.building import build, layout, values
@@ -41,6 +45,8 @@ class Trainer:
 
     Building one pins the numerics of the process (`fedsim.clients.numerics.pin`): one torch thread, one branch of MKL.
 
+    `foreign` is local work that is not ours; without it clients train by SGD.
+
     Raises
     ------
     ScenarioError : model and data do not fit together.
@@ -54,6 +60,7 @@ class Trainer:
         seed: int,
         device: str = "cpu",
         loss: Loss | None = None,
+        foreign: Opens | None = None,
     ) -> None:
         if (config.trained_by == "quadratic") != isinstance(data, QuadraticData):
             raise ScenarioError("model.name: `point` and `dataset: quadratic` belong together")
@@ -67,12 +74,19 @@ class Trainer:
         module = build(config, data.input_shape, self._outputs, seed)
         self.layout: Layout = layout(module, config.buffer_mode)
         self._own = values(module, config.buffer_mode) if config.keeps_values else None
-        found = look(config, module, *self._sample(), self._loss, self._outputs) if config.foreign else None
-        self.plan: KernelChoice = plan(
-            config, work, module, data.input_shape, device, self._loss, tokens=targets.integers, found=found
-        )
-        self._held = Held(module.to(self._device), config.buffer_mode) if config.foreign else None
-        self._kernel = self._make(module)
+        self._held = Held(module.to(self._device), config.buffer_mode) if config.foreign or foreign else None
+        self.plan: KernelChoice
+        self._kernel: Kernel
+        if foreign is not None:
+            self.plan = KernelChoice("foreign", 1, foreign.describe())
+            loaded = Loaded(module, self.layout, config.buffer_mode, self._device)
+            self._kernel = ForeignKernel(foreign.open(loaded, data, work, seed))
+        else:
+            found = look(config, module, *self._sample(), self._loss, self._outputs) if config.foreign else None
+            self.plan = plan(
+                config, work, module, data.input_shape, device, self._loss, tokens=targets.integers, found=found
+            )
+            self._kernel = self._make(module)
         alone = self.plan.kernel == "sequential"
         self.group = fit(_GROUP_BYTES, 4 * self.layout.size) if alone else self.plan.lane
 
@@ -117,6 +131,14 @@ class Trainer:
             found |= self._held.named(params[self.layout.size :], self.layout.buffers.names)
         return found
 
+    def way(self, round: int, steps: Ids) -> Vector:
+        """Return the sum of the learning rates of a client's local steps in a round, for each of `steps` (C,)."""
+        if not self._work.rate_by_step:
+            return steps * np.float64(self._work.rate(round))
+        rates = [self._work.rate(round, step) for step in range(1, int(steps.max(initial=0)) + 1)]
+        found: Vector = np.concatenate([[0.0], np.cumsum(rates)])[steps]
+        return found
+
     def cost(self, clients: Ids) -> npt.NDArray[np.int64]:
         """Return the predicted cost of each client's round (C,): the examples it goes through."""
         if isinstance(self._data, QuadraticData):
@@ -131,12 +153,15 @@ class Trainer:
         kept: npt.NDArray[np.float32] | None = None,
         *,
         buffers: npt.NDArray[np.float32] | None = None,
+        given: Callable[[Ids], Given] | None = None,
+        foreign: Carried | None = None,
     ) -> Iterator[LaneResult]:
         """Train clients (C,), ids ascending, and yield the results lane by lane in that order.
 
         `params` is (d + b,), or (C, d + b) with a start for each client; `kept` (C, w) is what the clients' optimisers
-        kept (`LaneResult.kept`), and `buffers` (C, b) the buffers that clients keep. The arrays of a result hold until
-        the next one is asked for.
+        kept (`LaneResult.kept`), and `buffers` (C, b) the buffers that clients keep. `given` tells of some clients what
+        they train with beside the model, `foreign` what foreign work begins with. The arrays of a result hold until the
+        next one is asked for; its deltas are the ways from `params`.
 
         Raises
         ------
@@ -144,28 +169,40 @@ class Trainer:
         """
         for first in range(0, len(clients), self.group):
             lane = slice(first, first + self.group)
-            starts = params if params.ndim == 1 else params[lane]
+            common = params if params.ndim == 1 else params[lane]
+            beside = PLAIN if given is None else given(clients[lane])
+            starts = common if beside.start is None else self._with(beside.start, common[..., self.layout.size :])
             if buffers is not None:
                 starts = self._with(starts, buffers[lane])
             before = None if kept is None else kept[lane]
             try:
-                result = self._train(starts, clients[lane], round, before)
+                result = (
+                    self._kernel.train(starts, clients[lane], round, before, beside, foreign)
+                    if isinstance(self._kernel, ForeignKernel)
+                    else self._train(starts, clients[lane], round, before, beside)
+                )
             except torch.OutOfMemoryError as error:
                 raise CapacityError(self._too_long(min(self.plan.lane, len(clients)))) from error
+            if beside.start is not None:
+                result.deltas.__iadd__(beside.start - common[..., : self.layout.size])
             yield result
 
     def _with(self, starts: Parameters, buffers: npt.NDArray[np.float32]) -> Parameters:
-        """Return (C, d + b): the parameters of `starts`, and each client's own buffers."""
+        """Return (C, d + b): the parameters of `starts`, and the buffers, in common or each client's own."""
         params = starts[..., : self.layout.size]
-        return np.concatenate([np.broadcast_to(params, (len(buffers), self.layout.size)), buffers], axis=1)
+        count = len(params) if params.ndim > 1 else len(buffers)
+        parts = (params, self.layout.size), (buffers, buffers.shape[-1])
+        return np.concatenate([np.broadcast_to(part, (count, width)) for part, width in parts], axis=1)
 
-    def _train(self, starts: Parameters, clients: Ids, round: int, kept: npt.NDArray[np.float32] | None) -> LaneResult:
+    def _train(
+        self, starts: Parameters, clients: Ids, round: int, kept: npt.NDArray[np.float32] | None, given: Given
+    ) -> LaneResult:
         """Train a lane. Only the plain loop moves buffers: what trains together has been seen to leave them alone."""
         if self._held is None or self.plan.kernel == "sequential":
-            return self._kernel.train(starts, clients, round, kept)
+            return self._kernel.train(starts, clients, round, kept, given)
         rows = np.broadcast_to(starts[..., self.layout.size :], (len(clients), self._held.size))
         self._held.load(fresh(rows[0], self._device))
-        result = self._kernel.train(starts[..., : self.layout.size], clients, round, kept)
+        result = self._kernel.train(starts[..., : self.layout.size], clients, round, kept, given)
         return replace(result, buffers=rows)
 
     def _too_long(self, lane: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from fedsim.clients.kernels.stacked import Stacked, completed, parted
 from fedsim.clients.kernels.tensors import Buffer, fresh
 from fedsim.clients.kernels.update import Update
 from fedsim.core import ClientData, Layout, LocalWork
+from fedsim.core.client_half import PLAIN, Given
 from fedsim.core.contracts import Ids, Parameters
 
 
@@ -57,13 +59,16 @@ class LaneKernel:
         clients: Ids,
         round: int,
         kept: npt.NDArray[np.float32] | None = None,
+        given: Given = PLAIN,
     ) -> LaneResult:
         """Train the clients of one lane; see `Kernel.train`."""
         batches = draw(self._work, self._seed, round, clients, self._source.counts[clients])
         steps, order = batches.steps, batches.order
-        update = self._update.begun(round)
+        update = self._update.begun(round, given.pull)
         with torch.inference_mode():
             stacked = self._load(params, kept, len(clients), order)
+            if given.shift is not None:
+                stacked = replace(stacked, shift=self._cut(self._sorted(given.shift, order)))
             losses = torch.zeros(len(clients), dtype=torch.float64, device=self._device)
             for number, batch in enumerate(self._steps(clients, batches, order), 1):
                 count = len(batch.x)
@@ -103,6 +108,11 @@ class LaneKernel:
                 row.zero_() if vectors is None else row.copy_(vectors[:, slot, here])
             slots.append(tuple(row.view(-1, *shape) for row in rows))
         return Stacked(tuple(weights), tuple(starts), tuple(slots), done)
+
+    def _cut(self, flat: Tensor) -> tuple[Tensor, ...]:
+        """Return views of rows (C, d) in the shapes of the parameters."""
+        parts = torch.split(flat, list(self._layout.sizes), dim=1)
+        return tuple(part.view(-1, *shape) for part, shape in zip(parts, self._layout.shapes, strict=True))
 
     def _sorted(self, rows: npt.NDArray[np.float32], order: Ids | None) -> Tensor:
         return fresh(rows if order is None or len(rows) == 1 else rows[order], self._device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from fedsim.clients.kernels.stacked import Stacked, completed, parted
 from fedsim.clients.kernels.tensors import Buffer, fresh
 from fedsim.clients.kernels.update import Update
 from fedsim.core import ClientData, Layout, LocalWork, rng
+from fedsim.core.client_half import PLAIN, Given
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.models.modules import draws
 from fedsim.models.modules.building import trained
@@ -62,10 +64,11 @@ class SequentialKernel:
         clients: Ids,
         round: int,
         kept: npt.NDArray[np.float32] | None = None,
+        given: Given = PLAIN,
     ) -> LaneResult:
         """Train the clients one after the other; see `Kernel.train`."""
         batches = draw(self._work, self._seed, round, clients, self._source.counts[clients])
-        steps, update, size = batches.steps, self._update.begun(round), self._layout.size
+        steps, update, size = batches.steps, self._update.begun(round, given.pull), self._layout.size
         deltas, slots = self._deltas.rows(len(clients)), self._slots.rows(len(clients))
         done = self._fill(slots, kept)
         losses = torch.zeros(len(clients), dtype=torch.float64, device=self._device)
@@ -78,6 +81,9 @@ class SequentialKernel:
                 if self._held is not None:
                     self._held.load(fresh((params if params.ndim == 1 else params[place])[size:], self._device))
                 stacked = self._stack(starts, slots[place], None if done is None else done[place : place + 1])
+                if given.shift is not None:
+                    shift = self._cut(fresh(given.shift[place], self._device))
+                    stacked = replace(stacked, shift=tuple(part.unsqueeze(0) for part in shift))
                 losses[place] = self._train_one(stacked, clients, batches, place, update, round)
                 with torch.no_grad():
                     for weight, start, delta in zip(self._weights, starts, self._cut(deltas[place]), strict=True):

@@ -3,9 +3,11 @@
 Nothing here imports a framework: numpy and the standard library only.
 """
 
+from fedsim.core.client_half import ClientHalf, Order
 from fedsim.core.contracts import (
     Cohort,
     Diagnostics,
+    Dot,
     LinearSum,
     PeerRule,
     Population,
@@ -15,6 +17,7 @@ from fedsim.core.contracts import (
     Sums,
     World,
 )
+from fedsim.core.correction import Correction
 from fedsim.core.data import ClientData, Examples, Targets
 from fedsim.core.errors import (
     CapacityError,
@@ -37,10 +40,13 @@ __all__ = [
     "CapacityError",
     "ClientData",
     "ClientError",
+    "ClientHalf",
     "ClusterLostError",
     "Cohort",
+    "Correction",
     "Diagnostics",
     "DiskError",
+    "Dot",
     "Examples",
     "Failure",
     "FedsimError",
@@ -50,6 +56,7 @@ __all__ = [
     "LockedError",
     "NoCheckpointError",
     "NonFiniteError",
+    "Order",
     "PeerRule",
     "Population",
     "Problem",

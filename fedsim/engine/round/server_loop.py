@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import ConfigRecord, Message
 
+from fedsim.clients.evaluation import reported
 from fedsim.core.contracts import ADDED_UP, Parameters, Vector
 from fedsim.engine.nodes.grid import Collected
 from fedsim.engine.probe import Prober
@@ -65,7 +66,9 @@ class Loop(Rounds):
             return {}
         began = perf_counter()
         server, shadows = self.progress.server, self.progress.shadows
-        found = self.prober.measure(self.grid, server.params, round, server.rule, shadows, self._rescaling(round))
+        found = self.prober.measure(
+            self.grid, server.params, round, server.rule, shadows, self._rescaling(round), server.correction
+        )
         self.probed = {"round": round, **{tag: estimate.table() for tag, estimate in found.items()}}
         values = {name: value for tag, estimate in found.items() for name, value in estimate.values(tag).items()}
         return values | {"probe_s": perf_counter() - began}
@@ -143,10 +146,9 @@ class Loop(Rounds):
 
         def work() -> tuple[dict[str, float], float]:
             began = perf_counter()
-            found = {names.get(name, name): value for name, value in evaluator.evaluate(params).items()}
+            found = reported(evaluator.evaluate(params))
             return found, perf_counter() - began
 
-        names = {"loss": "test_loss", "accuracy": "test_accuracy"}
         if self.overlap is not None:
             self._evaluations.append((round, self.overlap.submit(work)))
             return

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from fedsim.core import Rule, ScenarioError, World
 from fedsim.metrics import METRICS
-from fedsim.metrics.registry import out_of_reach
+from fedsim.metrics.registry import metric_of, out_of_reach
 from fedsim.participation import Participation
-from fedsim.scenario.checks import local_work, model_values
+from fedsim.scenario.checks import foreign, local_work, model_values
 from fedsim.scenario.checks.float32 import unfit
 from fedsim.scenario.checks.server_rate import compared_server_rates_are_of_rounds, server_rate_is_of_rounds
 from fedsim.scenario.messages import did_you_mean
@@ -255,7 +255,7 @@ def probe_knows_who_comes(probe: Any, devices: Any) -> Found:
 
 def stop_looks_at_a_metric(stop: Any) -> Found:
     """The metric that ends a run is one that is recorded."""
-    if stop is not None and stop.metric is not None and stop.metric.split(".")[0] not in METRICS:
+    if stop is not None and stop.metric is not None and metric_of(stop.metric) is None:
         yield ("stop", "metric"), f"no metric is called {stop.metric!r}{did_you_mean(stop.metric, METRICS)}"
     elif stop is not None and stop.metric is not None and stop.target is not None:
         never = out_of_reach(stop.metric, stop.target)
@@ -385,4 +385,5 @@ CHECKS: tuple[Check, ...] = (
     stock_keeps_its_state,
     stock_sends_its_own_mu,
     stock_runs_on_our_grids,
+    *foreign.CHECKS,
 )
