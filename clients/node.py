@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -10,6 +12,7 @@ import numpy as np
 
 from fedsim.clients.delivery import Delivery, Faults
 from fedsim.clients.kernels import LaneResult
+from fedsim.clients.kernels.stream import Lane
 from fedsim.clients.memory import Memory
 from fedsim.clients.sketch import Sketch
 from fedsim.clients.training import Trainer
@@ -42,12 +45,14 @@ class Node:
 
     def train(self, task: Task) -> Reply:
         """Train the task's clients and return the sums it asks for, over the clients that delivered."""
+        return self.begin(task).finish()
+
+    def begin(self, task: Task) -> Turn:
+        """Take up a task, whose clients may train together with those of other nodes."""
         began = perf_counter()
         if self.memory is not None:
             self.memory.open(task.round)
-        totals = {name: np.zeros(len(task.params)) for name in task.sums}
-        delivered: list[Ids] = []
-        done = Delivery(
+        delivery = Delivery(
             self.trainer,
             self.faults,
             task.params,
@@ -55,16 +60,8 @@ class Node:
             task.round,
             timeout_s=self.timeout_s,
             struck=task.struck,
-        ).run(partial(self._add, task, totals, delivered))
-        return Reply(
-            node=self.index,
-            round=task.round,
-            clients=np.concatenate(delivered) if delivered else np.zeros(0, np.int64),
-            sums=totals,
-            statistics=done.statistics,
-            failures=done.failures,
-            seconds={"train": done.train_s, "node": perf_counter() - began},
         )
+        return Turn(self, task, delivery, perf_counter() - began)
 
     def probe(self, params: Parameters, clients: Ids, round: int, sketch: Sketch) -> tuple[Vector, Vector]:
         """Return what each client would send in `round`, and its memory, as sketched rows; nothing is applied.
@@ -102,7 +99,7 @@ class Node:
         elif self.memory is not None:
             self.memory.clear()
 
-    def _add(self, task: Task, totals: dict[str, Vector], delivered: list[Ids], lane: LaneResult) -> None:
+    def add(self, task: Task, totals: dict[str, Vector], delivered: list[Ids], lane: LaneResult) -> None:
         """Add a lane to every sum, clients ascending, in float64; then note the deltas as memories."""
         delivered.append(lane.clients)
         places = np.searchsorted(task.clients, lane.clients)
@@ -116,3 +113,35 @@ class Node:
                 totals[name] += np.einsum("i,ij->j", asked.stale[places[seen]], old)
         if task.remember and self.memory is not None:
             self.memory.write(lane.clients, lane.deltas)
+
+
+@dataclass
+class Turn:
+    """What a node does in a round, from the task to the reply."""
+
+    node: Node
+    task: Task
+    delivery: Delivery
+    seconds: float
+
+    def lanes(self) -> list[Lane]:
+        """Return the lanes to train; none where each must be watched by itself, which `finish` then does."""
+        if self.node.timeout_s is not None:
+            return []
+        return self.node.trainer.asked(self.task.params, self.delivery.alive, self.task.round)
+
+    def finish(self, lanes: Iterator[LaneResult] | None = None) -> Reply:
+        """Add up what the lanes bring, clients ascending, and return the reply; without lanes they are trained here."""
+        began, task = perf_counter(), self.task
+        totals = {name: np.zeros(len(task.params)) for name in task.sums}
+        delivered: list[Ids] = []
+        done = self.delivery.run(partial(self.node.add, task, totals, delivered), lanes)
+        return Reply(
+            node=self.node.index,
+            round=task.round,
+            clients=np.concatenate(delivered) if delivered else np.zeros(0, np.int64),
+            sums=totals,
+            statistics=done.statistics,
+            failures=done.failures,
+            seconds={"train": done.train_s, "node": self.seconds + perf_counter() - began},
+        )

@@ -15,6 +15,7 @@ from fedsim.clients.kernels.lane import LaneKernel
 from fedsim.clients.kernels.quadratic import QuadraticKernel
 from fedsim.clients.kernels.sequential import SequentialKernel
 from fedsim.clients.kernels.stack import StackStepper
+from fedsim.clients.kernels.stream import Lane
 from fedsim.clients.kernels.vmap import VmapStepper
 from fedsim.clients.numerics import pin
 from fedsim.core import CapacityError, ClientData, Layout, LocalWork, ScenarioError, Targets
@@ -87,6 +88,11 @@ class Trainer:
         if isinstance(self._data, QuadraticData):
             return np.full(len(clients), self._work.local_steps or self._work.epochs or 1, np.int64)
         return batches.processed(self._work, self._counts[clients])
+
+    def asked(self, params: Parameters, clients: Ids, round: int) -> list[Lane]:
+        """Return the lanes in which clients (C,), ids ascending, train from the parameters (d,)."""
+        cuts = range(0, len(clients), self.group)
+        return [Lane(self._kernel, params, clients[first : first + self.group], round, self.group) for first in cuts]
 
     def lanes(
         self,

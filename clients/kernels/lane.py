@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ from fedsim.clients.batches import Batches, draw
 from fedsim.clients.kernels import feed
 from fedsim.clients.kernels.base import LaneResult
 from fedsim.clients.kernels.sgd import Sgd
-from fedsim.clients.kernels.source import source
+from fedsim.clients.kernels.source import Source, source
 from fedsim.clients.kernels.tensors import Buffer, fresh
 from fedsim.core import ClientData, Layout, LocalWork
 from fedsim.core.contracts import Ids, Parameters
@@ -71,8 +71,8 @@ class LaneKernel:
         self, stepper: Stepper, layout: Layout, data: ClientData, work: LocalWork, seed: int, device: torch.device
     ) -> None:
         self.name = stepper.name
-        self._stepper, self._layout = stepper, layout
-        self._source, self._work, self._seed, self._device = source(data, device), work, seed, device
+        self.stepper, self.layout = stepper, layout
+        self.source, self.work, self.seed, self.device = source(data, device), work, seed, device
         self._weights = [Buffer(size, device) for size in layout.sizes]
         self._velocity = [Buffer(size, device) for size in layout.sizes]
         self._deltas = Buffer(layout.size, device)
@@ -85,15 +85,33 @@ class LaneKernel:
         velocity: npt.NDArray[np.float32] | None = None,
     ) -> LaneResult:
         """Train the clients of one lane; see `Kernel.train`."""
-        batches = draw(self._work, self._seed, round, clients, self._source.counts[clients])
+        batches = draw(self.work, self.seed, round, clients, self.source.counts[clients])
+        return self.go(self.source, batches, params, clients, round, velocity)
+
+    @property
+    def draws(self) -> LocalWork:
+        """The local work as far as it decides which examples are drawn."""
+        return replace(self.work, lr=0.0, lr_decay=1.0, momentum=0.0, weight_decay=0.0, proximal_mu=0.0)
+
+    def go(
+        self,
+        source: Source,
+        batches: Batches,
+        params: Parameters | Tensor,
+        clients: Ids,
+        round: int,
+        velocity: npt.NDArray[np.float32] | None = None,
+        stepper: Stepper | None = None,
+    ) -> LaneResult:
+        """Train on batches that have been drawn, of examples that any source gives; `clients` are what it knows."""
         steps, order = batches.steps, batches.order
-        sgd = Sgd.of(self._work, round)
+        sgd = Sgd.of(self.work, round)
         with torch.inference_mode():
             stacked = self._load(params, velocity, len(clients), order, bool(sgd.momentum))
-            losses = torch.zeros(len(clients), dtype=torch.float64, device=self._device)
-            for batch in self._steps(clients, batches, order):
+            losses = torch.zeros(len(clients), dtype=torch.float64, device=self.device)
+            for batch in self._steps(source, clients, batches, order):
                 count = len(batch.x)
-                losses[:count].add_(self._stepper.step(stacked.first(count), batch, sgd))
+                losses[:count].add_((stepper or self.stepper).step(stacked.first(count), batch, sgd))
             deltas, moved = self._take(stacked)
         back = slice(None) if order is None else np.argsort(order)
         return LaneResult(
@@ -105,14 +123,14 @@ class LaneKernel:
             velocity=None if moved is None else moved[back],
         )
 
-    def _steps(self, clients: Ids, batches: Batches, order: Ids | None) -> Iterator[feed.Step]:
+    def _steps(self, source: Source, clients: Ids, batches: Batches, order: Ids | None) -> Iterator[feed.Step]:
         if order is None:
-            return feed.steps(self._source, clients, batches, self._device)
-        return feed.steps(self._source, clients[order], batches.at(order), self._device)
+            return feed.steps(source, clients, batches, self.device)
+        return feed.steps(source, clients[order], batches.at(order), self.device)
 
     def _load(
         self,
-        params: Parameters,
+        params: Parameters | Tensor,
         velocity: npt.NDArray[np.float32] | None,
         count: int,
         order: Ids | None,
@@ -122,8 +140,8 @@ class LaneKernel:
         flat = self._sorted(params[None] if params.ndim == 1 else params, order)
         speeds = None if velocity is None or not momentum else self._sorted(velocity, order)
         starts, weights, moving = [], [], []
-        for k, (first, size) in enumerate(zip(self._layout.offsets, self._layout.sizes, strict=False)):
-            here, shape = slice(first, first + size), self._layout.shapes[k]
+        for k, (first, size) in enumerate(zip(self.layout.offsets, self.layout.sizes, strict=False)):
+            here, shape = slice(first, first + size), self.layout.shapes[k]
             starts.append(flat[:, here].view(-1, *shape))
             weights.append(self._weights[k].rows(count).copy_(flat[:, here]).view(-1, *shape))
             if momentum:
@@ -131,13 +149,15 @@ class LaneKernel:
                 moving.append((buffer.zero_() if speeds is None else buffer.copy_(speeds[:, here])).view(-1, *shape))
         return Stacked(tuple(weights), tuple(starts), tuple(moving))
 
-    def _sorted(self, rows: npt.NDArray[np.float32], order: Ids | None) -> Tensor:
-        return fresh(rows if order is None or len(rows) == 1 else rows[order], self._device)
+    def _sorted(self, rows: npt.NDArray[np.float32] | Tensor, order: Ids | None) -> Tensor:
+        if isinstance(rows, Tensor):
+            return rows if order is None else rows[torch.from_numpy(order)]
+        return fresh(rows if order is None or len(rows) == 1 else rows[order], self.device)
 
     def _take(self, stacked: Stacked) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
         """Return deltas (C, d) and momentum (C, d) or None, in the lane's order, on the host."""
         deltas = self._deltas.rows(len(stacked.weights[0]))
-        parts = torch.split(deltas, list(self._layout.sizes), dim=1)
+        parts = torch.split(deltas, list(self.layout.sizes), dim=1)
         for part, weight, start in zip(parts, stacked.weights, stacked.starts, strict=True):
             torch.sub(weight.flatten(1), start.flatten(1), out=part)
         moved = torch.cat([v.flatten(1) for v in stacked.velocity], dim=1) if stacked.velocity else None
