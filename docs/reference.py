@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsim import participation, strategies
+from fedsim.core.server import catalogue as transforms
 from fedsim.metrics import FACTS, METRICS, Metric
 from fedsim.participation.devices import Devices
 from fedsim.participation.faults import Faults
@@ -42,7 +43,8 @@ A key without a default must be given.
 STRATEGIES = """\
 # Strategies
 
-*Written by `python docs/reference.py` from the modules in `strategies/`; do not edit it by hand.*
+*Written by `python docs/reference.py` from the modules in `strategies/` and `fedsim/core/server/`; do not edit it by
+hand.*
 
 Once for all of them:
 
@@ -54,7 +56,19 @@ Once for all of them:
   server sees sums only.
 - An empty `S` is an event with a defined meaning for every strategy, not an error.
 
-`server_optimizer: {kind: momentum}` or `adam` transforms any of these updates before it is added.
+Any of these updates may be transformed before it is added: [server optimisers](#server-optimisers).
+"""
+TRANSFORMS = """\
+## Server optimisers
+
+`server_optimizer: {kind: ...}` stands under any strategy with a server model, and transforms its update v. With T the
+transform, x the parameters and d = `server_weight_decay`:
+
+    x <- x + rate (T(v) - d x),      rate = server_lr, as server_schedule changes it from round to round
+
+so that at rate 1 every step takes the share d off the parameters, as the server of FedStale's code does with 5e-4. In a
+round in which the rule moves nothing (its `on_empty`), nothing decays either, and no transform but `amplify` looks.
+Effective weights and the probe tell of the update before T.
 """
 PARTICIPATION = """\
 # Who is there, and when
@@ -87,6 +101,7 @@ Node = Mapping[str, Any]
 def pages() -> dict[str, str]:
     """Return every page by the name of its file."""
     rules = {name: import_module(f"fedsim.strategies.{name}") for name in strategies.catalogue()}
+    optimisers = {kind: import_module(cls.__module__) for kind, cls in transforms().items()}
     world = {
         "## Processes": {f"kind: {name}": cls for name, cls in participation.catalogue().items()},
         "## Laws, from which each client draws its probability": {
@@ -96,7 +111,14 @@ def pages() -> dict[str, str]:
     }
     return {
         "scenario.md": scenario(json_schema()),
-        "strategies.md": "\n".join([STRATEGIES, *(_chapter(name, found) for name, found in rules.items())]),
+        "strategies.md": "\n".join(
+            [
+                STRATEGIES,
+                *(_chapter(name, found) for name, found in rules.items()),
+                TRANSFORMS,
+                *(f"#{_chapter(f'kind: {kind}', found)}" for kind, found in optimisers.items()),
+            ]
+        ),
         "participation.md": "\n".join([PARTICIPATION, *(_part(title, found) for title, found in world.items())]),
         "metrics.md": METRICS_PAGE + "".join(map(_metric, METRICS.values())),
         "../deploy/README.md": published(),

@@ -17,7 +17,7 @@ clients' hosts. Empty cohort: `apply` moves by beta H, as the formula says; `ski
 and costs unbiasedness (beta P(empty) H is lost). Departures from the paper: weights a_i may follow examples; p_i may
 be listed or estimated. The authors' code estimates p_i, weighs by examples and passes over empty rounds, for which
 write `probabilities: estimated`, `weights: examples`, `on_empty: skip`; its server also decays the model by 5e-4 in
-every round, which is not done here.
+every round, for which write `server_weight_decay: 5e-4`.
 """
 
 from __future__ import annotations

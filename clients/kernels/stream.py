@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +18,12 @@ from torch import Tensor
 from fedsim.clients.batches import Batches, Cuts, draw
 from fedsim.clients.kernels.base import Kernel, LaneResult
 from fedsim.clients.kernels.feed import Step
-from fedsim.clients.kernels.lane import LaneKernel, Stacked
-from fedsim.clients.kernels.sgd import Sgd
+from fedsim.clients.kernels.lane import LaneKernel
 from fedsim.clients.kernels.softmax import CrossEntropyOfLanes, left_over, vector
 from fedsim.clients.kernels.source import Source
 from fedsim.clients.kernels.stack import StackStepper
+from fedsim.clients.kernels.stacked import Stacked
+from fedsim.clients.kernels.update import Update
 from fedsim.core import Layout
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.task.losses.cross_entropy import CrossEntropy
@@ -100,13 +100,13 @@ class Results:
 
 
 def spans(kernel: Kernel) -> bool:
-    """Return whether lanes of a kernel can share a stream: stacks by plain steps, with cross-entropy, on a CPU."""
+    """Return whether lanes of a kernel can share a stream: stacks by SGD, with cross-entropy, on a CPU."""
     return (
         isinstance(kernel, LaneKernel)
         and isinstance(kernel.stepper, StackStepper)
         and type(kernel.stepper.loss) is CrossEntropy
         and kernel.device.type == "cpu"
-        and not kernel.work.momentum
+        and kernel.update.heavy_ball
         and vector() is not None
     )
 
@@ -125,7 +125,7 @@ class _Drawn:
     @property
     def key(self) -> Hashable:
         """What lanes of one stream have in common."""
-        step = Sgd.of(self.kernel.work, self.lane.round)
+        step = replace(self.kernel.update.begun(self.lane.round), round=0)
         return self.kernel.layout, self.lane.room, step, self.widths.tobytes()
 
     @property
@@ -263,7 +263,7 @@ class _Stepper:
         self._layout, self._lanes = layout, lanes
         self._steppers: dict[tuple[int, int], StackStepper] = {}
 
-    def step(self, stacked: Stacked, batch: Step, sgd: Any) -> Tensor:
+    def step(self, stacked: Stacked, batch: Step, update: Update) -> Tensor:
         """Take one step; see `Stepper.step`."""
         rows, broad = batch.x.shape[:2]
         if (rows, broad) not in self._steppers:
@@ -272,4 +272,4 @@ class _Stepper:
             places = torch.from_numpy(left_over(self._lanes[:rows], broad, width))
             loss = CrossEntropyOfLanes(left_over=places, vector=width)
             self._steppers[rows, broad] = StackStepper(self._layout, loss)
-        return self._steppers[rows, broad].step(stacked, batch, sgd)
+        return self._steppers[rows, broad].step(stacked, batch, update)

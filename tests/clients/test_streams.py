@@ -29,6 +29,7 @@ MODELS: dict[str, tuple[Model, tuple[int, ...]]] = {
 }
 """Products of many sizes, at which operands lie aligned and not."""
 AMOUNTS: dict[str, dict[str, Any]] = {"steps": {"local_steps": 3}, "epochs": {"local_epochs": 2}}
+PULLED = {"proximal_mu": 0.1, "weight_decay": 0.01, "momentum": 0.5}
 CLIENTS = 40
 
 
@@ -59,7 +60,7 @@ def assert_as_alone(lanes: list[Lane]) -> None:
 
 
 @pytest.mark.parametrize("room", [10, 200])
-@pytest.mark.parametrize("options", [{}, {"proximal_mu": 0.1, "weight_decay": 0.01}], ids=["plain", "pulled"])
+@pytest.mark.parametrize("options", [{}, PULLED], ids=["plain", "pulled"])
 @pytest.mark.parametrize("amount", AMOUNTS)
 @pytest.mark.parametrize("name", MODELS)
 def test_lanes_of_several_runs_in_one_stream_equal_each_alone(

@@ -36,6 +36,7 @@ NO_INPUTS = {
     ("Idx", "test"),
     ("Natural", "column"),
     ("Stop", "metric"),
+    ("LocalWork", "optimizer"),  # a word of a catalogue
     ("Ray", "address"),
     ("Stock", "flower"),
     ("MetricsConfig", "service"),

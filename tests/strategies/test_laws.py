@@ -15,7 +15,9 @@ from annotated_types import Ge, Le
 
 from fedsim.core import Cohort, Population, Rule
 from fedsim.core.coefficients import coefficients
-from fedsim.core.server import Adam, Momentum
+from fedsim.core.server import Adam
+from fedsim.core.server import catalogue as transforms
+from fedsim.core.server.amplify import Amplify
 from fedsim.core.state import flatten, restore
 from fedsim.strategies import catalogue
 from fedsim.strategies.fedau import FedAU
@@ -37,7 +39,9 @@ FORMS: dict[str, Rule] = {
     "fedavg-estimated": FedAvg(normalise="inverse_probability", probabilities="estimated"),
     "fedvarp-ip": FedVARP(normalise="inverse_probability"),
     "fedstale-skip": FedStale(on_empty="skip"),
-    "fedavg-momentum": FedAvg(server_optimizer=Momentum()),
+    **{f"fedavg-{kind}": FedAvg(server_optimizer=made()) for kind, made in transforms().items() if made is not Amplify},
+    "fedavg-amplify": FedAvg(server_optimizer=Amplify(period=2, factor=2.0)),
+    "fedavg-decay": FedAvg(server_weight_decay=0.1),
     "fedstale-adam": FedStale(server_optimizer=Adam()),
 }
 each_form = pytest.mark.parametrize("rule", FORMS.values(), ids=FORMS.keys())
@@ -91,12 +95,14 @@ def test_two_rounds_and_two_more_are_four_through_the_encoded_state(rule: Rule) 
     assert [p.tobytes() for p in (*first, *rest)] == [p.tobytes() for p in whole]
 
 
-@each_form
+LINEAR = {name: rule for name, rule in FORMS.items() if rule.linear and rule.corrected_by() is None}
+
+
+@pytest.mark.parametrize("rule", LINEAR.values(), ids=LINEAR.keys())
 @pytest.mark.parametrize("weights", [None, A], ids=["uniform", "examples"])
 def test_a_linear_rule_moves_by_its_coefficients_of_deltas_and_memories(rule: Rule, weights: Any) -> None:
     if weights is not None and list(replace(rule, weights="examples").problems()):
         return
-    assert rule.linear
     crowd = people(weights)
     plain = replace(rule, server_optimizer=None)
     _, strategy, grid = play(plain, crowd, [[]], noise, size=D)
@@ -114,7 +120,7 @@ def test_a_linear_rule_moves_by_its_coefficients_of_deltas_and_memories(rule: Ru
             memories[clients] = deltas
 
 
-@each_form
+@pytest.mark.parametrize("rule", LINEAR.values(), ids=LINEAR.keys())
 def test_coefficients_do_not_depend_on_how_long_the_vectors_are(rule: Rule) -> None:
     cohort = Cohort(1, np.array([0, 2]))
     short, long = (
@@ -128,7 +134,10 @@ def test_coefficients_do_not_depend_on_how_long_the_vectors_are(rule: Rule) -> N
 ALL = [[0, 1, 2, 3, 4]]
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
+EVERYBODY = {name: rule for name, rule in RULES.items() if getattr(rule.corrected_by(), "linear", True)}
+
+
+@pytest.mark.parametrize("rule", EVERYBODY.values(), ids=EVERYBODY.keys())
 def test_everybody_present_with_certainty_is_fedavg(rule: Rule) -> None:
     crowd = population(N, [1.0] * N)
     reference, _, _ = play(FedAvg(), crowd, ALL * 4, noise, size=D)

@@ -52,7 +52,7 @@ strategy:
   name: fedavg              # also fedvarp, fedstale, fedau, mifa, gossip
   normalise: participants   # or population, or inverse_probability (unbiased)
   server_lr: 1.0
-  # server_optimizer: {kind: adam}            # or momentum
+  # server_optimizer: {kind: adam}            # or momentum, yogi, amplify, fedhyper, ...
 
 evaluate: {every: 10}       # rounds between evaluations on held-out data; the last round always is evaluated
 
