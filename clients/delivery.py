@@ -110,7 +110,10 @@ class Delivery:
             group = pending.pop(0)
             done = 0
             try:
-                lanes, ready = ready or self._lanes_of(group), None
+                if ready is not None:
+                    self.trainer.supply(ready)
+                    ready = None
+                lanes = self._lanes_of(group)
                 while True:
                     with nullcontext() if self.timeout_s is None else deadline(self._limit(len(group) - done)):
                         lane = next(lanes, None)

@@ -76,6 +76,7 @@ class Trainer:
         )
         self._held = Held(module.to(self._device), config.buffer_mode) if config.foreign else None
         self._kernel = self._make(module)
+        self._ready: Iterator[LaneResult] | None = None
         alone = self.plan.kernel == "sequential"
         self.group = fit(_GROUP_BYTES, 4 * self.layout.size) if alone else self.plan.lane
 
@@ -144,6 +145,10 @@ class Trainer:
         cuts = range(0, len(clients), self.group)
         return [Lane(self._kernel, params, clients[first : first + self.group], round, self.group) for first in cuts]
 
+    def supply(self, ready: Iterator[LaneResult]) -> None:
+        """Have the next call of `lanes` bring these results, of lanes that were `asked` and trained with others."""
+        self._ready = ready
+
     def lanes(
         self,
         params: Parameters,
@@ -165,6 +170,10 @@ class Trainer:
         ------
         CapacityError : a lane does not fit on the GPU.
         """
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            yield from ready
+            return
         for first in range(0, len(clients), self.group):
             lane = slice(first, first + self.group)
             common = params if params.ndim == 1 else params[lane]
