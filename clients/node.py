@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -10,9 +11,12 @@ from time import perf_counter
 import numpy as np
 
 from fedsim.clients.delivery import Delivery, Faults
+from fedsim.clients.foreign.kernel import Carried
+from fedsim.clients.foreign.states import States
 from fedsim.clients.formats import Rows
 from fedsim.clients.halves import Halves
 from fedsim.clients.kernels import LaneResult
+from fedsim.clients.kernels.stream import Lane
 from fedsim.clients.memory import Memory
 from fedsim.clients.sketch import Sketch
 from fedsim.clients.training import Trainer
@@ -44,12 +48,14 @@ class Node:
         faults: Faults | None = None,
         timeout_s: float | None = None,
         halves: Sequence[ClientHalf] = (),
+        states: States | None = None,
     ) -> None:
         self.index = index
         self.trainer = trainer
         self.memories = dict(memories or {})
         self.faults = faults
         self.timeout_s = timeout_s
+        self.states = states
         held = trainer.layout.buffers
         if held.local and held.size:  # what each client keeps for itself of the module
             self.memories[BUFFERS] = Memory(held.size)
@@ -62,11 +68,13 @@ class Node:
 
     def train(self, task: Task) -> Reply:
         """Train the task's clients and return the sums it asks for, over the clients that delivered."""
+        return self.begin(task).finish()
+
+    def begin(self, task: Task) -> Turn:
+        """Take up a task, whose clients may train together with those of other nodes."""
         began = perf_counter()
         self._open(task.round)
-        totals = {name: np.zeros(self._length(one)) for name, one in task.sums.items()}
-        delivered: list[Ids] = []
-        done = Delivery(
+        delivery = Delivery(
             self.trainer,
             self.faults,
             task.params,
@@ -76,7 +84,16 @@ class Node:
             buffers=self._buffers(task.clients),
             struck=task.struck,
             given=self.halves.given(task),
-        ).run(partial(self._add, task, totals, delivered))
+            foreign=self._carried(task),
+        )
+        return Turn(self, task, delivery, perf_counter() - began)
+
+    def finish(self, task: Task, delivery: Delivery, lanes: Iterator[LaneResult] | None) -> Reply:
+        """Add up what the lanes bring, clients ascending, and return the reply."""
+        began = perf_counter()
+        totals = {name: np.zeros(self._length(one)) for name, one in task.sums.items()}
+        delivered: list[Ids] = []
+        done = delivery.run(partial(self._add, task, totals, delivered), lanes)
         clients = np.concatenate(delivered) if delivered else np.zeros(0, np.int64)
         self._add_absent(task, totals, clients)
         return Reply(
@@ -93,7 +110,8 @@ class Node:
         """Train one client of a task by itself and throw the result away."""
         self._open(task.round)
         one, given = np.array([client]), self.halves.given(task)
-        for _ in self.trainer.lanes(task.params, one, task.round, buffers=self._buffers(one), given=given):
+        kept, carried = self._buffers(one), self._carried(task)
+        for _ in self.trainer.lanes(task.params, one, task.round, buffers=kept, given=given, foreign=carried):
             continue
 
     def probe(
@@ -107,8 +125,11 @@ class Node:
         self._open(round)
         fresh, stale = np.zeros((len(clients), sketch.width)), np.zeros((len(clients), sketch.width))
         first = 0
-        given = self.halves.given(Task(round, params, clients, {}, order=order))
-        for lane in self.trainer.lanes(params, clients, round, given=given, buffers=self._buffers(clients)):
+        whole = Task(round, params, clients, {}, order=order)
+        given, carried = self.halves.given(whole), self._carried(whole)
+        for lane in self.trainer.lanes(
+            params, clients, round, given=given, buffers=self._buffers(clients), foreign=carried
+        ):
             fresh[first : first + len(lane.clients)] = sketch.apply(lane.deltas)
             first += len(lane.clients)
         for first in range(0, len(clients) if self.memory is not None else 0, PROBE_ROWS):
@@ -123,21 +144,30 @@ class Node:
         return self.memories[name].weighted_sum(weights)
 
     def save(self, folder: Path, round: int) -> None:
-        """Write this node's memories, as they were after `round`, into a checkpoint's folder."""
-        for name, memory in self.memories.items():
-            memory.settle(round)
-            memory.save(folder, self._stem(name))
+        """Write what this node's clients keep, as it was after `round`, into a checkpoint's folder."""
+        for part, stem in self._kept():
+            part.settle(round)
+            part.save(folder, stem)
 
     def restore(self, folder: Path | None, round: int) -> None:
         """Go back to what `save` wrote; without a folder, to the time before round 1."""
-        for name, memory in self.memories.items():
+        for part, stem in self._kept():
             if folder is not None:
-                memory.load(folder, self._stem(name), round)
+                part.load(folder, stem, round)
             else:
-                memory.clear()
+                part.clear()
+
+    def _kept(self) -> list[tuple[Memory | States, str]]:
+        """Return what clients keep on this node, and under which name it is saved."""
+        kept: list[tuple[Memory | States, str]] = [(one, self._stem(name)) for name, one in self.memories.items()]
+        return kept if self.states is None else [*kept, (self.states, self._stem(DELTA))]
 
     def _stem(self, name: str) -> str:
         return f"node-{self.index}" if name == DELTA else f"node-{self.index}.{name}"
+
+    def _carried(self, task: Task) -> Carried | None:
+        """Return what foreign work of this node's clients begins with; None where none is foreign."""
+        return None if self.states is None else Carried(self.states.open(task.round), task.order.shared)
 
     def _open(self, round: int) -> None:
         for memory in self.memories.values():
@@ -181,6 +211,8 @@ class Node:
                 seen, rows = old[asked.of]
                 if len(seen):
                     totals[name] += np.einsum("i,ij->j", asked.stale[here[seen]], rows)
+        if self.states is not None and lane.states is not None:
+            self.states.write(lane.clients, lane.states)
         if task.remember and self.memory is not None:
             self.memory.write(lane.clients, lane.deltas)
         for name in (*self.halves.names, *((BUFFERS,) if BUFFERS in self.memories else ())):
@@ -217,3 +249,25 @@ class Node:
                 seen, rows = self.memories[asked.of].read(absent[first : first + PROBE_ROWS])
                 if len(seen):
                     totals[name] += np.einsum("i,ij->j", stale[first + seen], rows)
+
+
+@dataclass
+class Turn:
+    """What a node does in a round, between the task and the reply."""
+
+    node: Node
+    task: Task
+    delivery: Delivery
+    seconds: float
+
+    def lanes(self) -> list[Lane]:
+        """Return the lanes to train; none where more than the model goes into them, and `finish` trains them."""
+        alone = self.delivery
+        if alone.timeout_s is not None or alone.buffers is not None or alone.given is not None:
+            return []
+        return self.node.trainer.asked(self.task.params, alone.alive, self.task.round)
+
+    def finish(self, lanes: Iterator[LaneResult] | None = None) -> Reply:
+        """Return the reply, from lanes that were trained elsewhere, or that are trained now."""
+        reply = self.node.finish(self.task, self.delivery, lanes)
+        return replace(reply, seconds={**reply.seconds, "node": reply.seconds["node"] + self.seconds})

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 
 from fedsim.clients import batches
+from fedsim.clients.foreign.kernel import Carried, ForeignKernel, Opens
+from fedsim.clients.foreign.model import Loaded
 from fedsim.clients.kernels import Kernel, LaneResult
 from fedsim.clients.kernels.choice import KernelChoice, fit, plan
 from fedsim.clients.kernels.lane import LaneKernel
@@ -18,6 +20,7 @@ from fedsim.clients.kernels.quadratic import QuadraticKernel
 from fedsim.clients.kernels.sequential import SequentialKernel
 from fedsim.clients.kernels.source import source
 from fedsim.clients.kernels.stack import StackStepper
+from fedsim.clients.kernels.stream import Lane
 from fedsim.clients.kernels.tensors import fresh
 from fedsim.clients.kernels.trial import look
 from fedsim.clients.kernels.vmap import VmapStepper
@@ -43,6 +46,8 @@ class Trainer:
 
     Building one pins the numerics of the process (`fedsim.clients.numerics.pin`): one torch thread, one branch of MKL.
 
+    `foreign` is local work that is not ours; without it clients train by SGD.
+
     Raises
     ------
     ScenarioError : model and data do not fit together.
@@ -56,6 +61,7 @@ class Trainer:
         seed: int,
         device: str = "cpu",
         loss: Loss | None = None,
+        foreign: Opens | None = None,
     ) -> None:
         if (config.trained_by == "quadratic") != isinstance(data, QuadraticData):
             raise ScenarioError("model.name: `point` and `dataset: quadratic` belong together")
@@ -69,20 +75,28 @@ class Trainer:
         module = build(config, data.input_shape, self._outputs, seed)
         self.layout: Layout = layout(module, config.buffer_mode)
         self._own = values(module, config.buffer_mode) if config.keeps_values else None
-        found = look(config, module, *self._sample(), self._loss, self._outputs) if config.foreign else None
-        self.plan: KernelChoice = plan(
-            config, work, module, data.input_shape, device, self._loss, tokens=targets.integers, found=found
-        )
-        self._held = Held(module.to(self._device), config.buffer_mode) if config.foreign else None
-        self._kernel = self._make(module)
+        self._held = Held(module.to(self._device), config.buffer_mode) if config.brought or foreign else None
+        self.plan: KernelChoice
+        self._kernel: Kernel
+        if foreign is not None:
+            self.plan = KernelChoice("foreign", 1, foreign.describe())
+            loaded = Loaded(module, self.layout, config.buffer_mode, self._device)
+            self._kernel = ForeignKernel(foreign.open(loaded, data, work, seed))
+        else:
+            found = look(config, module, *self._sample(), self._loss, self._outputs) if config.brought else None
+            self.plan = plan(
+                config, work, module, data.input_shape, device, self._loss, tokens=targets.integers, found=found
+            )
+            self._kernel = self._make(module)
+        self._ready: Iterator[LaneResult] | None = None
         alone = self.plan.kernel == "sequential"
         self.group = fit(_GROUP_BYTES, 4 * self.layout.size) if alone else self.plan.lane
 
     def _sample(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return a few examples of the client that has most of them, on the host."""
+        """Return a few examples of the client that has most of them."""
         client = int(np.argmax(self._counts))
         positions = np.arange(TRIED) % max(1, int(self._counts[client]))
-        found = source(self._data, torch.device("cpu")).rows(np.array([client]), positions[None])
+        found = source(self._data, self._device).rows(np.array([client]), positions[None])
         return found[0][0], found[1][0]
 
     def _make(self, module: torch.nn.Module) -> Kernel:
@@ -90,7 +104,7 @@ class Trainer:
             return QuadraticKernel(self._data, self._work, self._seed)
         common = (self.layout, self._data, self._work, self._seed, self._device)
         if self.plan.kernel == "sequential":
-            return SequentialKernel(module, self._loss, *common, held=self._held, own=self._config.foreign)
+            return SequentialKernel(module, self._loss, *common, held=self._held, own=self._config.brought)
         if self.plan.kernel == "stack":
             return LaneKernel(StackStepper(self.layout, self._loss), *common)
         return LaneKernel(VmapStepper(module.to(self._device), self._loss), *common)
@@ -106,7 +120,7 @@ class Trainer:
             assert drawn is not None, "a model without values of its own has a law"
             return drawn
         buffers = self._own[self.layout.size :]
-        if drawn is None and numbers and self._config.weights is None:
+        if drawn is None and numbers and self._config.start_file is None:
             data, mode = self._data, self._config.buffer_mode
             again = build(self._config, data.input_shape, self._outputs, self._seed, *numbers)
             drawn = values(again, mode)[: self.layout.size]
@@ -133,6 +147,20 @@ class Trainer:
             return np.full(len(clients), self._work.local_steps or self._work.epochs or 1, np.int64)
         return batches.processed(self._work, self._counts[clients])
 
+    def asked(self, params: Parameters, clients: Ids, round: int) -> list[Lane]:
+        """Return the lanes in which clients (C,), ids ascending, train from the parameters (d,) and nothing else.
+
+        A module with buffers has none: `lanes` looks after them.
+        """
+        if self._held is not None:
+            return []
+        cuts = range(0, len(clients), self.group)
+        return [Lane(self._kernel, params, clients[first : first + self.group], round, self.group) for first in cuts]
+
+    def supply(self, ready: Iterator[LaneResult]) -> None:
+        """Have the next call of `lanes` bring these results, of lanes that were `asked` and trained with others."""
+        self._ready = ready
+
     def lanes(
         self,
         params: Parameters,
@@ -142,18 +170,23 @@ class Trainer:
         *,
         buffers: npt.NDArray[np.float32] | None = None,
         given: Callable[[Ids], Given] | None = None,
+        foreign: Carried | None = None,
     ) -> Iterator[LaneResult]:
         """Train clients (C,), ids ascending, and yield the results lane by lane in that order.
 
         `params` is (d + b,), or (C, d + b) with a start for each client; `kept` (C, w) is what the clients' optimisers
         kept (`LaneResult.kept`), and `buffers` (C, b) the buffers that clients keep. `given` tells of some clients what
-        they train with beside the model. The arrays of a result hold until the next one is asked for; its deltas are
-        the ways from `params`.
+        they train with beside the model, `foreign` what foreign work begins with. The arrays of a result hold until the
+        next one is asked for; its deltas are the ways from `params`.
 
         Raises
         ------
         CapacityError : a lane does not fit on the GPU.
         """
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            yield from ready
+            return
         for first in range(0, len(clients), self.group):
             lane = slice(first, first + self.group)
             common = params if params.ndim == 1 else params[lane]
@@ -163,7 +196,11 @@ class Trainer:
                 starts = self._with(starts, buffers[lane])
             before = None if kept is None else kept[lane]
             try:
-                result = self._train(starts, clients[lane], round, before, beside)
+                result = (
+                    self._kernel.train(starts, clients[lane], round, before, beside, foreign)
+                    if isinstance(self._kernel, ForeignKernel)
+                    else self._train(starts, clients[lane], round, before, beside)
+                )
             except torch.OutOfMemoryError as error:
                 raise CapacityError(self._too_long(min(self.plan.lane, len(clients)))) from error
             if beside.start is not None:

@@ -13,6 +13,8 @@ from flwr.app import RecordDict
 
 from fedsim.clients import numerics
 from fedsim.clients.evaluation import Evaluator
+from fedsim.clients.foreign.kernel import Opens
+from fedsim.clients.foreign.work import ClassWork
 from fedsim.clients.gossip.node import PeerPlan
 from fedsim.clients.sketch import EXACT
 from fedsim.clients.training import Trainer
@@ -29,8 +31,10 @@ from fedsim.core import (
     Targets,
     World,
 )
-from fedsim.core.config.inputs import Input, hold
+from fedsim.core.client_work import OwnWork
+from fedsim.core.config.inputs import Input, hold, place_of
 from fedsim.core.contracts import WEIGHT, Vector
+from fedsim.core.flower_project import read_project
 from fedsim.core.sums import DELTA
 from fedsim.data import QuadraticData
 from fedsim.engine.nodes.host import HostPlan
@@ -122,7 +126,7 @@ class Experiment:
     def keeps(self) -> bool:
         """Whether clients keep anything where they live, so that a lost host takes it along."""
         held = self.trainer.layout.buffers
-        return bool(self.memories) or (held.local and held.size > 0)
+        return bool(self.memories) or (held.local and held.size > 0) or self.foreign is not None
 
     @property
     def rescales(self) -> bool:
@@ -150,7 +154,18 @@ class Experiment:
         """The driver's own trainer: the layout, the first parameters, predicted costs."""
         numerics.pin()
         scenario, loss = self.scenario, self.task.loss if self.task else None
-        return Trainer(scenario.model, scenario.client, self.data, scenario.seed, loss=loss)
+        return Trainer(scenario.model, scenario.client, self.data, scenario.seed, loss=loss, foreign=self.foreign)
+
+    @cached_property
+    def foreign(self) -> Opens | None:
+        """Local work that is not ours: a user's class, or a Flower app's; None where clients train by SGD."""
+        client = self.scenario.client
+        if client.app is None:
+            return None if isinstance(client.work, OwnWork) else ClassWork(client.work, self.scenario.folder)
+        from fedsim.engine.nodes.app_work import AppWork
+
+        project = read_project(place_of(client.app, self.scenario.folder).absolute())
+        return AppWork.of(project, client.run_config, client.train_config)
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -167,7 +182,9 @@ class Experiment:
         """Return what coordinates the rounds: the rule as a Flower strategy, or one of Flower's own."""
         if isinstance(self.scenario.strategy, Stock):
             layout, seed = self.trainer.layout, self.scenario.seed
-            return stock.StockStrategy(self.scenario.strategy, layout, environment.present, seed)
+            return stock.StockStrategy(
+                self.scenario.strategy, layout, environment.present, seed, self.population.num_examples
+            )
         return RuleStrategy(
             self.rule,
             self.population,
@@ -211,6 +228,7 @@ class Experiment:
             memories=self.memories,
             halves=self.halves,
             peers=self.peer_plan,
+            foreign=self.foreign,
             task=self.task,
             faults=None if self.scenario.faults is None else partial(self.scenario.faults.events, self.scenario.seed),
         )
@@ -276,7 +294,7 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
     if data is None:
         data = scenario.data.load(scenario.seed, scenario.folder)
     world = _world(scenario, data, inputs)
-    scenario = replace(scenario, model=scenario.model.read(scenario.folder))
+    scenario = replace(scenario, model=scenario.model.with_files(scenario.folder))
     process, clock = environment(scenario.participation, scenario.devices, world)
     rule: Rule = scenario.strategy
     known = None if clock is not None and clock.selects else process.probabilities

@@ -49,7 +49,13 @@ def place_of_error(error: BaseException) -> str:
 
 def _library(file: str) -> bool:
     whole = os.path.abspath(file)
-    return file.startswith("<") or whole.startswith(OURS + os.sep) or is_installed(whole) or _editable(file)
+    return (
+        file.startswith("<")
+        or file.endswith(".pyx")
+        or whole.startswith(OURS + os.sep)
+        or is_installed(whole)
+        or _editable(file)
+    )
 
 
 def _editable(file: str) -> bool:

@@ -5,7 +5,7 @@ The same class does both, so that the Ray grid can equal the serial grid bit for
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -16,12 +16,15 @@ from flwr.app import RecordDict
 
 from fedsim.clients import numerics
 from fedsim.clients.delivery import Faults
+from fedsim.clients.foreign.kernel import Carried, Opens
+from fedsim.clients.foreign.states import States
 from fedsim.clients.formats import MemoryType
 from fedsim.clients.gossip.node import PeerPlan
+from fedsim.clients.kernels.stream import Streams
 from fedsim.clients.memory import Memory
-from fedsim.clients.node import Node
+from fedsim.clients.node import Node, Turn
 from fedsim.clients.training import Trainer
-from fedsim.core import ClientData, ClientHalf, LocalWork
+from fedsim.core import ClientData, ClientHalf, LocalWork, Reply
 from fedsim.core.sums import DELTA
 from fedsim.engine.checkpoint.remote import called
 from fedsim.strategies.flower import codec, stock
@@ -47,6 +50,7 @@ class HostPlan:
     faults: Faults | None = None
     peers: PeerPlan | None = None
     task: LearningTask | None = None
+    foreign: Opens | None = None
 
 
 class Host:
@@ -58,15 +62,25 @@ class Host:
         self.num_examples = data.num_examples
         self._data = data
         self._proximal: dict[float, Trainer] = {}
+        self.streams = Streams()
         self.trainer = self._made(plan.work)
         self.nodes = {
-            index: Node(index, self.trainer, self.memories(index), plan.faults, plan.work.timeout_s, halves=plan.halves)
+            index: Node(
+                index,
+                self.trainer,
+                self.memories(index),
+                plan.faults,
+                plan.work.timeout_s,
+                halves=plan.halves,
+                states=None if plan.foreign is None else States(),
+            )
             for index in nodes
         }
 
     def _made(self, work: LocalWork) -> Trainer:
         plan = self.plan
-        return Trainer(plan.model, work, self._data, plan.seed, plan.device, plan.task.loss if plan.task else None)
+        loss = plan.task.loss if plan.task else None
+        return Trainer(plan.model, work, self._data, plan.seed, plan.device, loss, plan.foreign)
 
     def memories(self, node: int) -> dict[str, Memory]:
         """Return empty memories of a node's clients, by name."""
@@ -87,8 +101,15 @@ class Host:
         """Train one client as stock strategies ask; client i is node i."""
         layout = self.trainer.layout
         told = stock.decode(content, layout)
-        (lane,) = self._trainer(told.proximal_mu).lanes(told.params, np.array([client]), told.round)
-        return stock.encode(layout, told, lane.deltas[0], int(self.num_examples[client]), float(lane.losses[0]))
+        states = self.nodes[client].states
+        begins = None if states is None else Carried(states.open(told.round))
+        (lane,) = self._trainer(told.proximal_mu).lanes(told.params, np.array([client]), told.round, foreign=begins)
+        if states is not None and lane.states is not None:
+            states.write(lane.clients, lane.states)
+        buffers = None if lane.buffers is None else lane.buffers[0]
+        return stock.encode(
+            layout, told, lane.deltas[0], int(self.num_examples[client]), float(lane.losses[0]), buffers
+        )
 
     def _trainer(self, proximal_mu: float | None) -> Trainer:
         """Return the trainer for a mu that comes with the message, as FedProx sends it; None is the scenario's own."""
@@ -105,10 +126,24 @@ class Host:
     def handle_all(self, calls: Sequence[tuple[int, RecordDict]]) -> tuple[list[RecordDict], float]:
         """Answer a round's messages for this host, nodes ascending; also the seconds it took."""
         began = perf_counter()
-        replies = [self.handle(node, content) for node, content in sorted(calls, key=lambda call: call[0])]
+        calls = sorted(calls, key=lambda call: call[0])
+        if not all(codec.is_task(content) for _, content in calls):
+            return [self.handle(node, content) for node, content in calls], perf_counter() - began
+        turns = [self.nodes[node].begin(codec.decode_task(content)) for node, content in calls]
+        replies = [codec.encode_reply(reply) for reply in finished(turns, self.streams)]
         return replies, perf_counter() - began
 
     def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
         """Call a method of every node that `arguments` names and that lives here; results by node."""
         mine = ((index, node) for index, node in self.nodes.items() if index in arguments)
         return {index: called(node, method, arguments[index]) for index, node in mine}
+
+
+def finished(turns: Sequence[Turn], streams: Streams) -> Iterator[Reply]:
+    """Train the lanes of several nodes, together where they may be, and yield the nodes' replies in their order."""
+    asked = [turn.lanes() for turn in turns]
+    results = streams.train([lane for lanes in asked for lane in lanes])
+    first = 0
+    for turn, lanes in zip(turns, asked, strict=True):
+        yield turn.finish(results.of(range(first, first + len(lanes))) if lanes else None)
+        first += len(lanes)
