@@ -64,7 +64,7 @@ class LaneKernel:
         """Train the clients of one lane; see `Kernel.train`."""
         batches = draw(self._work, self._seed, round, clients, self._source.counts[clients])
         steps, order = batches.steps, batches.order
-        update = self._update.begun(round, given.pull)
+        update = self._update.begun(round, given)
         with torch.inference_mode():
             stacked = self._load(params, kept, len(clients), order)
             if given.shift is not None:
