@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 
 from fedsim.clients import batches
+from fedsim.clients.foreign.kernel import Carried, ForeignKernel, Opens
+from fedsim.clients.foreign.model import Loaded
 from fedsim.clients.kernels import Kernel, LaneResult
 from fedsim.clients.kernels.choice import KernelChoice, fit, plan
 from fedsim.clients.kernels.lane import LaneKernel
@@ -43,6 +45,8 @@ class Trainer:
 
     Building one pins the numerics of the process (`fedsim.clients.numerics.pin`): one torch thread, one branch of MKL.
 
+    `foreign` is local work that is not ours; without it clients train by SGD.
+
     Raises
     ------
     ScenarioError : model and data do not fit together.
@@ -56,6 +60,7 @@ class Trainer:
         seed: int,
         device: str = "cpu",
         loss: Loss | None = None,
+        foreign: Opens | None = None,
     ) -> None:
         if (config.trained_by == "quadratic") != isinstance(data, QuadraticData):
             raise ScenarioError("model.name: `point` and `dataset: quadratic` belong together")
@@ -69,13 +74,20 @@ class Trainer:
         module = build(config, data.input_shape, self._outputs, seed)
         self.layout: Layout = layout(module, config.buffer_mode)
         self._own = values(module, config.buffer_mode) if config.keeps_values else None
-        found = look(config, module, *self._sample(), self._loss, self._outputs) if config.foreign else None
-        self.plan: KernelChoice = plan(
-            config, work, module, data.input_shape, device, self._loss, tokens=targets.integers, found=found
-        )
-        self._held = Held(module.to(self._device), config.buffer_mode) if config.foreign else None
-        self._kernel = self._make(module)
         self._whole: Trainer | None = None
+        self._held = Held(module.to(self._device), config.buffer_mode) if config.foreign or foreign else None
+        self.plan: KernelChoice
+        self._kernel: Kernel
+        if foreign is not None:
+            self.plan = KernelChoice("foreign", 1, foreign.describe())
+            loaded = Loaded(module, self.layout, config.buffer_mode, self._device)
+            self._kernel = ForeignKernel(foreign.open(loaded, data, work, seed))
+        else:
+            found = look(config, module, *self._sample(), self._loss, self._outputs) if config.foreign else None
+            self.plan = plan(
+                config, work, module, data.input_shape, device, self._loss, tokens=targets.integers, found=found
+            )
+            self._kernel = self._make(module)
         alone = self.plan.kernel == "sequential"
         self.group = fit(_GROUP_BYTES, 4 * self.layout.size) if alone else self.plan.lane
 
@@ -125,7 +137,7 @@ class Trainer:
         return self._work.rate(round)
 
     def gradient(self, params: Parameters, clients: Ids) -> npt.NDArray[np.float32]:
-        """Return the gradient of each client's objective (C, d) at a model, over all its examples: one step of rate 1."""
+        """Return the gradient of each client's objective (C, d) at a model, over all its examples."""
         if self._whole is None:
             work = LocalWork(local_epochs=1, batch_size=max(1, int(self._counts.max(initial=1))), lr=1.0)
             data = replace(self._data, noise=0.0) if isinstance(self._data, QuadraticData) else self._data
@@ -156,13 +168,14 @@ class Trainer:
         *,
         buffers: npt.NDArray[np.float32] | None = None,
         given: Callable[[Ids], Given] | None = None,
+        foreign: Carried | None = None,
     ) -> Iterator[LaneResult]:
         """Train clients (C,), ids ascending, and yield the results lane by lane in that order.
 
         `params` is (d + b,), or (C, d + b) with a start for each client; `kept` (C, w) is what the clients' optimisers
         kept (`LaneResult.kept`), and `buffers` (C, b) the buffers that clients keep. `given` tells of some clients what
-        they train with beside the model. The arrays of a result hold until the next one is asked for; its deltas are
-        the ways from `params`.
+        they train with beside the model, `foreign` what foreign work begins with. The arrays of a result hold until the
+        next one is asked for; its deltas are the ways from `params`.
 
         Raises
         ------
@@ -177,7 +190,11 @@ class Trainer:
                 starts = self._with(starts, buffers[lane])
             before = None if kept is None else kept[lane]
             try:
-                result = self._train(starts, clients[lane], round, before, beside)
+                result = (
+                    self._kernel.train(starts, clients[lane], round, before, beside, foreign)
+                    if isinstance(self._kernel, ForeignKernel)
+                    else self._train(starts, clients[lane], round, before, beside)
+                )
             except torch.OutOfMemoryError as error:
                 raise CapacityError(self._too_long(min(self.plan.lane, len(clients)))) from error
             if beside.start is not None:

@@ -7,8 +7,8 @@ algorithm and analysis", NeurIPS 2024. In periods of `period` rounds:
     every round        v = (sum_S a_i delta_i) / (sum_S a_i)
     at a period's end  x <- x + (factor - 1)(x - x_last), then c_i and c are renewed
 
-The word is short for `{name: fedavg, correction: {name: amplified_scaffold}}`; the module of the correction says what is
-kept and where this departs from the paper. Empty cohort: nothing moves, but that a period may end.
+The word is short for `{name: fedavg, correction: {name: amplified_scaffold}}`; the module of the correction says what
+is kept and where this departs from the paper. Empty cohort: nothing moves, but that a period may end.
 """
 
 from __future__ import annotations

@@ -3,10 +3,11 @@ r"""Scaffnew as its paper has it: one local step a round, and the mean of all cl
 Mishchenko, Malinovsky, Stich & Richtarik, "ProxSkip: yes! Local gradient steps provably lead to communication
 acceleration! Finally!", ICML 2022, arXiv 2202.09357, Algorithm 2. With p = `probability`:
 
-    x^_i = x_i - lr (gradient - h_i);  on heads x_i <- x = mean_i x^_i and h_i <- h_i + (p / lr) (x - x^_i), else x_i <- x^_i
+    x^_i = x_i - lr (gradient - h_i)
+    heads   x = mean_i x^_i;  x_i <- x;  h_i <- h_i + (p / lr) (x - x^_i)            tails   x_i <- x^_i
 
-The word is short for `{name: fedavg, correction: {name: scaffnew}}`; the module of the correction says what is kept, and
-why the global model is the mean of the clients' in every round. It needs `participation: {kind: full}` and
+The word is short for `{name: fedavg, correction: {name: scaffnew}}`; the module of the correction says what is kept,
+and why the global model is the mean of the clients' in every round. It needs `participation: {kind: full}` and
 `client.local_steps: 1`.
 """
 

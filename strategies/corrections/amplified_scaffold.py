@@ -35,7 +35,7 @@ from fedsim.strategies.corrections.scaffold import raw_gradients
 
 @dataclass(frozen=True)
 class Period:
-    """c = sum_i a_i c_i, `following` = sum_i a_i next_i, the `way` since the last period (d,), and `visits` in this (N,)."""
+    """c = sum_i a_i c_i, `following` = sum_i a_i next_i, the `way` of this period (d,), and the `visits` in it (N,)."""
 
     mean: Vector
     following: Vector

@@ -9,8 +9,8 @@ takes one step of rate lr from where it is, and with probability p = `probabilit
     tails   x_i <- x^_i
 
 All clients take part in every round, so that sum_i h_i stays 0 and the mean of the x^_i is the new x. The global model
-is that mean in every round, which between two meetings nobody holds: it is evaluated, nothing travels. A client learns x
-in the round after a meeting, and renews h_i then: it keeps h_i and x^_i. State: whether the clients have just met.
+is that mean in every round, which between two meetings nobody holds: it is evaluated, nothing travels. A client learns
+x in the round after a meeting, and renews h_i then: it keeps h_i and x^_i. State: whether the clients have just met.
 Coins are drawn from the run's seed and the round. Departures from the paper: none; mini-batches are the paper's
 stochastic variant.
 """

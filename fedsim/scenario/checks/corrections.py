@@ -16,6 +16,9 @@ def correction_fits(strategy: Any, client: Any, participation: Any, memory: Any)
     correction = strategy.corrected_by() if isinstance(strategy, Rule) else None
     if correction is None:
         return
+    if client.app is not None:
+        text = "the method goes into every gradient, and a Flower app takes its own steps; leave it out"
+        yield ("strategy", "correction"), text
     for key, message in correction.problems_in(Setting(strategy, client, participation, memory)):
         yield tuple(key.split(".")), message
 
@@ -25,3 +28,6 @@ def compared_corrections_fit(compare: Any, client: Any, participation: Any, memo
     for number, strategy in enumerate(compare or ()):
         for key, message in correction_fits(strategy, client, participation, memory):
             yield (("compare", str(number), *key[1:]) if key[0] == "strategy" else key), message
+
+
+CHECKS = (correction_fits, compared_corrections_fit)
