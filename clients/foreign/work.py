@@ -80,6 +80,7 @@ class _Curved:
 
     def __init__(self, data: QuadraticData, device: torch.device) -> None:
         self._data, self._device = data, device
+        self.key = id(data)
         self.counts = data.num_examples
         self.example_bytes = 4 * data.centers.shape[1]
 
