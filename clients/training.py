@@ -76,7 +76,7 @@ class Trainer:
         self.layout: Layout = layout(module, config.buffer_mode)
         self._own = values(module, config.buffer_mode) if config.keeps_values else None
         self._whole: Trainer | None = None
-        self._held = Held(module.to(self._device), config.buffer_mode) if config.foreign or foreign else None
+        self._held = Held(module.to(self._device), config.buffer_mode) if config.brought or foreign else None
         self.plan: KernelChoice
         self._kernel: Kernel
         if foreign is not None:
@@ -84,7 +84,7 @@ class Trainer:
             loaded = Loaded(module, self.layout, config.buffer_mode, self._device)
             self._kernel = ForeignKernel(foreign.open(loaded, data, work, seed))
         else:
-            found = look(config, module, *self._sample(), self._loss, self._outputs) if config.foreign else None
+            found = look(config, module, *self._sample(), self._loss, self._outputs) if config.brought else None
             self.plan = plan(
                 config, work, module, data.input_shape, device, self._loss, tokens=targets.integers, found=found
             )
@@ -105,7 +105,7 @@ class Trainer:
             return QuadraticKernel(self._data, self._work, self._seed)
         common = (self.layout, self._data, self._work, self._seed, self._device)
         if self.plan.kernel == "sequential":
-            return SequentialKernel(module, self._loss, *common, held=self._held, own=self._config.foreign)
+            return SequentialKernel(module, self._loss, *common, held=self._held, own=self._config.brought)
         if self.plan.kernel == "stack":
             return LaneKernel(StackStepper(self.layout, self._loss), *common)
         return LaneKernel(VmapStepper(module.to(self._device), self._loss), *common)
@@ -121,7 +121,7 @@ class Trainer:
             assert drawn is not None, "a model without values of its own has a law"
             return drawn
         buffers = self._own[self.layout.size :]
-        if drawn is None and numbers and self._config.weights is None:
+        if drawn is None and numbers and self._config.start_file is None:
             data, mode = self._data, self._config.buffer_mode
             again = build(self._config, data.input_shape, self._outputs, self._seed, *numbers)
             drawn = values(again, mode)[: self.layout.size]

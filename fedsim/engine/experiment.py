@@ -288,7 +288,7 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
     if data is None:
         data = scenario.data.load(scenario.seed, scenario.folder)
     world = _world(scenario, data, inputs)
-    scenario = replace(scenario, model=scenario.model.read(scenario.folder))
+    scenario = replace(scenario, model=scenario.model.with_files(scenario.folder))
     process, clock = environment(scenario.participation, scenario.devices, world)
     rule: Rule = scenario.strategy
     known = None if clock is not None and clock.selects else process.probabilities
