@@ -75,6 +75,7 @@ class Trainer:
         module = build(config, data.input_shape, self._outputs, seed)
         self.layout: Layout = layout(module, config.buffer_mode)
         self._own = values(module, config.buffer_mode) if config.keeps_values else None
+        self._whole: Trainer | None = None
         self._held = Held(module.to(self._device), config.buffer_mode) if config.brought or foreign else None
         self.plan: KernelChoice
         self._kernel: Kernel
@@ -132,6 +133,19 @@ class Trainer:
         if self._held is not None:
             found |= self._held.named(params[self.layout.size :], self.layout.buffers.names)
         return found
+
+    def rate(self, round: int) -> float:
+        """Return the learning rate of a round's first local step."""
+        return self._work.rate(round)
+
+    def gradient(self, params: Parameters, clients: Ids) -> npt.NDArray[np.float32]:
+        """Return the gradient of each client's objective (C, d) at a model, over all its examples."""
+        if self._whole is None:
+            work = LocalWork(local_epochs=1, batch_size=max(1, int(self._counts.max(initial=1))), lr=1.0)
+            data = replace(self._data, noise=0.0) if isinstance(self._data, QuadraticData) else self._data
+            self._whole = Trainer(self._config, work, data, self._seed, str(self._device), self._loss)
+        lanes = self._whole.lanes(params, clients, 1)
+        return np.concatenate([-lane.deltas for lane in lanes])
 
     def way(self, round: int, steps: Ids) -> Vector:
         """Return the sum of the learning rates of a client's local steps in a round, for each of `steps` (C,)."""

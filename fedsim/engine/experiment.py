@@ -299,7 +299,7 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
     rule: Rule = scenario.strategy
     known = None if clock is not None and clock.selects else process.probabilities
     weights = objective_weights(rule.weights, data.num_examples)
-    population = Population(data.num_examples, weights, known, local_steps(scenario.client, data))
+    population = Population(data.num_examples, weights, known, local_steps(scenario.client, data), scenario.seed)
     if rule.needs_probabilities() and population.probabilities is None:
         raise ScenarioError(
             "strategy.probabilities: 'known' needs a process that knows its own p_i, which this one does not; "
