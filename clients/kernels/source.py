@@ -61,6 +61,9 @@ class Pooled:
     def __init__(self, data: Partitioned, device: torch.device) -> None:
         self._x, self._y = shared(data.x, device), shared(data.y, device)
         self._order, self._offsets, self._divisor = data.order, data.offsets, data.divisor
+        self._statistics = None
+        if data.mean is not None and data.std is not None:
+            self._statistics = fresh(data.mean, device), fresh(data.std, device)
         self._device = device
         self.counts = data.num_examples
         self.example_bytes = 4 * prod(data.input_shape)
@@ -74,5 +77,8 @@ class Pooled:
         y = self._y.index_select(0, index).view(*positions.shape, *self._y.shape[1:])
         if x.dtype == torch.int64:  # tokens
             return x, y
-        x = x.float()
-        return x if self._divisor == 1.0 else x.div_(self._divisor), y
+        x = x.float() if self._divisor == 1.0 else x.float().div_(self._divisor)
+        if self._statistics is None:
+            return x, y
+        mean, std = self._statistics
+        return x.sub_(mean).div_(std), y

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+import numpy as np
+import numpy.typing as npt
 from annotated_types import Ge, Gt, Lt
 
 from fedsim.core.config.plain import LATER
 from fedsim.core.schedules import AnySchedule
 
+Counts = npt.NDArray[np.int64]
 Beta = Annotated[float, Ge(0), Lt(1)]
 
 
@@ -60,6 +63,13 @@ class LocalWork:
     schedule: AnySchedule | None = field(default=None, metadata=LATER)
     """How the rate changes from its first value lr: by round, or by the local steps of each round."""
 
+    drop_last: bool = field(default=False, metadata=LATER)
+    """Leave out what remains of each pass over a client's examples after its last whole batch. A client with fewer
+    examples than a batch still takes one with all it has."""
+    carry_batches: bool = field(default=False, metadata=LATER)
+    """Carry one shuffled pass over from round to round: a client goes on where it was after the last round in which it
+    delivered, and its examples are shuffled anew when all were used. Otherwise each round begins a pass of its own."""
+
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for options that exclude each other."""
         if self.local_steps is not None and self.local_epochs is not None:
@@ -71,6 +81,17 @@ class LocalWork:
     def epochs(self) -> int | None:
         """Local epochs, or None when the work is counted in steps."""
         return None if self.local_steps is not None else (self.local_epochs or 1)
+
+    def steps(self, counts: Counts) -> Counts:
+        """Return how many local steps clients with `counts` (C,) examples take in a round.
+
+        >>> LocalWork(batch_size=4, drop_last=True).steps(np.array([3, 4, 7, 8])).tolist()
+        [1, 1, 1, 2]
+        """
+        if self.local_steps is not None:
+            return np.full(len(counts), self.local_steps, np.int64)
+        whole = np.maximum(counts // self.batch_size, np.minimum(counts, 1))
+        return (self.epochs or 1) * (whole if self.drop_last else -(-counts // self.batch_size))
 
     def rate(self, round: int, step: int = 1) -> float:
         """Return the learning rate of a local step in a round, both counted from 1.

@@ -62,7 +62,7 @@ class Network(Model):
     """A model whose starting weights are drawn."""
 
     init: Init = "glorot"
-    """Law of the starting weights: glorot (zero biases) or torch."""
+    """Law of the starting weights: glorot, kaiming or caffe_xavier with zero biases, or torch, PyTorch's defaults."""
 
     def start(self, layout: Layout, seed: int, *numbers: int) -> Parameters:
         """Return the parameters of round 0 (d,), drawn by the law `init` from (seed, numbers)."""
