@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import accumulate
 from time import perf_counter
 from typing import Any
 
@@ -17,6 +18,7 @@ from fedsim.clients.deadline import ClientTimeoutError, deadline
 from fedsim.clients.kernels import LaneResult
 from fedsim.clients.training import Trainer
 from fedsim.core import CapacityError, Failure
+from fedsim.core.client_half import Given
 from fedsim.core.contracts import Ids, Parameters
 
 Faults = Callable[[int, Ids], Mapping[Any, npt.NDArray[np.bool_]]]
@@ -37,7 +39,8 @@ class Delivery:
     """One round of training for some clients.
 
     A client that raises, takes longer than `timeout_s` or delivers something not finite is named among the failures
-    and comes in no lane; those `struck` are there from the start and are not trained.
+    and comes in no lane; those `struck` are there from the start and are not trained. `given` tells what a lane's
+    clients train with beside the model.
     """
 
     trainer: Trainer
@@ -48,6 +51,8 @@ class Delivery:
     kept: npt.NDArray[np.float32] | None = None
     timeout_s: float | None = field(default=None, kw_only=True)
     struck: Sequence[Failure] = field(default=(), kw_only=True)
+    given: Callable[[Ids], Given] | None = field(default=None, kw_only=True)
+    buffers: npt.NDArray[np.float32] | None = field(default=None, kw_only=True)
     _failures: list[Failure] = field(default_factory=list, init=False)
     _statistics: dict[str, float] = field(default_factory=lambda: defaultdict(float), init=False)
 
@@ -128,17 +133,19 @@ class Delivery:
         return True
 
     def _lanes_of(self, group: Ids) -> Iterator[LaneResult]:
-        """Train a group from the common start, or from its clients' own starts and optimisers as they were."""
-        if self.params.ndim == 1 and self.kept is None:
+        """Train a group from the common start, or from its clients' own starts, optimisers and buffers as they were."""
+        if self.params.ndim == 1 and self.kept is None and self.buffers is None:
+            if self.given is not None:
+                return self.trainer.lanes(self.params, group, self.round, given=self.given)
             return self.trainer.lanes(self.params, group, self.round)
         places = np.searchsorted(self.clients, group)
         starts = self.params if self.params.ndim == 1 else self.params[places]
-        kept = None if self.kept is None else self.kept[places]
-        return self.trainer.lanes(starts, group, self.round, kept)
+        kept, buffers = (None if rows is None else rows[places] for rows in (self.kept, self.buffers))
+        return self.trainer.lanes(starts, group, self.round, kept, buffers=buffers, given=self.given)
 
     def _gate(self, lane: LaneResult, poisoned: Ids) -> LaneResult:
         """Let through only finite deltas of the right length, and count what came through."""
-        deltas, size = lane.deltas, self.params.shape[-1]
+        deltas, size = lane.deltas, self.trainer.layout.size
         if deltas.shape != (len(lane.clients), size):
             text = f"delta of shape {deltas.shape[1:]}, expected ({size},)"
             self._failures.extend(Failure(int(c), "shape", text) for c in lane.clients)
@@ -147,9 +154,12 @@ class Delivery:
             deltas[np.isin(lane.clients, poisoned)] = np.nan
         squares = np.einsum("ij,ij->i", deltas, deltas, dtype=np.float64)
         finite = np.isfinite(squares)
+        if lane.buffers is not None:
+            finite &= np.isfinite(lane.buffers).all(axis=1)
         if not finite.all():
             for place in np.flatnonzero(~finite):
-                self._failures.append(Failure(int(lane.clients[place]), "non-finite", self._where(deltas[place])))
+                moved = deltas[place] if lane.buffers is None else np.concatenate([deltas[place], lane.buffers[place]])
+                self._failures.append(Failure(int(lane.clients[place]), "non-finite", self._where(moved)))
             kept = np.flatnonzero(finite)
             lane, squares = lane.at(kept), squares[kept]
         statistics = self._statistics
@@ -163,11 +173,12 @@ class Delivery:
     def _where(self, delta: npt.NDArray[np.float32]) -> str:
         """Say which tensor of a delta is not finite, where first, and how many entries."""
         layout = self.trainer.layout
+        names, offsets = layout.names + layout.buffers.names, (0, *accumulate(layout.sizes + layout.buffers.sizes))
         bad = np.flatnonzero(~np.isfinite(delta))
         first = int(bad[0])
-        tensor = int(np.searchsorted(layout.offsets, first, side="right")) - 1
-        inside = first - layout.offsets[tensor]
-        return f"{len(bad)} of {len(delta)} entries not finite, the first in {layout.names[tensor]} at {inside}"
+        tensor = int(np.searchsorted(offsets, first, side="right")) - 1
+        inside = first - offsets[tensor]
+        return f"{len(bad)} of {len(delta)} entries not finite, the first in {names[tensor]} at {inside}"
 
 
 def _failure(client: int, error: Exception) -> Failure:

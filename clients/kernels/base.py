@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fedsim.core.client_half import PLAIN, Given
 from fedsim.core.contracts import Ids, Parameters
 
 
@@ -26,6 +27,7 @@ class LaneResult:
     examples : (C,) examples gone through, repetitions counted.
     kept : (C, w) float32, what each client's optimiser keeps after the last step: its slots one after the other, d
         numbers each, and the number of its steps where that counts; None when it keeps nothing.
+    buffers : (C, b) float32, the module's buffers after the last step; None where it has none.
     """
 
     clients: Ids
@@ -34,6 +36,7 @@ class LaneResult:
     steps: npt.NDArray[np.int64]
     examples: npt.NDArray[np.int64]
     kept: npt.NDArray[np.float32] | None = None
+    buffers: npt.NDArray[np.float32] | None = None
 
     def at(self, places: npt.NDArray[np.int64]) -> LaneResult:
         """Return the rows of some clients, copied."""
@@ -44,6 +47,7 @@ class LaneResult:
             self.steps[places],
             self.examples[places],
             None if self.kept is None else self.kept[places],
+            None if self.buffers is None else self.buffers[places],
         )
 
 
@@ -60,9 +64,12 @@ class Kernel(Protocol):
         clients: Ids,
         round: int,
         kept: npt.NDArray[np.float32] | None = None,
+        given: Given = PLAIN,
     ) -> LaneResult:
         """Train the clients (C,) of one lane for a round, none of them seeing another.
 
-        `params` is (d,), where all start, or (C, d), one start for each (gossip). `kept` (C, w) is what the
-        clients' optimisers kept (`LaneResult.kept`) and go on from; None starts them at zero.
+        `params` is (d,), where all start, or (C, d), one start for each (gossip); what is behind the d parameters are
+        the buffers, for kernels that move them. `kept` (C, w) is what the clients' optimisers kept (`LaneResult.kept`)
+        and go on from; None starts them at zero. `given` is what goes into every gradient beside
+        the loss.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fedsim.clients.augment import Augment
 from fedsim.clients.batches import Batches, draw
 from fedsim.clients.kernels import feed
 from fedsim.clients.kernels.base import LaneResult
@@ -18,6 +20,7 @@ from fedsim.clients.kernels.stacked import Stacked, completed, parted
 from fedsim.clients.kernels.tensors import Buffer, fresh
 from fedsim.clients.kernels.update import Update
 from fedsim.core import ClientData, Layout, LocalWork
+from fedsim.core.client_half import PLAIN, Given
 from fedsim.core.contracts import Ids, Parameters
 
 
@@ -57,15 +60,18 @@ class LaneKernel:
         clients: Ids,
         round: int,
         kept: npt.NDArray[np.float32] | None = None,
+        given: Given = PLAIN,
     ) -> LaneResult:
         """Train the clients of one lane; see `Kernel.train`."""
-        batches = draw(self._work, self._seed, round, clients, self._source.counts[clients])
+        batches = draw(self._work, self._seed, round, clients, self._source.counts[clients], given.taken)
         steps, order = batches.steps, batches.order
-        update = self._update.begun(round)
+        update = self._update.begun(round, given.pull)
         with torch.inference_mode():
             stacked = self._load(params, kept, len(clients), order)
+            if given.shift is not None:
+                stacked = replace(stacked, shift=self._cut(self._sorted(given.shift, order)))
             losses = torch.zeros(len(clients), dtype=torch.float64, device=self._device)
-            for number, batch in enumerate(self._steps(clients, batches, order), 1):
+            for number, batch in enumerate(self._steps(clients, batches, order, round), 1):
                 count = len(batch.x)
                 losses[:count].add_(self._stepper.step(stacked.first(count), batch, update.at(number)))
             deltas, slots = self._take(stacked)
@@ -79,10 +85,11 @@ class LaneKernel:
             kept=None if slots is None else completed(self._optimizer, slots[back], steps, kept),
         )
 
-    def _steps(self, clients: Ids, batches: Batches, order: Ids | None) -> Iterator[feed.Step]:
+    def _steps(self, clients: Ids, batches: Batches, order: Ids | None, round: int) -> Iterator[feed.Step]:
+        augment = Augment.of(self._work, self._seed, round)
         if order is None:
-            return feed.steps(self._source, clients, batches, self._device)
-        return feed.steps(self._source, clients[order], batches.at(order), self._device)
+            return feed.steps(self._source, clients, batches, self._device, augment)
+        return feed.steps(self._source, clients[order], batches.at(order), self._device, augment)
 
     def _load(self, params: Parameters, kept: npt.NDArray[np.float32] | None, count: int, order: Ids | None) -> Stacked:
         """Stack the parameters of `count` clients, in the lane's order, into the buffers that are reused."""
@@ -103,6 +110,11 @@ class LaneKernel:
                 row.zero_() if vectors is None else row.copy_(vectors[:, slot, here])
             slots.append(tuple(row.view(-1, *shape) for row in rows))
         return Stacked(tuple(weights), tuple(starts), tuple(slots), done)
+
+    def _cut(self, flat: Tensor) -> tuple[Tensor, ...]:
+        """Return views of rows (C, d) in the shapes of the parameters."""
+        parts = torch.split(flat, list(self._layout.sizes), dim=1)
+        return tuple(part.view(-1, *shape) for part, shape in zip(parts, self._layout.shapes, strict=True))
 
     def _sorted(self, rows: npt.NDArray[np.float32], order: Ids | None) -> Tensor:
         return fresh(rows if order is None or len(rows) == 1 else rows[order], self._device)

@@ -10,6 +10,7 @@ from fedsim.clients.kernels.base import LaneResult
 from fedsim.clients.kernels.stacked import Stacked, completed, parted
 from fedsim.clients.kernels.update import Update
 from fedsim.core import LocalWork, rng
+from fedsim.core.client_half import PLAIN, Given
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.data import QuadraticData
 
@@ -36,9 +37,11 @@ class QuadraticKernel:
         clients: Ids,
         round: int,
         kept: npt.NDArray[np.float32] | None = None,
+        given: Given = PLAIN,
     ) -> LaneResult:
         """Train the clients of a lane; see `Kernel.train`."""
-        work, update = self._work, self._update.begun(round)
+        update = self._update.begun(round, given.pull)
+        work = update.work
         centers, curvature = self._data.centers[clients], self._data.curvature[clients, None]
         start = np.broadcast_to(params.astype(np.float64), centers.shape)
         local = start.copy()
@@ -57,6 +60,8 @@ class QuadraticKernel:
                 gradient = gradient + work.weight_decay * local + work.proximal_mu * (local - start)
             if self._data.noise:
                 gradient += self._data.noise * _normals(key, clients, step, centers.shape[1])
+            if given.shift is not None:
+                gradient += given.shift
             _move(update.at(step + 1), local, start, slots, done, gradient)
         taken = np.full(len(clients), steps, np.int64)
         return LaneResult(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from fedsim.clients.augment import Augment
 from fedsim.clients.batches import Batches, draw
 from fedsim.clients.kernels import feed
 from fedsim.clients.kernels.base import LaneResult
@@ -14,13 +18,21 @@ from fedsim.clients.kernels.source import source
 from fedsim.clients.kernels.stacked import Stacked, completed, parted
 from fedsim.clients.kernels.tensors import Buffer, fresh
 from fedsim.clients.kernels.update import Update
-from fedsim.core import ClientData, Layout, LocalWork
+from fedsim.core import ClientData, Layout, LocalWork, rng
+from fedsim.core.client_half import PLAIN, Given
 from fedsim.core.contracts import Ids, Parameters
+from fedsim.models.modules import draws
+from fedsim.models.modules.building import trained
+from fedsim.models.modules.held import Held
 from fedsim.task import Loss
 
 
 class SequentialKernel:
-    """Trains clients one by one; any model, any device."""
+    """Trains clients one by one; any model, any device.
+
+    `held` are the module's buffers. `own` says that the module is somebody's own: every draw of its own in a step is
+    keyed by (seed, round, client, step).
+    """
 
     name = "sequential"
 
@@ -33,9 +45,13 @@ class SequentialKernel:
         work: LocalWork,
         seed: int,
         device: torch.device,
+        held: Held | None = None,
+        *,
+        own: bool = False,
     ) -> None:
         self._module = module.to(device)
-        self._weights = list(self._module.parameters())
+        self._weights = trained(self._module)
+        self._held, self._own = held, own
         self._loss, self._layout = loss, layout
         self._source, self._work, self._seed, self._device = source(data, device), work, seed, device
         self._deltas = Buffer(layout.size, device)
@@ -49,22 +65,32 @@ class SequentialKernel:
         clients: Ids,
         round: int,
         kept: npt.NDArray[np.float32] | None = None,
+        given: Given = PLAIN,
     ) -> LaneResult:
         """Train the clients one after the other; see `Kernel.train`."""
-        batches = draw(self._work, self._seed, round, clients, self._source.counts[clients])
-        steps, update = batches.steps, self._update.begun(round)
+        batches = draw(self._work, self._seed, round, clients, self._source.counts[clients], given.taken)
+        steps, update, size = batches.steps, self._update.begun(round, given.pull), self._layout.size
         deltas, slots = self._deltas.rows(len(clients)), self._slots.rows(len(clients))
         done = self._fill(slots, kept)
         losses = torch.zeros(len(clients), dtype=torch.float64, device=self._device)
-        starts = [] if params.ndim > 1 else self._cut(fresh(params, self._device))
-        for place in range(len(clients)):
-            if params.ndim > 1:
-                starts = self._cut(fresh(params[place], self._device))
-            stacked = self._stack(starts, slots[place], None if done is None else done[place : place + 1])
-            losses[place] = self._train_one(stacked, clients, batches, place, update)
-            with torch.no_grad():
-                for weight, start, delta in zip(self._weights, starts, self._cut(deltas[place]), strict=True):
-                    torch.sub(weight, start, out=delta)
+        starts = [] if params.ndim > 1 else self._cut(fresh(params[:size], self._device))
+        buffers = None if self._held is None else torch.empty((len(clients), self._held.size), device=self._device)
+        with draws.kept(self._device) if self._own else nullcontext():
+            for place in range(len(clients)):
+                if params.ndim > 1:
+                    starts = self._cut(fresh(params[place, :size], self._device))
+                if self._held is not None:
+                    self._held.load(fresh((params if params.ndim == 1 else params[place])[size:], self._device))
+                stacked = self._stack(starts, slots[place], None if done is None else done[place : place + 1])
+                if given.shift is not None:
+                    shift = self._cut(fresh(given.shift[place], self._device))
+                    stacked = replace(stacked, shift=tuple(part.unsqueeze(0) for part in shift))
+                losses[place] = self._train_one(stacked, clients, batches, place, update, round)
+                with torch.no_grad():
+                    for weight, start, delta in zip(self._weights, starts, self._cut(deltas[place]), strict=True):
+                        torch.sub(weight, start, out=delta)
+                if buffers is not None and self._held is not None:
+                    buffers[place] = self._held.read()
         return LaneResult(
             clients=clients,
             deltas=deltas.cpu().numpy(),
@@ -72,6 +98,7 @@ class SequentialKernel:
             steps=steps,
             examples=batches.examples,
             kept=completed(self._optimizer, slots.cpu().numpy(), steps, kept),
+            buffers=None if buffers is None else buffers.cpu().numpy(),
         )
 
     def _fill(self, slots: Tensor, kept: npt.NDArray[np.float32] | None) -> Tensor | None:
@@ -96,12 +123,18 @@ class SequentialKernel:
             done,
         )
 
-    def _train_one(self, stacked: Stacked, clients: Ids, batches: Batches, place: int, update: Update) -> Tensor:
+    def _train_one(
+        self, stacked: Stacked, clients: Ids, batches: Batches, place: int, update: Update, round: int
+    ) -> Tensor:
         """Train the client at `place`, whose parameters the module holds; return the sum of its steps' losses."""
         total = torch.zeros((), dtype=torch.float64, device=self._device)
-        for number, (x, y) in enumerate(feed.alone(self._source, clients[place : place + 1], batches, place), 1):
+        augment = Augment.of(self._work, self._seed, round)
+        examples = feed.alone(self._source, clients[place : place + 1], batches, place, augment)
+        for number, (x, y) in enumerate(examples, 1):
+            if self._own:
+                draws.turn(rng.digest(self._seed, "draws", round, int(clients[place]), number), self._device)
             loss = self._loss.mean(self._module(x), y)
-            gradients = torch.autograd.grad(loss, self._weights)
+            gradients = torch.autograd.grad(loss, self._weights, allow_unused=True, materialize_grads=True)
             with torch.no_grad():
                 total += loss
                 stacked.apply(update.at(number), [gradient.unsqueeze(0) for gradient in gradients])

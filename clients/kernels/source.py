@@ -27,6 +27,10 @@ class Source(Protocol):
     def example_bytes(self) -> int:
         """Bytes of one example's features as float32."""
 
+    @property
+    def black(self) -> Tensor | None:
+        """What a feature of 0 became in each channel (c, 1, ...); None where it stayed 0."""
+
     def rows(self, clients: Ids, positions: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Return x (C, B, *input_shape) and y (C, B, *target_shape) for positions (C, B) inside each client (C,)."""
 
@@ -46,6 +50,7 @@ class Gathered:
 
     def __init__(self, data: ClientData, device: torch.device) -> None:
         self._data, self._device = data, device
+        self.black: Tensor | None = None
         self.counts = data.num_examples
         self.example_bytes = 4 * prod(data.input_shape)
 
@@ -61,9 +66,10 @@ class Pooled:
     def __init__(self, data: Partitioned, device: torch.device) -> None:
         self._x, self._y = shared(data.x, device), shared(data.y, device)
         self._order, self._offsets, self._divisor = data.order, data.offsets, data.divisor
-        self._statistics = None
+        self._statistics, self.black = None, None
         if data.mean is not None and data.std is not None:
             self._statistics = fresh(data.mean, device), fresh(data.std, device)
+            self.black = -self._statistics[0] / self._statistics[1]
         self._device = device
         self.counts = data.num_examples
         self.example_bytes = 4 * prod(data.input_shape)

@@ -53,6 +53,9 @@ class StackStepper:
             if update.plain:
                 weights[depth].baddbmm_(error.mT, inputs[depth], alpha=-update.rate)
                 biases[depth].sub_(error.sum(1), alpha=update.rate)
+                if stacked.shift:
+                    weights[depth].sub_(stacked.shift[2 * depth], alpha=update.rate)
+                    biases[depth].sub_(stacked.shift[2 * depth + 1], alpha=update.rate)
             else:
                 gradients += [error.sum(1), torch.bmm(error.mT, inputs[depth])]
             error = before

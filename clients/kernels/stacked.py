@@ -24,12 +24,14 @@ class Stacked:
     starts : where the round began; (1, *shapes[k]) when all clients began at the same place.
     slots : what the optimiser keeps, moved in place: entry k holds its tensors, none for plain SGD.
     done : (A,) float64, the steps that each client's optimiser did in earlier rounds; None when it begins anew.
+    shift : added to every gradient, before it is clipped; empty for nothing.
     """
 
     weights: tuple[Tensor, ...]
     starts: tuple[Tensor, ...]
     slots: tuple[tuple[Tensor, ...], ...]
     done: Tensor | None = None
+    shift: tuple[Tensor, ...] = ()
 
     def first(self, count: int) -> Stacked:
         """Return views of the first `count` clients."""
@@ -40,11 +42,15 @@ class Stacked:
             self.starts if len(self.starts[0]) == 1 else tuple(start[:count] for start in self.starts),
             tuple(tuple(slot[:count] for slot in slots) for slots in self.slots),
             None if self.done is None else self.done[:count],
+            tuple(shift[:count] for shift in self.shift),
         )
 
     def apply(self, update: Update, gradients: Sequence[Tensor]) -> None:
         """Take one step in place, as `update` says; the gradients (A, *shapes[k]) are used up."""
         work, optimizer = update.work, update.optimizer
+        if self.shift:
+            for gradient, shift in zip(gradients, self.shift, strict=True):
+                gradient.add_(shift)
         if work.clip_norm is not None:
             if work.proximal_mu:
                 self._pull(work.proximal_mu, gradients)

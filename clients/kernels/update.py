@@ -53,9 +53,12 @@ class Update:
         alike = not (optimizer.counts or work.rate_by_step)
         return cls(work, optimizer, 1, 1, work.rate(1), heavy_ball, plain, alike)
 
-    def begun(self, round: int) -> Update:
-        """Return the first step of a round."""
-        return replace(self, round=round, number=1, rate=self.work.rate(round))
+    def begun(self, round: int, pull: float = 0.0) -> Update:
+        """Return the first step of a round, in which `pull` is added to proximal_mu."""
+        begun = replace(self, round=round, number=1, rate=self.work.rate(round))
+        if not pull:
+            return begun
+        return replace(begun, plain=False, work=replace(self.work, proximal_mu=self.work.proximal_mu + pull))
 
     def at(self, number: int) -> Update:
         """Return the step of another number of the same round."""

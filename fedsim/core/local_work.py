@@ -69,6 +69,9 @@ class LocalWork:
     carry_batches: bool = field(default=False, metadata=LATER)
     """Carry one shuffled pass over from round to round: a client goes on where it was after the last round in which it
     delivered, and its examples are shuffled anew when all were used. Otherwise each round begins a pass of its own."""
+    augment: tuple[Literal["crop", "flip"], ...] = field(default=(), metadata=LATER)
+    """What happens to images in training, in this order, anew in each step: crop pads by 4 black pixels and crops to
+    the old size anywhere, flip mirrors left to right with probability 1/2."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for options that exclude each other."""
@@ -76,6 +79,8 @@ class LocalWork:
             yield "local_epochs", "give local_steps or local_epochs, not both"
         if self.schedule is not None and self.lr_decay != 1.0:
             yield "schedule", "give lr_decay or a schedule, not both"
+        if len(set(self.augment)) < len(self.augment):
+            yield "augment", f"each once, got {', '.join(self.augment)}"
 
     @property
     def epochs(self) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,7 @@ class Cifar:
     """How the training images are dealt to them."""
     normalise: Normalise = field(default=None, metadata=LATER)
     """{mean: [...], std: [...]}, one number a channel, or `channel` for those of the training examples; null: as is."""
+    channels: ClassVar[int] = 3
 
     @property
     def num_clients(self) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
@@ -37,6 +37,7 @@ class Digits:
     """Held out for the global evaluation before the rest is dealt; stratified by label."""
     normalise: Normalise = field(default=None, metadata=LATER)
     """{mean: [...], std: [...]}, one number a channel, or `channel` for those of the training examples; null: as is."""
+    channels: ClassVar[int] = 1
 
     @property
     def num_clients(self) -> int | None:

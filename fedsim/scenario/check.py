@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import lru_cache
@@ -55,6 +55,8 @@ def read(node: Node, annotation: Any, path: Path, key: Place, report: Findings) 
     allowed = shape(annotation)
     if isinstance(node, Scalar) and isinstance(node.value, Object) and allowed.door is not None:
         node = _unfolded(node.value, node.place, allowed)
+    if allowed.spelled is not None and isinstance(node, Scalar) and isinstance(node.value, str):
+        node, key = _spelled(node, allowed.spelled), node.place
     if isinstance(node, Keys) and allowed.members is not None:
         cls = _choose(node, allowed, path, key, report)
         return INVALID if cls is None else read_config(node, cls, path, key, report, allowed.members)
@@ -69,6 +71,12 @@ def read(node: Node, annotation: Any, path: Path, key: Place, report: Findings) 
         return INVALID if wrong else value
     report.add(node.place, path, f"must be {_mapping_words(allowed)}, got {show(plain(node))}")
     return INVALID
+
+
+def _spelled(word: Scalar, meaning: Callable[[str], Mapping[str, Any]]) -> Keys:
+    """Return the mapping that a word alone stands for, in its place."""
+    options = {name: Scalar(value, word.place) for name, value in meaning(str(word.value)).items()}
+    return Keys({name: Entry(word.place, value) for name, value in options.items()}, word.place)
 
 
 def read_config(node: Keys, cls: type, path: Path, key: Place, report: Findings, others: Mapping[str, type]) -> Any:

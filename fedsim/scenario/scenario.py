@@ -33,6 +33,7 @@ from fedsim.scenario.sections import (
 from fedsim.scenario.tree import Keys
 from fedsim.strategies import foreign as foreign_strategies
 from fedsim.strategies.fedavg import FedAvg
+from fedsim.task import LearningTask
 
 AnyStrategy = Annotated[Any, OneOf("name", strategies.catalogue, foreign_strategies.DOOR)]
 """A `fedsim.core.Rule` with the field `name`, which the abstract rule has not."""
@@ -87,6 +88,8 @@ class Scenario:
     """How fast the clients' devices are, and what the server does about the slow ones."""
     faults: Faults | None = None
     """What goes wrong on purpose; give `on_client_error: drop` to go on without those struck."""
+    task: LearningTask | None = None
+    """What is learnt from the targets, and by what it is judged; the default follows the targets."""
     memory: MemoryOptions = field(default_factory=MemoryOptions)
     """How hosts keep the clients' last deltas."""
     compare: Annotated[tuple[AnyStrategy, ...], MinLen(1)] | None = None

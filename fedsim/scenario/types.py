@@ -34,6 +34,7 @@ class Shape:
     leaf : type of everything else, or None.
     marks : constraints on the length of a list of mappings.
     door : how foreign code may stand here, where it may.
+    spelled : what a word alone means as a mapping, where it may stand for one.
     structured : whether mappings are walked here.
     """
 
@@ -44,6 +45,7 @@ class Shape:
     leaf: Any = None
     marks: tuple[Any, ...] = ()
     door: Door | None = None
+    spelled: Callable[[str], Mapping[str, Any]] | None = None
     structured: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,7 +105,8 @@ def shape(annotation: Any) -> Shape:
         inner, *marks = get_args(annotation)
         tagged = next((mark for mark in marks if isinstance(mark, Tagged)), None)
         if tagged is not None:
-            return Shape(tagged.key, tagged.members(inner), door=tagged.door if isinstance(tagged, OneOf) else None)
+            place = tagged if isinstance(tagged, OneOf) else OneOf(tagged.key, dict)
+            return Shape(tagged.key, tagged.members(inner), door=place.door, spelled=place.spelled)
         found = shape(inner)
         if not found.structured:
             return Shape(leaf=annotation)
@@ -131,6 +134,7 @@ def _both(a: Shape, b: Shape) -> Shape:
         reduce(or_, leaves) if leaves else None,
         (*a.marks, *b.marks),
         a.door or b.door,
+        a.spelled or b.spelled,
     )
 
 

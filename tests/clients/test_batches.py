@@ -18,9 +18,6 @@ from fedsim.core import LocalWork
 EPOCHS = LocalWork(batch_size=4, local_epochs=3)
 STEPS = LocalWork(batch_size=4, local_steps=7)
 DROPPING = [replace(EPOCHS, drop_last=True), replace(STEPS, drop_last=True)]
-    LocalWork(batch_size=4, drop_last=True, local_epochs=3),
-    LocalWork(batch_size=4, drop_last=True, local_steps=7),
-]
 COUNTS = np.array([10, 3, 4, 0, 25, 5])
 CLIENTS = np.array([2, 3, 5, 8, 11, 40])
 

@@ -45,6 +45,8 @@ class OneOf(Tagged):
 
     catalogue: Callable[[], Mapping[str, type]]
     door: Door | None = None
+    spelled: Callable[[str], Mapping[str, Any]] | None = None
+    """Given, a word alone may stand for a member: what the word means as a mapping."""
 
     def members(self, union: Any) -> dict[str, type]:
         """Return the configs of the catalogue by their tags."""

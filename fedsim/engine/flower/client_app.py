@@ -16,9 +16,9 @@ import numpy as np
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from fedsim.clients.memory import Memory
 from fedsim.clients.node import Node
 from fedsim.core.config.inputs import Input
+from fedsim.core.sums import DELTA
 from fedsim.engine.nodes.host import Host
 from fedsim.strategies.flower import arrays, codec
 
@@ -61,26 +61,29 @@ class NodeApp(ClientApp):
         index = int(str(content.config_records.pop(NODE)["index"]))
         host = self.host(context)
         node = host.nodes[index]
-        key = f"memory-{index}"
-        _recall(node, host, context, key)
+        _recall(node, host, context)
         if codec.RECORD in content:
             answer = _call(node, action, told, given)
         else:
             began = perf_counter()
             answer = host.handle(index, content)
             answer[TIMING] = ConfigRecord({"seconds": perf_counter() - began})
-        if node.memory is not None:
-            context.state[key] = arrays.record(**node.memory.snapshot())
+        for name, memory in node.memories.items():
+            context.state[_key(index, name)] = arrays.record(**memory.snapshot())
         return Message(answer, reply_to=message)
 
 
-def _recall(node: Node, host: Host, context: Context, key: str) -> None:
+def _recall(node: Node, host: Host, context: Context) -> None:
     """Give a node the memories that its context holds."""
-    if host.plan.memory is None:
-        return
-    node.memory = Memory(host.trainer.layout.size, host.plan.memory)
-    if key in context.state:
-        node.memory.take({name: array.numpy() for name, array in context.state.array_records[key].items()})
+    for name, memory in node.memories.items():
+        key = _key(node.index, name)
+        memory.clear()
+        if key in context.state:
+            memory.take({part: array.numpy() for part, array in context.state.array_records[key].items()})
+
+
+def _key(node: int, name: str) -> str:
+    return f"memory-{node}" if name == DELTA else f"memory-{node}.{name}"
 
 
 def _call(node: Node, action: str, told: dict[str, Any], given: dict[str, Any]) -> RecordDict:

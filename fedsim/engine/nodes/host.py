@@ -16,18 +16,25 @@ from flwr.app import RecordDict
 
 from fedsim.clients import numerics
 from fedsim.clients.delivery import Faults
+from fedsim.clients.formats import MemoryType
 from fedsim.clients.gossip.node import PeerPlan
-from fedsim.clients.memory import Memory, MemoryType
+from fedsim.clients.memory import Memory
 from fedsim.clients.node import Node
 from fedsim.clients.training import Trainer
-from fedsim.core import ClientData, LocalWork
+from fedsim.core import ClientData, ClientHalf, LocalWork
+from fedsim.core.sums import DELTA
 from fedsim.engine.checkpoint.remote import called
 from fedsim.strategies.flower import codec, stock
+from fedsim.task import LearningTask
 
 
 @dataclass(frozen=True)
 class HostPlan:
-    """What a host needs to know to run its nodes; it travels to Ray actors, the data apart from it by reference."""
+    """What a host needs to know to run its nodes; it travels to Ray actors, the data apart from it by reference.
+
+    `memories` are the names of what clients keep, `memory` the number format; None when they keep nothing. `halves` are
+    what they do beside plain training.
+    """
 
     model: Any
     work: LocalWork
@@ -35,8 +42,11 @@ class HostPlan:
     device: str = "cpu"
     memory: MemoryType | None = None
     memory_folder: Path | None = None
+    memories: tuple[str, ...] = (DELTA,)
+    halves: tuple[ClientHalf, ...] = ()
     faults: Faults | None = None
     peers: PeerPlan | None = None
+    task: LearningTask | None = None
 
 
 class Host:
@@ -48,17 +58,24 @@ class Host:
         self.num_examples = data.num_examples
         self._data = data
         self._proximal: dict[float, Trainer] = {}
-        self.trainer = Trainer(plan.model, plan.work, data, plan.seed, plan.device)
+        self.trainer = self._made(plan.work)
         self.nodes = {
-            index: Node(index, self.trainer, self._memory(index), plan.faults, plan.work.timeout_s) for index in nodes
+            index: Node(index, self.trainer, self.memories(index), plan.faults, plan.work.timeout_s, halves=plan.halves)
+            for index in nodes
         }
 
-    def _memory(self, node: int) -> Memory | None:
-        if self.plan.memory is None:
-            return None
-        folder = self.plan.memory_folder
-        path = None if folder is None else folder / f"node-{node}.rows"
-        return Memory(self.trainer.layout.size, self.plan.memory, path)
+    def _made(self, work: LocalWork) -> Trainer:
+        plan = self.plan
+        return Trainer(plan.model, work, self._data, plan.seed, plan.device, plan.task.loss if plan.task else None)
+
+    def memories(self, node: int) -> dict[str, Memory]:
+        """Return empty memories of a node's clients, by name."""
+        plan, size = self.plan, self.trainer.layout.size
+        if plan.memory is None:
+            return {}
+        stems = {name: f"node-{node}" if name == DELTA else f"node-{node}.{name}" for name in plan.memories}
+        paths = {name: plan.memory_folder and plan.memory_folder / f"{stem}.rows" for name, stem in stems.items()}
+        return {name: Memory(size, plan.memory, path, seed=plan.seed, name=name) for name, path in paths.items()}
 
     def handle(self, node: int, content: RecordDict) -> RecordDict:
         """Answer one message: a task brings a reply, a stock instruction a client's model."""
@@ -78,16 +95,12 @@ class Host:
         if proximal_mu is None or proximal_mu == self.plan.work.proximal_mu:
             return self.trainer
         if proximal_mu not in self._proximal:
-            plan = self.plan
-            work = replace(plan.work, proximal_mu=proximal_mu)
-            self._proximal[proximal_mu] = Trainer(plan.model, work, self._data, plan.seed, plan.device)
+            self._proximal[proximal_mu] = self._made(replace(self.plan.work, proximal_mu=proximal_mu))
         return self._proximal[proximal_mu]
 
-    def alone(self, content: RecordDict, client: int) -> None:
+    def alone(self, node: int, content: RecordDict, client: int) -> None:
         """Train one client of a task by itself and throw the result away."""
-        task = codec.decode_task(content)
-        for _ in self.trainer.lanes(task.params, np.array([client]), task.round):
-            continue
+        self.nodes[node].alone(codec.decode_task(content), client)
 
     def handle_all(self, calls: Sequence[tuple[int, RecordDict]]) -> tuple[list[RecordDict], float]:
         """Answer a round's messages for this host, nodes ascending; also the seconds it took."""

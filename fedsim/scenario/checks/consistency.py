@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fedsim.core import Rule, ScenarioError, World
 from fedsim.metrics import METRICS
-from fedsim.metrics.registry import out_of_reach
+from fedsim.metrics.registry import metric_of, out_of_reach
 from fedsim.participation import Participation
 from fedsim.scenario.checks import local_work
 from fedsim.scenario.checks.float32 import unfit
@@ -255,7 +255,7 @@ def probe_knows_who_comes(probe: Any, devices: Any) -> Found:
 
 def stop_looks_at_a_metric(stop: Any) -> Found:
     """The metric that ends a run is one that is recorded."""
-    if stop is not None and stop.metric is not None and stop.metric.split(".")[0] not in METRICS:
+    if stop is not None and stop.metric is not None and metric_of(stop.metric) is None:
         yield ("stop", "metric"), f"no metric is called {stop.metric!r}{did_you_mean(stop.metric, METRICS)}"
     elif stop is not None and stop.metric is not None and stop.target is not None:
         never = out_of_reach(stop.metric, stop.target)

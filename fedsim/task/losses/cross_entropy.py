@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fedsim.core import Targets
-from fedsim.task.loss import Loss
+from fedsim.task.loss import Answer, Loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,6 +17,8 @@ class CrossEntropy(Loss):
     """Softmax cross-entropy: -log softmax(output)[y], for one label each; an output per class."""
 
     kind: Literal["cross_entropy"] = "cross_entropy"
+    answers: ClassVar[Answer] = "classes"
+    usual: ClassVar[tuple[str, ...]] = ("accuracy",)
     stacked: ClassVar[bool] = True
 
     def of(self, output: Tensor, y: Tensor) -> Tensor:
