@@ -15,14 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 from fedsim.clients.deadline import ClientTimeoutError, deadline
+from fedsim.clients.foreign.kernel import Carried
 from fedsim.clients.kernels import LaneResult
 from fedsim.clients.training import Trainer
 from fedsim.core import CapacityError, Failure
 from fedsim.core.client_half import Given
 from fedsim.core.contracts import Ids, Parameters
+from fedsim.core.foreign.failures import ForeignError
 
 Faults = Callable[[int, Ids], Mapping[Any, npt.NDArray[np.bool_]]]
 """Injected events of a round: kind -> who is struck; crash and message_loss deliver nothing, nan a poisoned delta."""
+
+
+TOLD, TELLING = "told.", "telling."
+"""Statistics of what clients of foreign work tell: the sum over those who do, and how many these are."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class Delivery:
     kept: npt.NDArray[np.float32] | None = None
     timeout_s: float | None = field(default=None, kw_only=True)
     struck: Sequence[Failure] = field(default=(), kw_only=True)
+    foreign: Carried | None = field(default=None, kw_only=True)
     given: Callable[[Ids], Given] | None = field(default=None, kw_only=True)
     buffers: npt.NDArray[np.float32] | None = field(default=None, kw_only=True)
     _failures: list[Failure] = field(default_factory=list, init=False)
@@ -107,6 +114,10 @@ class Delivery:
                 raise
             except Exception as error:
                 rest = group[done:]
+                if self.foreign is not None:  # its work trains one by one: the first of those left is to blame
+                    self._failures.append(_failure(int(rest[0]), error))
+                    pending = [rest[1:], *pending]
+                    continue
                 if len(rest) == 1:
                     self._failures.append(_failure(int(rest[0]), error))
                     continue
@@ -134,14 +145,16 @@ class Delivery:
 
     def _lanes_of(self, group: Ids) -> Iterator[LaneResult]:
         """Train a group from the common start, or from its clients' own starts, optimisers and buffers as they were."""
-        if self.params.ndim == 1 and self.kept is None and self.buffers is None:
+        if self.foreign is None and self.params.ndim == 1 and self.kept is None and self.buffers is None:
             if self.given is not None:
                 return self.trainer.lanes(self.params, group, self.round, given=self.given)
             return self.trainer.lanes(self.params, group, self.round)
         places = np.searchsorted(self.clients, group)
         starts = self.params if self.params.ndim == 1 else self.params[places]
         kept, buffers = (None if rows is None else rows[places] for rows in (self.kept, self.buffers))
-        return self.trainer.lanes(starts, group, self.round, kept, buffers=buffers, given=self.given)
+        return self.trainer.lanes(
+            starts, group, self.round, kept, buffers=buffers, given=self.given, foreign=self.foreign
+        )
 
     def _gate(self, lane: LaneResult, poisoned: Ids) -> LaneResult:
         """Let through only finite deltas of the right length, and count what came through."""
@@ -168,6 +181,10 @@ class Delivery:
         statistics["steps"] += float(lane.steps.sum())
         statistics["loss"] += float(lane.losses.sum())
         statistics["delta_square"] += float(squares.sum())
+        for told in lane.metrics or ():
+            for name, value in told.items():
+                statistics[f"{TOLD}{name}"] += value
+                statistics[f"{TELLING}{name}"] += 1.0
         return lane
 
     def _where(self, delta: npt.NDArray[np.float32]) -> str:
@@ -185,4 +202,6 @@ def _failure(client: int, error: Exception) -> Failure:
     """Return the failure of a client that raised, with the traceback, which names the user's own file and line."""
     if isinstance(error, ClientTimeoutError):
         return Failure(int(client), "timeout", str(error))
+    if isinstance(error, ForeignError):
+        return Failure(int(client), "raised", str(error))
     return Failure(int(client), "raised", "".join(traceback.format_exception(error)).strip())

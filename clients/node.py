@@ -11,6 +11,8 @@ from time import perf_counter
 import numpy as np
 
 from fedsim.clients.delivery import Delivery, Faults
+from fedsim.clients.foreign.kernel import Carried
+from fedsim.clients.foreign.states import States
 from fedsim.clients.formats import Rows
 from fedsim.clients.halves import Halves
 from fedsim.clients.kernels import LaneResult
@@ -47,12 +49,14 @@ class Node:
         faults: Faults | None = None,
         timeout_s: float | None = None,
         halves: Sequence[ClientHalf] = (),
+        states: States | None = None,
     ) -> None:
         self.index = index
         self.trainer = trainer
         self.memories = dict(memories or {})
         self.faults = faults
         self.timeout_s = timeout_s
+        self.states = states
         held = trainer.layout.buffers
         if held.local and held.size:  # what each client keeps for itself of the module
             self.memories[BUFFERS] = Memory(held.size)
@@ -81,6 +85,7 @@ class Node:
             buffers=self._buffers(task.clients),
             struck=task.struck,
             given=self._given(task),
+            foreign=self._carried(task),
         ).run(partial(self._add, task, totals, delivered))
         clients = np.concatenate(delivered) if delivered else np.zeros(0, np.int64)
         self._add_absent(task, totals, clients)
@@ -98,7 +103,8 @@ class Node:
         """Train one client of a task by itself and throw the result away."""
         self._open(task.round)
         one, given = np.array([client]), self._given(task)
-        for _ in self.trainer.lanes(task.params, one, task.round, buffers=self._buffers(one), given=given):
+        kept, carried = self._buffers(one), self._carried(task)
+        for _ in self.trainer.lanes(task.params, one, task.round, buffers=kept, given=given, foreign=carried):
             continue
 
     def probe(
@@ -112,8 +118,11 @@ class Node:
         self._open(round)
         fresh, stale = np.zeros((len(clients), sketch.width)), np.zeros((len(clients), sketch.width))
         first = 0
-        given = self._given(Task(round, params, clients, {}, order=order))
-        for lane in self.trainer.lanes(params, clients, round, given=given, buffers=self._buffers(clients)):
+        whole = Task(round, params, clients, {}, order=order)
+        given, carried = self._given(whole), self._carried(whole)
+        for lane in self.trainer.lanes(
+            params, clients, round, given=given, buffers=self._buffers(clients), foreign=carried
+        ):
             fresh[first : first + len(lane.clients)] = sketch.apply(lane.deltas)
             first += len(lane.clients)
         for first in range(0, len(clients) if self.memory is not None else 0, PROBE_ROWS):
@@ -128,21 +137,30 @@ class Node:
         return self.memories[name].weighted_sum(weights)
 
     def save(self, folder: Path, round: int) -> None:
-        """Write this node's memories, as they were after `round`, into a checkpoint's folder."""
-        for name, memory in self.memories.items():
-            memory.settle(round)
-            memory.save(folder, self._stem(name))
+        """Write what this node's clients keep, as it was after `round`, into a checkpoint's folder."""
+        for part, stem in self._kept():
+            part.settle(round)
+            part.save(folder, stem)
 
     def restore(self, folder: Path | None, round: int) -> None:
         """Go back to what `save` wrote; without a folder, to the time before round 1."""
-        for name, memory in self.memories.items():
+        for part, stem in self._kept():
             if folder is not None:
-                memory.load(folder, self._stem(name), round)
+                part.load(folder, stem, round)
             else:
-                memory.clear()
+                part.clear()
+
+    def _kept(self) -> list[tuple[Memory | States, str]]:
+        """Return what clients keep on this node, and under which name it is saved."""
+        kept: list[tuple[Memory | States, str]] = [(one, self._stem(name)) for name, one in self.memories.items()]
+        return kept if self.states is None else [*kept, (self.states, self._stem(DELTA))]
 
     def _stem(self, name: str) -> str:
         return f"node-{self.index}" if name == DELTA else f"node-{self.index}.{name}"
+
+    def _carried(self, task: Task) -> Carried | None:
+        """Return what foreign work of this node's clients begins with; None where none is foreign."""
+        return None if self.states is None else Carried(self.states.open(task.round), task.order.shared)
 
     def _open(self, round: int) -> None:
         for memory in self.memories.values():
@@ -200,6 +218,8 @@ class Node:
                 seen, rows = old[asked.of]
                 if len(seen):
                     totals[name] += np.einsum("i,ij->j", asked.stale[here[seen]], rows)
+        if self.states is not None and lane.states is not None:
+            self.states.write(lane.clients, lane.states)
         if task.remember and self.memory is not None:
             self.memory.write(lane.clients, lane.deltas)
         if TAKEN in self.memories:

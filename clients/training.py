@@ -12,6 +12,8 @@ import torch
 
 from fedsim.clients import batches
 from fedsim.clients.augment import refuse_what_is_no_image
+from fedsim.clients.foreign.kernel import Carried, ForeignKernel, Opens
+from fedsim.clients.foreign.model import Loaded
 from fedsim.clients.kernels import Kernel, LaneResult
 from fedsim.clients.kernels.choice import KernelChoice, fit, plan
 from fedsim.clients.kernels.lane import LaneKernel
@@ -44,6 +46,8 @@ class Trainer:
 
     Building one pins the numerics of the process (`fedsim.clients.numerics.pin`): one torch thread, one branch of MKL.
 
+    `foreign` is local work that is not ours; without it clients train by SGD.
+
     Raises
     ------
     ScenarioError : model and data do not fit together.
@@ -57,6 +61,7 @@ class Trainer:
         seed: int,
         device: str = "cpu",
         loss: Loss | None = None,
+        foreign: Opens | None = None,
     ) -> None:
         if (config.trained_by == "quadratic") != isinstance(data, QuadraticData):
             raise ScenarioError("model.name: `point` and `dataset: quadratic` belong together")
@@ -71,20 +76,27 @@ class Trainer:
         module = build(config, data.input_shape, self._outputs, seed)
         self.layout: Layout = layout(module, config.buffer_mode)
         self._own = values(module, config.buffer_mode) if config.keeps_values else None
-        found = look(config, module, *self._sample(), self._loss, self._outputs) if config.foreign else None
-        self.plan: KernelChoice = plan(
-            config, work, module, data.input_shape, device, self._loss, tokens=targets.integers, found=found
-        )
-        self._held = Held(module.to(self._device), config.buffer_mode) if config.foreign else None
-        self._kernel = self._make(module)
+        self._held = Held(module.to(self._device), config.buffer_mode) if config.foreign or foreign else None
+        self.plan: KernelChoice
+        self._kernel: Kernel
+        if foreign is not None:
+            self.plan = KernelChoice("foreign", 1, foreign.describe())
+            loaded = Loaded(module, self.layout, config.buffer_mode, self._device)
+            self._kernel = ForeignKernel(foreign.open(loaded, data, work, seed))
+        else:
+            found = look(config, module, *self._sample(), self._loss, self._outputs) if config.foreign else None
+            self.plan = plan(
+                config, work, module, data.input_shape, device, self._loss, tokens=targets.integers, found=found
+            )
+            self._kernel = self._make(module)
         alone = self.plan.kernel == "sequential"
         self.group = fit(_GROUP_BYTES, 4 * self.layout.size) if alone else self.plan.lane
 
     def _sample(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return a few examples of the client that has most of them, on the host."""
+        """Return a few examples of the client that has most of them."""
         client = int(np.argmax(self._counts))
         positions = np.arange(TRIED) % max(1, int(self._counts[client]))
-        found = source(self._data, torch.device("cpu")).rows(np.array([client]), positions[None])
+        found = source(self._data, self._device).rows(np.array([client]), positions[None])
         return found[0][0], found[1][0]
 
     def _make(self, module: torch.nn.Module) -> Kernel:
@@ -149,13 +161,14 @@ class Trainer:
         *,
         buffers: npt.NDArray[np.float32] | None = None,
         given: Callable[[Ids], Given] | None = None,
+        foreign: Carried | None = None,
     ) -> Iterator[LaneResult]:
         """Train clients (C,), ids ascending, and yield the results lane by lane in that order.
 
         `params` is (d + b,), or (C, d + b) with a start for each client; `kept` (C, w) is what the clients' optimisers
         kept (`LaneResult.kept`), and `buffers` (C, b) the buffers that clients keep. `given` tells of some clients what
-        they train with beside the model. The arrays of a result hold until the next one is asked for; its deltas are
-        the ways from `params`.
+        they train with beside the model, `foreign` what foreign work begins with. The arrays of a result hold until the
+        next one is asked for; its deltas are the ways from `params`.
 
         Raises
         ------
@@ -170,7 +183,11 @@ class Trainer:
                 starts = self._with(starts, buffers[lane])
             before = None if kept is None else kept[lane]
             try:
-                result = self._train(starts, clients[lane], round, before, beside)
+                result = (
+                    self._kernel.train(starts, clients[lane], round, before, beside, foreign)
+                    if isinstance(self._kernel, ForeignKernel)
+                    else self._train(starts, clients[lane], round, before, beside)
+                )
             except torch.OutOfMemoryError as error:
                 raise CapacityError(self._too_long(min(self.plan.lane, len(clients)))) from error
             if beside.start is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,12 +23,15 @@ class LaneResult:
     ----------
     clients : (C,) the clients, in the order they were given.
     deltas : (C, d) float32, local minus starting parameters.
-    losses : (C,) float64, the mean over the local steps of the batch's mean loss, each where the step began.
+    losses : (C,) float64, the mean over the local steps of the batch's mean loss, each where the step began; NaN where
+        foreign work tells none.
     steps : (C,) local steps taken.
     examples : (C,) examples gone through, repetitions counted.
     kept : (C, w) float32, what each client's optimiser keeps after the last step: its slots one after the other, d
         numbers each, and the number of its steps where that counts; None when it keeps nothing.
     buffers : (C, b) float32, the module's buffers after the last step; None where it has none.
+    states : what each client of foreign work keeps for its next round; None without any.
+    metrics : what each client of foreign work tells, by name; None without any.
     """
 
     clients: Ids
@@ -37,6 +41,8 @@ class LaneResult:
     examples: npt.NDArray[np.int64]
     kept: npt.NDArray[np.float32] | None = None
     buffers: npt.NDArray[np.float32] | None = None
+    states: tuple[bytes | None, ...] | None = None
+    metrics: tuple[Mapping[str, float], ...] | None = None
 
     def at(self, places: npt.NDArray[np.int64]) -> LaneResult:
         """Return the rows of some clients, copied."""
@@ -48,6 +54,8 @@ class LaneResult:
             self.examples[places],
             None if self.kept is None else self.kept[places],
             None if self.buffers is None else self.buffers[places],
+            None if self.states is None else tuple(self.states[place] for place in places),
+            None if self.metrics is None else tuple(self.metrics[place] for place in places),
         )
 
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt, Lt
 
+from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.core.config.plain import LATER
+from fedsim.core.flower_project import Value, read_project
 from fedsim.core.schedules import AnySchedule
 
 Counts = npt.NDArray[np.int64]
 Beta = Annotated[float, Ge(0), Lt(1)]
+IN_THE_APP = (
+    *("local_steps", "local_epochs", "momentum", "weight_decay", "proximal_mu", "lane", "lane_bytes", "optimizer"),
+    *("nesterov", "betas", "eps", "clip_norm", "drop_last", "carry_batches", "augment"),
+)
+"""What a Flower app decides for itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +70,14 @@ class LocalWork:
     of that gradient, weight decay is not."""
     schedule: AnySchedule | None = field(default=None, metadata=LATER)
     """How the rate changes from its first value lr: by round, or by the local steps of each round."""
+    app: InputPath | None = field(default=None, metadata=LATER)
+    """Folder of a Flower app whose ClientApp trains instead, as it is: it gets the model's `state_dict` as `arrays`,
+    and `partition-id` with `num-partitions`, the number of clients; it reads its own training data."""
+    run_config: Mapping[str, Value] = field(default_factory=dict, hash=False, metadata=LATER)
+    """Values over the app's own options, as of `flwr run --run-config`."""
+    train_config: Mapping[str, Value] = field(default_factory=dict, hash=False, metadata=LATER)
+    """What the app finds in `config` beside `server-round`; `lr` is its own option `lr` or `learning-rate`, else
+    client.lr."""
 
     drop_last: bool = field(default=False, metadata=LATER)
     """Leave out what remains of each pass over a client's examples after its last whole batch. A client with fewer
@@ -75,12 +91,40 @@ class LocalWork:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for options that exclude each other."""
+        if self.app is None:
+            for key in ("run_config", "train_config"):
+                if getattr(self, key):
+                    yield key, "is for a Flower app: give client.app"
+        else:
+            plain = LocalWork()
+            for key in IN_THE_APP:
+                if getattr(self, key) != getattr(plain, key):
+                    yield key, "the app trains by itself; give its own options in client.run_config"
         if self.local_steps is not None and self.local_epochs is not None:
             yield "local_epochs", "give local_steps or local_epochs, not both"
         if self.schedule is not None and self.lr_decay != 1.0:
             yield "schedule", "give lr_decay or a schedule, not both"
         if len(set(self.augment)) < len(self.augment):
             yield "augment", f"each once, got {', '.join(self.augment)}"
+
+    def problems_in(self, folder: str) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for an app that is not there, or has no such options."""
+        if self.app is None:
+            return
+        try:
+            project = read_project(place_of(self.app, folder))
+        except ValueError as error:
+            yield "app", str(error)
+            return
+        if project.module is None:
+            yield "app", f"{project.folder} has no module {project.client.partition(':')[0]}, where its ClientApp is"
+        for key in self.run_config:
+            if key not in project.options:
+                yield f"run_config.{key}", f"the app has no such option; it has {', '.join(project.options) or 'none'}"
+
+    def inputs(self, folder: str) -> Mapping[str, Mapping[str, Path]]:
+        """Return the files by which an app is known."""
+        return {} if self.app is None else {"app": read_project(place_of(self.app, folder)).sources()}
 
     @property
     def epochs(self) -> int | None:

@@ -13,6 +13,7 @@ from flwr.app import RecordDict
 
 from fedsim.clients import numerics
 from fedsim.clients.evaluation import Evaluator
+from fedsim.clients.foreign.kernel import Opens
 from fedsim.clients.gossip.node import PeerPlan
 from fedsim.clients.sketch import EXACT
 from fedsim.clients.training import Trainer
@@ -28,8 +29,9 @@ from fedsim.core import (
     Targets,
     World,
 )
-from fedsim.core.config.inputs import Input, hold
+from fedsim.core.config.inputs import Input, hold, place_of
 from fedsim.core.contracts import WEIGHT, Vector
+from fedsim.core.flower_project import read_project
 from fedsim.core.sums import DELTA
 from fedsim.data import QuadraticData
 from fedsim.engine.nodes.host import HostPlan
@@ -120,7 +122,8 @@ class Experiment:
     def keeps(self) -> bool:
         """Whether clients keep anything where they live, so that a lost host takes it along."""
         held = self.trainer.layout.buffers
-        return bool(self.memories) or (held.local and held.size > 0) or self.trainer.carries
+        kept = self.memories or self.trainer.carries or self.foreign is not None
+        return bool(kept) or (held.local and held.size > 0)
 
     @property
     def rescales(self) -> bool:
@@ -148,7 +151,18 @@ class Experiment:
         """The driver's own trainer: the layout, the first parameters, predicted costs."""
         numerics.pin()
         scenario, loss = self.scenario, self.task.loss if self.task else None
-        return Trainer(scenario.model, scenario.client, self.data, scenario.seed, loss=loss)
+        return Trainer(scenario.model, scenario.client, self.data, scenario.seed, loss=loss, foreign=self.foreign)
+
+    @cached_property
+    def foreign(self) -> Opens | None:
+        """Local work that is not ours: a Flower app's; None where clients train by SGD."""
+        client = self.scenario.client
+        if client.app is None:
+            return None
+        from fedsim.engine.nodes.app_work import AppWork
+
+        project = read_project(place_of(client.app, self.scenario.folder).absolute())
+        return AppWork.of(project, client.run_config, client.train_config)
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -165,7 +179,9 @@ class Experiment:
         """Return what coordinates the rounds: the rule as a Flower strategy, or one of Flower's own."""
         if isinstance(self.scenario.strategy, Stock):
             layout, seed = self.trainer.layout, self.scenario.seed
-            return stock.StockStrategy(self.scenario.strategy, layout, environment.present, seed)
+            return stock.StockStrategy(
+                self.scenario.strategy, layout, environment.present, seed, self.population.num_examples
+            )
         return RuleStrategy(
             self.rule,
             self.population,
@@ -209,6 +225,7 @@ class Experiment:
             memories=self.memories,
             halves=self.halves,
             peers=self.peer_plan,
+            foreign=self.foreign,
             task=self.task,
             faults=None if self.scenario.faults is None else partial(self.scenario.faults.events, self.scenario.seed),
         )

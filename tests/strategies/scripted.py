@@ -33,7 +33,9 @@ class ScriptedTrainer:
     def way(self, round: int, steps: Any) -> Any:
         return 0.1 * steps
 
-    def lanes(self, params: Any, clients: Any, round: int, given: Any = None) -> Iterator[LaneResult]:
+    def lanes(
+        self, params: Any, clients: Any, round: int, given: Any = None, foreign: Any = None
+    ) -> Iterator[LaneResult]:
         for client in clients:
             delta = np.array([self.deltas(round, int(client))], np.float32)
             if given is not None:

@@ -43,7 +43,12 @@ def place_of_error(error: BaseException) -> str:
 
 
 def _library(file: str) -> bool:
-    return file.startswith("<") or os.path.abspath(file).startswith((OURS, *INSTALLED)) or _editable(file)
+    return (
+        file.startswith("<")
+        or file.endswith(".pyx")
+        or os.path.abspath(file).startswith((OURS, *INSTALLED))
+        or _editable(file)
+    )
 
 
 def _editable(file: str) -> bool:

@@ -16,6 +16,8 @@ import numpy as np
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
+from fedsim.clients.foreign.states import States
+from fedsim.clients.memory import Memory
 from fedsim.clients.node import Node
 from fedsim.core.config.inputs import Input
 from fedsim.core.sums import DELTA
@@ -68,18 +70,25 @@ class NodeApp(ClientApp):
             began = perf_counter()
             answer = host.handle(index, content)
             answer[TIMING] = ConfigRecord({"seconds": perf_counter() - began})
-        for name, memory in node.memories.items():
-            context.state[_key(index, name)] = arrays.record(**memory.snapshot())
+        for part, key in _kept(node):
+            context.state[key] = arrays.record(**part.snapshot())
         return Message(answer, reply_to=message)
 
 
 def _recall(node: Node, host: Host, context: Context) -> None:
     """Give a node the memories that its context holds."""
-    for name, memory in node.memories.items():
-        key = _key(node.index, name)
-        memory.clear()
+    if node.states is not None:
+        node.states = States()
+    for part, key in _kept(node):
+        part.clear()
         if key in context.state:
-            memory.take({part: array.numpy() for part, array in context.state.array_records[key].items()})
+            part.take({name: array.numpy() for name, array in context.state.array_records[key].items()})
+
+
+def _kept(node: Node) -> list[tuple[Memory | States, str]]:
+    """Return what a node's clients keep, and where in the context it is."""
+    kept: list[tuple[Memory | States, str]] = [(one, _key(node.index, name)) for name, one in node.memories.items()]
+    return kept if node.states is None else [*kept, (node.states, f"states-{node.index}")]
 
 
 def _key(node: int, name: str) -> str:

@@ -16,6 +16,8 @@ from flwr.app import RecordDict
 
 from fedsim.clients import numerics
 from fedsim.clients.delivery import Faults
+from fedsim.clients.foreign.kernel import Carried, Opens
+from fedsim.clients.foreign.states import States
 from fedsim.clients.formats import MemoryType
 from fedsim.clients.gossip.node import PeerPlan
 from fedsim.clients.memory import Memory
@@ -47,6 +49,7 @@ class HostPlan:
     faults: Faults | None = None
     peers: PeerPlan | None = None
     task: LearningTask | None = None
+    foreign: Opens | None = None
 
 
 class Host:
@@ -60,13 +63,22 @@ class Host:
         self._proximal: dict[float, Trainer] = {}
         self.trainer = self._made(plan.work)
         self.nodes = {
-            index: Node(index, self.trainer, self.memories(index), plan.faults, plan.work.timeout_s, halves=plan.halves)
+            index: Node(
+                index,
+                self.trainer,
+                self.memories(index),
+                plan.faults,
+                plan.work.timeout_s,
+                halves=plan.halves,
+                states=None if plan.foreign is None else States(),
+            )
             for index in nodes
         }
 
     def _made(self, work: LocalWork) -> Trainer:
         plan = self.plan
-        return Trainer(plan.model, work, self._data, plan.seed, plan.device, plan.task.loss if plan.task else None)
+        loss = plan.task.loss if plan.task else None
+        return Trainer(plan.model, work, self._data, plan.seed, plan.device, loss, plan.foreign)
 
     def memories(self, node: int) -> dict[str, Memory]:
         """Return empty memories of a node's clients, by name."""
@@ -87,8 +99,15 @@ class Host:
         """Train one client as stock strategies ask; client i is node i."""
         layout = self.trainer.layout
         told = stock.decode(content, layout)
-        (lane,) = self._trainer(told.proximal_mu).lanes(told.params, np.array([client]), told.round)
-        return stock.encode(layout, told, lane.deltas[0], int(self.num_examples[client]), float(lane.losses[0]))
+        states = self.nodes[client].states
+        begins = None if states is None else Carried(states.open(told.round))
+        (lane,) = self._trainer(told.proximal_mu).lanes(told.params, np.array([client]), told.round, foreign=begins)
+        if states is not None and lane.states is not None:
+            states.write(lane.clients, lane.states)
+        buffers = None if lane.buffers is None else lane.buffers[0]
+        return stock.encode(
+            layout, told, lane.deltas[0], int(self.num_examples[client]), float(lane.losses[0]), buffers
+        )
 
     def _trainer(self, proximal_mu: float | None) -> Trainer:
         """Return the trainer for a mu that comes with the message, as FedProx sends it; None is the scenario's own."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedsim.metrics.metric import Facts, Metric, of_task
+from fedsim.metrics.metric import Facts, Metric, family, of_task
 from fedsim.task import metrics as task
 
 OPTIMUM: Facts = ("optimum",)
@@ -16,4 +16,5 @@ METRICS = (
     *(of_task(cls()) for cls in task.catalogue().values()),
     Metric("distance", "norm", "distance of the parameters to the known optimum (quadratic)", "lower", OPTIMUM),
     Metric("params_norm", "norm", "Euclidean norm of the global parameters", when=SERVER),
+    family("client", "1", "mean over the cohort of what foreign local work tells by this name", signed=True),
 )
