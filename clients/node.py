@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -16,6 +16,7 @@ from fedsim.clients.foreign.states import States
 from fedsim.clients.formats import Rows
 from fedsim.clients.halves import Halves
 from fedsim.clients.kernels import LaneResult
+from fedsim.clients.kernels.stream import Lane
 from fedsim.clients.memory import Memory
 from fedsim.clients.sketch import Sketch
 from fedsim.clients.training import Trainer
@@ -71,11 +72,13 @@ class Node:
 
     def train(self, task: Task) -> Reply:
         """Train the task's clients and return the sums it asks for, over the clients that delivered."""
+        return self.begin(task).finish()
+
+    def begin(self, task: Task) -> Turn:
+        """Take up a task, whose clients may train together with those of other nodes."""
         began = perf_counter()
         self._open(task.round)
-        totals = {name: np.zeros(self._length(one)) for name, one in task.sums.items()}
-        delivered: list[Ids] = []
-        done = Delivery(
+        delivery = Delivery(
             self.trainer,
             self.faults,
             task.params,
@@ -86,7 +89,15 @@ class Node:
             struck=task.struck,
             given=self._given(task),
             foreign=self._carried(task),
-        ).run(partial(self._add, task, totals, delivered))
+        )
+        return Turn(self, task, delivery, perf_counter() - began)
+
+    def finish(self, task: Task, delivery: Delivery, lanes: Iterator[LaneResult] | None) -> Reply:
+        """Add up what the lanes bring, clients ascending, and return the reply."""
+        began = perf_counter()
+        totals = {name: np.zeros(self._length(one)) for name, one in task.sums.items()}
+        delivered: list[Ids] = []
+        done = delivery.run(partial(self._add, task, totals, delivered), lanes)
         clients = np.concatenate(delivered) if delivered else np.zeros(0, np.int64)
         self._add_absent(task, totals, clients)
         return Reply(
@@ -258,3 +269,25 @@ class Node:
                 seen, rows = self.memories[asked.of].read(absent[first : first + PROBE_ROWS])
                 if len(seen):
                     totals[name] += np.einsum("i,ij->j", stale[first + seen], rows)
+
+
+@dataclass
+class Turn:
+    """What a node does in a round, between the task and the reply."""
+
+    node: Node
+    task: Task
+    delivery: Delivery
+    seconds: float
+
+    def lanes(self) -> list[Lane]:
+        """Return the lanes to train; none where more than the model goes into them, and `finish` trains them."""
+        alone = self.delivery
+        if alone.timeout_s is not None or alone.buffers is not None or alone.given is not None:
+            return []
+        return self.node.trainer.asked(self.task.params, alone.alive, self.task.round)
+
+    def finish(self, lanes: Iterator[LaneResult] | None = None) -> Reply:
+        """Return the reply, from lanes that were trained elsewhere, or that are trained now."""
+        reply = self.node.finish(self.task, self.delivery, lanes)
+        return replace(reply, seconds={**reply.seconds, "node": reply.seconds["node"] + self.seconds})

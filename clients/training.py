@@ -21,6 +21,7 @@ from fedsim.clients.kernels.quadratic import QuadraticKernel
 from fedsim.clients.kernels.sequential import SequentialKernel
 from fedsim.clients.kernels.source import source
 from fedsim.clients.kernels.stack import StackStepper
+from fedsim.clients.kernels.stream import Lane
 from fedsim.clients.kernels.tensors import fresh
 from fedsim.clients.kernels.trial import look
 from fedsim.clients.kernels.vmap import VmapStepper
@@ -89,6 +90,7 @@ class Trainer:
                 config, work, module, data.input_shape, device, self._loss, tokens=targets.integers, found=found
             )
             self._kernel = self._make(module)
+        self._ready: Iterator[LaneResult] | None = None
         alone = self.plan.kernel == "sequential"
         self.group = fit(_GROUP_BYTES, 4 * self.layout.size) if alone else self.plan.lane
 
@@ -152,6 +154,20 @@ class Trainer:
             return np.full(len(clients), self._work.local_steps or self._work.epochs or 1, np.int64)
         return batches.processed(self._work, self._counts[clients])
 
+    def asked(self, params: Parameters, clients: Ids, round: int) -> list[Lane]:
+        """Return the lanes in which clients (C,), ids ascending, train from the parameters (d,) and nothing else.
+
+        A module with buffers has none: `lanes` looks after them.
+        """
+        if self._held is not None:
+            return []
+        cuts = range(0, len(clients), self.group)
+        return [Lane(self._kernel, params, clients[first : first + self.group], round, self.group) for first in cuts]
+
+    def supply(self, ready: Iterator[LaneResult]) -> None:
+        """Have the next call of `lanes` bring these results, of lanes that were `asked` and trained with others."""
+        self._ready = ready
+
     def lanes(
         self,
         params: Parameters,
@@ -174,6 +190,10 @@ class Trainer:
         ------
         CapacityError : a lane does not fit on the GPU.
         """
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            yield from ready
+            return
         for first in range(0, len(clients), self.group):
             lane = slice(first, first + self.group)
             common = params if params.ndim == 1 else params[lane]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,10 @@ class Source(Protocol):
     def black(self) -> Tensor | None:
         """What a feature of 0 became in each channel (c, 1, ...); None where it stayed 0."""
 
+    @property
+    def key(self) -> Any:
+        """Whose examples these are: sources of the same data have the same one."""
+
     def rows(self, clients: Ids, positions: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Return x (C, B, *input_shape) and y (C, B, *target_shape) for positions (C, B) inside each client (C,)."""
 
@@ -51,6 +55,7 @@ class Gathered:
     def __init__(self, data: ClientData, device: torch.device) -> None:
         self._data, self._device = data, device
         self.black: Tensor | None = None
+        self.key = id(data)
         self.counts = data.num_examples
         self.example_bytes = 4 * prod(data.input_shape)
 
@@ -70,6 +75,7 @@ class Pooled:
         if data.mean is not None and data.std is not None:
             self._statistics = fresh(data.mean, device), fresh(data.std, device)
             self.black = -self._statistics[0] / self._statistics[1]
+        self.key = id(data)
         self._device = device
         self.counts = data.num_examples
         self.example_bytes = 4 * prod(data.input_shape)

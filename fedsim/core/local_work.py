@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,18 +11,20 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt, Lt
 
+from fedsim.core.client_work import AnyWork, OwnWork
 from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.core.config.plain import LATER
 from fedsim.core.flower_project import Value, read_project
 from fedsim.core.schedules import AnySchedule
 
 Counts = npt.NDArray[np.int64]
-Beta = Annotated[float, Ge(0), Lt(1)]
-IN_THE_APP = (
-    *("local_steps", "local_epochs", "momentum", "weight_decay", "proximal_mu", "lane", "lane_bytes", "optimizer"),
-    *("nesterov", "betas", "eps", "clip_norm", "drop_last", "carry_batches", "augment"),
+STEP = (
+    *("momentum", "weight_decay", "proximal_mu", "lane", "lane_bytes"),
+    *("optimizer", "nesterov", "betas", "eps", "clip_norm", "carry_batches"),
 )
-"""What a Flower app decides for itself."""
+"""Options of the step, which foreign work takes by itself."""
+COUNT = ("local_steps", "local_epochs", "drop_last", "augment")
+Beta = Annotated[float, Ge(0), Lt(1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,8 @@ class LocalWork:
     of that gradient, weight decay is not."""
     schedule: AnySchedule | None = field(default=None, metadata=LATER)
     """How the rate changes from its first value lr: by round, or by the local steps of each round."""
+    work: AnyWork = field(default_factory=OwnWork, hash=False, metadata=LATER)
+    """What a client does: sgd, or a class of your own, `./work.py:Name`, alone or as a mapping with its options."""
     app: InputPath | None = field(default=None, metadata=LATER)
     """Folder of a Flower app whose ClientApp trains instead, as it is: it gets the model's `state_dict` as `arrays`,
     and `partition-id` with `num-partitions`, the number of clients; it reads its own training data."""
@@ -95,11 +99,13 @@ class LocalWork:
             for key in ("run_config", "train_config"):
                 if getattr(self, key):
                     yield key, "is for a Flower app: give client.app"
-        else:
-            plain = LocalWork()
-            for key in IN_THE_APP:
-                if getattr(self, key) != getattr(plain, key):
-                    yield key, "the app trains by itself; give its own options in client.run_config"
+        elif not isinstance(self.work, OwnWork):
+            yield "work", "give client.work or client.app, not both"
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.default is not MISSING}
+        held = {f.name: f.default for f in fields(self)}
+        for key in () if isinstance(self.work, OwnWork) and self.app is None else (*STEP, *(COUNT if self.app else ())):
+            if given[key] != held[key]:
+                yield key, "the app has options of its own: client.run_config" if self.app else "client.work trains"
         if self.local_steps is not None and self.local_epochs is not None:
             yield "local_epochs", "give local_steps or local_epochs, not both"
         if self.schedule is not None and self.lr_decay != 1.0:

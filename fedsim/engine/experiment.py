@@ -14,6 +14,7 @@ from flwr.app import RecordDict
 from fedsim.clients import numerics
 from fedsim.clients.evaluation import Evaluator
 from fedsim.clients.foreign.kernel import Opens
+from fedsim.clients.foreign.work import ClassWork
 from fedsim.clients.gossip.node import PeerPlan
 from fedsim.clients.sketch import EXACT
 from fedsim.clients.training import Trainer
@@ -29,6 +30,7 @@ from fedsim.core import (
     Targets,
     World,
 )
+from fedsim.core.client_work import OwnWork
 from fedsim.core.config.inputs import Input, hold, place_of
 from fedsim.core.contracts import WEIGHT, Vector
 from fedsim.core.flower_project import read_project
@@ -155,10 +157,10 @@ class Experiment:
 
     @cached_property
     def foreign(self) -> Opens | None:
-        """Local work that is not ours: a Flower app's; None where clients train by SGD."""
+        """Local work that is not ours: a user's class, or a Flower app's; None where clients train by SGD."""
         client = self.scenario.client
         if client.app is None:
-            return None
+            return None if isinstance(client.work, OwnWork) else ClassWork(client.work, self.scenario.folder)
         from fedsim.engine.nodes.app_work import AppWork
 
         project = read_project(place_of(client.app, self.scenario.folder).absolute())

@@ -84,6 +84,17 @@ def test_batches_are_carried_on_from_the_rounds_that_a_client_took_part_in(
     assert alone[2] != alone[1]
 
 
+@pytest.mark.parametrize("option", [{}, {"drop_last": True}, {"augment": ["crop", "flip"]}, {"carry_batches": True}])
+def test_nodes_that_share_a_stream_train_as_if_alone(
+    option: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = {"local_steps": 3, "batch_size": 16, "schedule": {"kind": "power", "exponent": 0.5, "by": "step"}}
+    world = {**WORLD, "client": {**work, **option}, "rounds": 3}
+    shared = fedsim.run(world, out=tmp_path / "shared")
+    monkeypatch.setattr("fedsim.clients.kernels.stream.spans", lambda kernel: False)
+    assert sha(fedsim.run(world, out=tmp_path / "alone")) == sha(shared)
+
+
 def test_a_key_at_its_default_is_no_part_of_what_a_run_is() -> None:
     plain = {**WORLD, "client": {"lr": 0.02}}
     defaults = {"optimizer": "sgd", "nesterov": False, "betas": None, "eps": None, "clip_norm": None, "schedule": None}
