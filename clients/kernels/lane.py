@@ -84,7 +84,7 @@ class LaneKernel:
     ) -> LaneResult:
         """Train on batches that have been drawn, of examples that any source gives; `clients` are what it knows."""
         steps, order = batches.steps, batches.order
-        update = self.update.begun(round, given.pull)
+        update = self.update.begun(round, given)
         with torch.inference_mode():
             stacked = self._load(params, kept, len(clients), order)
             if given.shift is not None:

@@ -69,7 +69,7 @@ class SequentialKernel:
     ) -> LaneResult:
         """Train the clients one after the other; see `Kernel.train`."""
         batches = draw(self._work, self._seed, round, clients, self._source.counts[clients], given.taken)
-        steps, update, size = batches.steps, self._update.begun(round, given.pull), self._layout.size
+        steps, update, size = batches.steps, self._update.begun(round, given), self._layout.size
         deltas, slots = self._deltas.rows(len(clients)), self._slots.rows(len(clients))
         done = self._fill(slots, kept)
         losses = torch.zeros(len(clients), dtype=torch.float64, device=self._device)

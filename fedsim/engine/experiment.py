@@ -289,12 +289,12 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
     if data is None:
         data = scenario.data.load(scenario.seed, scenario.folder)
     world = _world(scenario, data, inputs)
-    scenario = replace(scenario, model=scenario.model.read(scenario.folder))
+    scenario = replace(scenario, model=scenario.model.with_files(scenario.folder))
     process, clock = environment(scenario.participation, scenario.devices, world)
     rule: Rule = scenario.strategy
     known = None if clock is not None and clock.selects else process.probabilities
     weights = objective_weights(rule.weights, data.num_examples)
-    population = Population(data.num_examples, weights, known, local_steps(scenario.client, data))
+    population = Population(data.num_examples, weights, known, local_steps(scenario.client, data), scenario.seed)
     if rule.needs_probabilities() and population.probabilities is None:
         raise ScenarioError(
             "strategy.probabilities: 'known' needs a process that knows its own p_i, which this one does not; "

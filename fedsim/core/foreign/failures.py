@@ -46,6 +46,7 @@ def _library(file: str) -> bool:
     return (
         file.startswith("<")
         or file.endswith(".pyx")
+        or f"{os.sep}site-packages{os.sep}" in file
         or os.path.abspath(file).startswith((OURS, *INSTALLED))
         or _editable(file)
     )
