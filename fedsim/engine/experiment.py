@@ -23,6 +23,7 @@ from fedsim.core import (
     ClientHalf,
     Cohort,
     Diagnostics,
+    FedsimError,
     Population,
     Process,
     Rule,
@@ -45,6 +46,7 @@ from fedsim.participation.devices import environment
 from fedsim.participation.environment import Environment, local_steps
 from fedsim.participation.redraw import redraws
 from fedsim.scenario import Scenario, placed, read_inputs
+from fedsim.scenario.foreign import blamed
 from fedsim.strategies.flower import codec, stock
 from fedsim.strategies.flower.adapter import RuleStrategy
 from fedsim.strategies.flower.coordinator import Coordinator
@@ -272,6 +274,10 @@ def build(scenario: Scenario, data: ClientData | None = None, inputs: Sequence[I
         return experiment
     except ScenarioError as error:
         raise placed(scenario, error) from error
+    except FedsimError:
+        raise
+    except Exception as error:
+        raise blamed(scenario, error) from None
 
 
 def _world(scenario: Scenario, data: ClientData, inputs: Sequence[Input]) -> World:
