@@ -29,6 +29,7 @@ class Partitioned:
     num_classes : C; 0 for numbers.
     test : the held-out split.
     divisor : features are divided by it when gathered.
+    values : (C,) what label k stood for, where labels were renumbered.
     """
 
     x: Features
@@ -38,6 +39,7 @@ class Partitioned:
     num_classes: int
     test: Examples | None
     divisor: float = 1.0
+    values: Ints | None = None
 
     @property
     def num_clients(self) -> int:

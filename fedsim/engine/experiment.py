@@ -33,7 +33,8 @@ from fedsim.core.config.inputs import Input, hold, place_of
 from fedsim.core.contracts import WEIGHT, Vector
 from fedsim.core.flower_project import read_project
 from fedsim.core.sums import DELTA
-from fedsim.data import QuadraticData
+from fedsim.data import Partitioned, QuadraticData
+from fedsim.data.targets import as_numbers
 from fedsim.engine.nodes.host import HostPlan
 from fedsim.engine.probe import Prober, gathers
 from fedsim.metrics import Fact
@@ -274,6 +275,19 @@ def _world(scenario: Scenario, data: ClientData, inputs: Sequence[Input]) -> Wor
     return World(scenario.seed, data.num_clients, data.label_counts, scenario.folder, content)
 
 
+def _meant(scenario: Scenario, data: ClientData) -> ClientData:
+    """Return the data as model and task take them: labels as numbers where numbers are learnt, tokens as whole ones."""
+    if not isinstance(data, Partitioned):
+        return data
+    loss = None if scenario.task is None else scenario.task.loss
+    if loss is not None and loss.answers == "numbers":
+        data = as_numbers(data)
+    if data.x.dtype != np.int64 or scenario.model.tokens or scenario.model.foreign:
+        return data
+    test = None if data.test is None else replace(data.test, x=data.test.x.astype(np.float32))
+    return replace(data, x=data.x.astype(np.float32), test=test)
+
+
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
@@ -283,6 +297,7 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
         raise ScenarioError("client.timeout_s: only the main thread can be interrupted; run there, or leave it out")
     if data is None:
         data = scenario.data.load(scenario.seed, scenario.folder)
+    data = _meant(scenario, data)
     world = _world(scenario, data, inputs)
     scenario = replace(scenario, model=scenario.model.read(scenario.folder))
     process, clock = environment(scenario.participation, scenario.devices, world)
