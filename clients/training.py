@@ -91,10 +91,10 @@ class Trainer:
         self.group = fit(_GROUP_BYTES, 4 * self.layout.size) if alone else self.plan.lane
 
     def _sample(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return a few examples of the client that has most of them, on the host."""
+        """Return a few examples of the client that has most of them."""
         client = int(np.argmax(self._counts))
         positions = np.arange(TRIED) % max(1, int(self._counts[client]))
-        found = source(self._data, torch.device("cpu")).rows(np.array([client]), positions[None])
+        found = source(self._data, self._device).rows(np.array([client]), positions[None])
         return found[0][0], found[1][0]
 
     def _make(self, module: torch.nn.Module) -> Kernel:

@@ -115,7 +115,9 @@ class PeerNode:
 
         def take(lane: LaneResult) -> None:
             here = self._places(lane.clients)
-            self.models[here] += lane.deltas
+            self.models[here, : lane.deltas.shape[1]] += lane.deltas
+            if lane.buffers is not None:
+                self.models[here, lane.deltas.shape[1] :] = lane.buffers
             if lane.kept is not None:
                 if self.kept is None:
                     self.kept = np.zeros((len(self.models), lane.kept.shape[1]), np.float32)
@@ -163,6 +165,9 @@ class PeerNode:
         for sender, uses in zip(*(part.tolist() for part in kept), strict=True):
             self.inbox[round, sender] = self._keep(sender, uses, published)
         places = self._places(rows.clients)
+        layout = self.trainer.layout
+        if layout.buffers.local:
+            out[:, layout.size :] = self.models[places, layout.size :]
         if len(places) == len(self.models):
             self.models = out
         else:
@@ -247,7 +252,7 @@ class PeerNode:
         mean /= self.plan.num_clients
         distance = 0.0
         for model in self.models:
-            away = model - mean
+            away = (model - mean)[: self.trainer.layout.size]
             distance += float(np.einsum("i,i->", away, away))
         judged = [self.evaluator.evaluate(self.models[place]) for place in self._places(clients)]
         told: dict[str, Any] = {"distance": distance}

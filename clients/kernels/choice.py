@@ -97,6 +97,7 @@ def kept_bytes(module: nn.Module, input_shape: tuple[int, ...], *, tokens: bool 
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        result = module(torch.zeros((1, *input_shape), dtype=torch.int64 if tokens else torch.float32))
+        kind, place = torch.int64 if tokens else torch.float32, next(module.parameters()).device
+        result = module(torch.zeros((1, *input_shape), dtype=kind, device=place))
     del result  # it held what was counted, so that no address came up twice
     return total

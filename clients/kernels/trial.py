@@ -34,7 +34,7 @@ class Found:
 
 
 def look(config: Model, module: nn.Module, x: Tensor, y: Tensor, loss: Loss, outputs: int) -> Found:
-    """Try a module, on the host, with some examples x (B, *input_shape) and y (B, ...); it is left as it was.
+    """Try a module, where it is, with some examples x (B, *input_shape) and y (B, ...); it is left as it was.
 
     Raises
     ------
@@ -42,11 +42,11 @@ def look(config: Model, module: nn.Module, x: Tensor, y: Tensor, loss: Loss, out
     """
     held = Held(module, config.buffer_mode)
     before = held.read()
-    with draws.kept():
-        draws.turn(_KEY)
+    with draws.kept(x.device):
+        draws.turn(_KEY, x.device)
         try:
             output = _answer(config, module, x, y, loss, outputs)
-            drew, moved = draws.drawn_since(_KEY), held.moved(before)
+            drew, moved = draws.drawn_since(_KEY, x.device), held.moved(before)
             if draws.reseeded(_KEY):
                 raise ScenarioError(
                     f"model: {config.name} seeds torch's global generator in its forward pass; leave that out: its "
@@ -95,8 +95,8 @@ def _in_lanes(module: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> Found:
     try:
         with torch.no_grad():  # layers that start at zero would hide what happens before them
             for weight in weights:
-                weight.add_(torch.empty_like(weight).uniform_(-0.1, 0.1, generator=generator))
-        scale = torch.zeros(2, len(x))
+                weight.add_(torch.empty(weight.shape).uniform_(-0.1, 0.1, generator=generator).to(x.device))
+        scale = torch.zeros((2, len(x)), device=x.device)
         scale[0], scale[1, :short] = 1.0 / len(x), 1.0 / short
         stacked = {n: w.detach().expand(2, *w.shape) for n, w in module.named_parameters() if w.requires_grad}
         stepper = VmapStepper(module, loss)

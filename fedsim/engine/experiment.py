@@ -179,7 +179,9 @@ class Experiment:
         """Return what coordinates the rounds: the rule as a Flower strategy, or one of Flower's own."""
         if isinstance(self.scenario.strategy, Stock):
             layout, seed = self.trainer.layout, self.scenario.seed
-            return stock.StockStrategy(self.scenario.strategy, layout, environment.present, seed)
+            return stock.StockStrategy(
+                self.scenario.strategy, layout, environment.present, seed, self.population.num_examples
+            )
         return RuleStrategy(
             self.rule,
             self.population,

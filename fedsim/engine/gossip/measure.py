@@ -46,7 +46,7 @@ def peer_values(outcome: PeerOutcome, there: Attendance, layout: Layout, plan: P
         "messages_dropped": float(exchange.dropped),
         "messages_delivered": float(exchange.delivered),
         "messages_in_flight": float(exchange.in_flight),
-        "bytes_exchanged": float(posted * (4 * layout.size + moments)),
+        "bytes_exchanged": float(posted * (layout.nbytes + moments)),
     }
     if clients:
         values["train_loss"] = counted["loss"] / clients

@@ -104,7 +104,10 @@ class Host:
         (lane,) = self._trainer(told.proximal_mu).lanes(told.params, np.array([client]), told.round, foreign=begins)
         if states is not None and lane.states is not None:
             states.write(lane.clients, lane.states)
-        return stock.encode(layout, told, lane.deltas[0], int(self.num_examples[client]), float(lane.losses[0]))
+        buffers = None if lane.buffers is None else lane.buffers[0]
+        return stock.encode(
+            layout, told, lane.deltas[0], int(self.num_examples[client]), float(lane.losses[0]), buffers
+        )
 
     def _trainer(self, proximal_mu: float | None) -> Trainer:
         """Return the trainer for a mu that comes with the message, as FedProx sends it; None is the scenario's own."""

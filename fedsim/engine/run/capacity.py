@@ -54,7 +54,7 @@ def memory_need(experiment: Experiment, folder: Path) -> MemoryNeed | None:
     scenario = experiment.scenario
     if isinstance(scenario.strategy, PeerRule):
         # every client's model, the one it started the round from, and what was heard of its neighbours
-        each = 3 * 4 * experiment.trainer.layout.size
+        each = 3 * 4 * experiment.trainer.layout.total
         return MemoryNeed(experiment.population.num_clients, each, "ram", free_ram(), "client models")
     if not experiment.memories:
         return None

@@ -23,7 +23,8 @@ from fedsim.models.modules.held import Held, buffers_of, into_training
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OURS = tuple(f"{os.sep}{part}{os.sep}" for part in ("torch", "fedsim", "clients", "strategies", "flwr"))
+OURS = ("torch", "fedsim")
+"""Packages whose lines are of no help to somebody whose module fails."""
 
 
 def build(config: Model, input_shape: tuple[int, ...], num_classes: int, seed: int = 0, *numbers: int) -> nn.Module:
@@ -131,6 +132,9 @@ def _unfit(module: nn.Module) -> Iterator[str]:
 def told(error: BaseException) -> str:
     """Return an error in one line, with the file and line of the code that is not ours."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if not any(part in frame.filename for part in OURS)]
-    return f"{theirs[-1].filename}:{theirs[-1].lineno}: {text}" if theirs else text
+    theirs = [
+        f"{frame.f_code.co_filename}:{line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).partition(".")[0] not in OURS
+    ]
+    return f"{theirs[-1]}: {text}" if theirs else text

@@ -45,18 +45,18 @@ def reseeded(key: int) -> bool:
     return torch.default_generator.initial_seed() != key % 2**63
 
 
-def drawn_since(key: int) -> bool:
-    """Return whether anything was drawn on the host since `turn(key)`."""
-    now = _state()
-    with kept():
-        turn(key)
-        return now != _state()
+def drawn_since(key: int, device: torch.device = CPU) -> bool:
+    """Return whether anything was drawn since `turn(key, device)`."""
+    now = _state(device)
+    with kept(device):
+        turn(key, device)
+        return now != _state(device)
 
 
-def _state() -> tuple[Any, ...]:
+def _state(device: torch.device) -> tuple[Any, ...]:
     legacy: Any = np.random.get_state()  # noqa: NPY002
-    words = torch.default_generator.get_state().numpy().tobytes(), legacy[1].tobytes()
-    return (*words, legacy[2:], random.getstate())
+    words = [generator.get_state().numpy().tobytes() for generator in _generators(device)]
+    return (*words, legacy[1].tobytes(), legacy[2:], random.getstate())
 
 
 def _generators(device: torch.device) -> list[torch.Generator]:

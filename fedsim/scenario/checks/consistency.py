@@ -15,7 +15,7 @@ from fedsim.core import Rule, ScenarioError, World
 from fedsim.metrics import METRICS
 from fedsim.metrics.registry import metric_of, out_of_reach
 from fedsim.participation import Participation
-from fedsim.scenario.checks import foreign, local_work
+from fedsim.scenario.checks import foreign, local_work, model_values
 from fedsim.scenario.checks.float32 import unfit
 from fedsim.scenario.checks.server_rate import compared_server_rates_are_of_rounds, server_rate_is_of_rounds
 from fedsim.scenario.messages import did_you_mean
@@ -369,6 +369,7 @@ CHECKS: tuple[Check, ...] = (
     compared_rates_fit_float32,
     starts_and_data_fit_float32,
     *local_work.CHECKS,
+    *model_values.CHECKS,
     server_rate_is_of_rounds,
     compared_server_rates_are_of_rounds,
     labels_for_the_law,
