@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fedsim.core import ScenarioError
-from fedsim.data.headers import Header
 from fedsim.data.partitioned import Features, Partitioned, hold_out, hold_out_within, pool
 from fedsim.data.partitions.config import Dealing, Partition
 from fedsim.data.partitions.natural import Natural
-from fedsim.data.targets import meant
+from fedsim.data.reading.headers import Header
+from fedsim.data.reading.targets import meant
 
 Array = npt.NDArray[Any]
 
@@ -33,7 +33,7 @@ def deal(
 ) -> Partitioned:
     """Check the arrays x, y (x_test, y_test, the natural partition's column), hold out, and deal to clients.
 
-    What targets are meant as is told in `data.targets`, unless they are said to be `numbers`: labels are sorted and
+    What targets are meant as is told in `reading.targets`, unless they are said to be `numbers`: labels are sorted and
     renumbered from 0. Without x_test a `test_fraction` is held out: stratified by label, or by client for the natural
     partition. Errors call the arrays' origin `source` and list what it holds as `names`.
 

@@ -14,10 +14,10 @@ from annotated_types import Ge, Gt, Lt
 from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.data.arrays import Array, array_problems, channels_last, deal
-from fedsim.data.headers import UNREADABLE, headers
 from fedsim.data.partitioned import Partitioned
 from fedsim.data.partitions import IID, AnyPartition
 from fedsim.data.partitions.natural import Natural
+from fedsim.data.reading.headers import UNREADABLE, headers
 
 
 @dataclass(frozen=True, kw_only=True)

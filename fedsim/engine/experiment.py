@@ -34,7 +34,7 @@ from fedsim.core.contracts import WEIGHT, Vector
 from fedsim.core.flower_project import read_project
 from fedsim.core.sums import DELTA
 from fedsim.data import Partitioned, QuadraticData
-from fedsim.data.targets import as_numbers
+from fedsim.data.reading.targets import as_numbers
 from fedsim.engine.nodes.host import HostPlan
 from fedsim.engine.probe import Prober, gathers
 from fedsim.metrics import Fact
@@ -284,6 +284,11 @@ def _meant(scenario: Scenario, data: ClientData) -> ClientData:
     loss = None if scenario.task is None else scenario.task.loss
     if loss is not None and loss.answers == "numbers":
         data = as_numbers(data)
+    if scenario.model.tokens and data.x.dtype != np.int64:
+        raise ScenarioError(
+            f"model.name: {scenario.model.name} takes token ids (int64), and the features of {scenario.data.dataset} "
+            "are numbers"
+        )
     if data.x.dtype != np.int64 or scenario.model.tokens or scenario.model.foreign:
         return data
     test = None if data.test is None else replace(data.test, x=data.test.x.astype(np.float32))
@@ -323,6 +328,8 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
     experiment = Experiment(scenario, data, process, population, clock, inputs)
     for metric in experiment.task.metrics or () if experiment.task is not None else ():
         know(metric)
+    if experiment.task is not None:
+        experiment.evaluator.try_out()
     size = experiment.trainer.layout.size  # a model that does not fit the data is refused here, not in round 1
     if scenario.probe is not None:
         _probeable(rule, population, size, scenario.strategy.name)

@@ -67,8 +67,8 @@ class Model(ABC):
         return 1
 
     @abstractmethod
-    def module(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        """Return the module: (B, *input_shape) -> (B, num_classes). Its values do not count: `start` gives them.
+    def module(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+        """Return the module: (B, *input_shape) -> (B, num_outputs). Its values do not count: `start` gives them.
 
         Raises
         ------

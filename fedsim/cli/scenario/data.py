@@ -54,7 +54,9 @@ def _print_split(scenario: Scenario, split: ClientData, summary: DataSummary) ->
     from fedsim.core import Targets
 
     labels = split.num_classes
-    rows = [("examples", summary.num_examples, ".0f", f"{int(summary.num_examples.sum()):,} in all")]
+    rows: list[tuple[str, Any, str, str]] = [
+        ("examples", summary.num_examples, ".0f", f"{int(summary.num_examples.sum()):,} in all")
+    ]
     rows += (
         []
         if not summary.labels.shape[1]
