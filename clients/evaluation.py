@@ -59,8 +59,8 @@ class Evaluator:
         self._loss, self._metrics = learnt.loss, learnt.metrics or ()
         module = build(config, data.input_shape, self._loss.outputs(targets), seed)
         self._module = module.to(self._device).eval()
-        self._layout, self._seed, self._own = layout(self._module, config.buffer_mode), seed, config.foreign
-        self._held = Held(self._module, config.buffer_mode) if config.foreign else None
+        self._layout, self._seed, self._own = layout(self._module, config.buffer_mode), seed, config.brought
+        self._held = Held(self._module, config.buffer_mode) if config.brought else None
 
     def try_out(self) -> None:
         """Refuse a model whose outputs the loss cannot compare with the targets, by one test example.

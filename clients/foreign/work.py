@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from fedsim.clients.augment import Augment
 from fedsim.clients.batches import draw
 from fedsim.clients.foreign.generators import no_unseeded, seeded
 from fedsim.clients.foreign.guard import unchanged
@@ -22,7 +23,7 @@ from fedsim.clients.kernels import feed
 from fedsim.clients.kernels.source import Source, source
 from fedsim.clients.kernels.tensors import fresh
 from fedsim.core import ClientData, LocalWork, rng
-from fedsim.core.client_work import Work
+from fedsim.core.client_work import SHARED, ClientWork, Work
 from fedsim.core.contracts import Parameters
 from fedsim.core.foreign.failures import ForeignError, failed, told
 from fedsim.core.foreign.reference import defined
@@ -30,42 +31,22 @@ from fedsim.data import QuadraticData
 
 PURPOSE = 3
 """Sets these keys apart from those of a Flower app's nodes and of its server."""
-ARGUMENTS = ("module", "batches", "start", "round", "rng", "state")
-SHARED = "shared"
-"""An argument more, for work that asks for it: the vectors of the rule's `order`."""
 
 
 @dataclass(frozen=True)
 class ClassWork:
-    """A user's object with a method `train`, before it is at a host."""
+    """A user's class with a method `train`, before it is at a host; `folder` is where its paths start."""
 
-    made: Any
+    config: ClientWork
+    folder: str = "."
 
     def open(self, model: Loaded, data: ClientData, work: LocalWork, seed: int) -> _Ready:
         """Return the work, ready to train."""
-        return _Ready(self.made, model, data, work, seed)
+        return _Ready(self.config.build(self.folder), model, data, work, seed)
 
     def describe(self) -> str:
         """Return what trains."""
-        return f"client.work is {type(self.made).__name__}"
-
-
-def signature_problem(cls: Any) -> str | None:
-    """Return why a class cannot be local work, None when it can.
-
-    >>> signature_problem(int)
-    'int has no method train(module, batches, start, round, rng, state)'
-    """
-    wanted = f"train({', '.join(ARGUMENTS)})"
-    train = getattr(cls, "train", None)
-    if not callable(train):
-        return f"{cls.__name__} has no method {wanted}"
-    found = inspect.signature(train)
-    try:
-        found.bind(*([None] * (len(ARGUMENTS) + inspect.isclass(cls))))
-    except TypeError:
-        return f"{defined(train)}: {cls.__name__}.train{found} cannot be called as {wanted}"
-    return None
+        return f"client.work is {self.config.name}"
 
 
 class ClientBatches:
@@ -81,6 +62,7 @@ class ClientBatches:
         self.lr = work.rate(round)
         self.num_examples = int(source.counts[client])
         self._source, self._ids = source, ids
+        self._augment = Augment.of(work, seed, round)
         self._drawn = draw(work, seed, round, ids, source.counts[ids])
 
     @property
@@ -92,7 +74,7 @@ class ClientBatches:
         return int(self._drawn.steps[0])
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return feed.alone(self._source, self._ids, self._drawn, 0)
+        return feed.alone(self._source, self._ids, self._drawn, 0, self._augment)
 
 
 class _Curved:
@@ -100,6 +82,8 @@ class _Curved:
 
     def __init__(self, data: QuadraticData, device: torch.device) -> None:
         self._data, self._device = data, device
+        self.black: Tensor | None = None
+        self.key = id(data)
         self.counts = data.num_examples
         self.example_bytes = 4 * data.centers.shape[1]
 
@@ -128,10 +112,12 @@ class _Ready:
         params = start[: self._model.layout.size]
         own = rng.stream(self._seed, "client work", round, client)
         held = None if state is None else decode(state)
-        beside = {"shared": dict(shared)} if self._shared else {}
+        beside = (
+            {SHARED: {name: np.array(vector, np.float32) for name, vector in shared.items()}} if self._shared else {}
+        )
         try:
             with seeded(self._seed, PURPOSE, round, client), no_unseeded(), unchanged(self._made, self._where):
-                found = self._made.train(self._model.module, batches, params, round, own, held, **beside)
+                found = self._made.train(self._model.module, batches, params.copy(), round, own, held, **beside)
         except ForeignError:
             raise
         except SystemExit as end:

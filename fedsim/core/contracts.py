@@ -42,12 +42,14 @@ class Population:
     weights : (N,) objective weights a_i, summing to 1.
     probabilities : (N,) marginal participation p_i in (0, 1], or None when the run does not know them.
     steps : (N,) local steps K_i that each client takes in a round, or None when the run does not know them.
+    seed : the run's seed, for a rule that draws; what it draws must be a function of it and of the round.
     """
 
     num_examples: npt.NDArray[np.int64]
     weights: Vector
     probabilities: Vector | None = None
     steps: Ids | None = None
+    seed: int = 0
 
     @property
     def num_clients(self) -> int:

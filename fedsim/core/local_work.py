@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
+import numpy.typing as npt
 from annotated_types import Ge, Gt, Lt
 
+from fedsim.core.client_work import AnyWork, OwnWork
 from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.core.config.plain import LATER
 from fedsim.core.flower_project import Value, read_project
 from fedsim.core.schedules import AnySchedule
 
+Counts = npt.NDArray[np.int64]
+STEP = (
+    *("momentum", "weight_decay", "proximal_mu", "lane", "lane_bytes"),
+    *("optimizer", "nesterov", "betas", "eps", "clip_norm", "carry_batches"),
+)
+"""Options of the step, which foreign work takes by itself."""
+COUNT = ("local_steps", "local_epochs", "drop_last", "augment")
 Beta = Annotated[float, Ge(0), Lt(1)]
 
 
@@ -62,6 +72,8 @@ class LocalWork:
     of that gradient, weight decay is not."""
     schedule: AnySchedule | None = field(default=None, metadata=LATER)
     """How the rate changes from its first value lr: by round, or by the local steps of each round."""
+    work: AnyWork = field(default_factory=OwnWork, hash=False, metadata=LATER)
+    """What a client does: sgd, or a class of your own, `./work.py:Name`, alone or as a mapping with its options."""
     app: InputPath | None = field(default=None, metadata=LATER)
     """Folder of a Flower app whose ClientApp trains instead, as it is: it gets the model's `state_dict` as `arrays`,
     and `partition-id` with `num-partitions`, the number of clients; it reads its own training data."""
@@ -71,21 +83,35 @@ class LocalWork:
     """What the app finds in `config` beside `server-round`; `lr` is its own option `lr` or `learning-rate`, else
     client.lr."""
 
+    drop_last: bool = field(default=False, metadata=LATER)
+    """Leave out what remains of each pass over a client's examples after its last whole batch. A client with fewer
+    examples than a batch still takes one with all it has."""
+    carry_batches: bool = field(default=False, metadata=LATER)
+    """Carry one shuffled pass over from round to round: a client goes on where it was after the last round in which it
+    delivered, and its examples are shuffled anew when all were used. Otherwise each round begins a pass of its own."""
+    augment: tuple[Literal["crop", "flip"], ...] = field(default=(), metadata=LATER)
+    """What happens to images in training, in this order, anew in each step: crop pads by 4 black pixels and crops to
+    the old size anywhere, flip mirrors left to right with probability 1/2."""
+
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for options that exclude each other."""
         if self.app is None:
             for key in ("run_config", "train_config"):
                 if getattr(self, key):
                     yield key, "is for a Flower app: give client.app"
-        else:
-            plain = LocalWork()
-            for key in ("local_steps", "local_epochs", "momentum", "weight_decay", "proximal_mu", "lane", "lane_bytes"):
-                if getattr(self, key) != getattr(plain, key):
-                    yield key, "the app trains by itself; give its own options in client.run_config"
+        elif not isinstance(self.work, OwnWork):
+            yield "work", "give client.work or client.app, not both"
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.default is not MISSING}
+        held = {f.name: f.default for f in fields(self)}
+        for key in () if isinstance(self.work, OwnWork) and self.app is None else (*STEP, *(COUNT if self.app else ())):
+            if given[key] != held[key]:
+                yield key, "the app has options of its own: client.run_config" if self.app else "client.work trains"
         if self.local_steps is not None and self.local_epochs is not None:
             yield "local_epochs", "give local_steps or local_epochs, not both"
         if self.schedule is not None and self.lr_decay != 1.0:
             yield "schedule", "give lr_decay or a schedule, not both"
+        if len(set(self.augment)) < len(self.augment):
+            yield "augment", f"each once, got {', '.join(self.augment)}"
 
     def problems_in(self, folder: str) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for an app that is not there, or has no such options."""
@@ -110,6 +136,17 @@ class LocalWork:
     def epochs(self) -> int | None:
         """Local epochs, or None when the work is counted in steps."""
         return None if self.local_steps is not None else (self.local_epochs or 1)
+
+    def steps(self, counts: Counts) -> Counts:
+        """Return how many local steps clients with `counts` (C,) examples take in a round.
+
+        >>> LocalWork(batch_size=4, drop_last=True).steps(np.array([3, 4, 7, 8])).tolist()
+        [1, 1, 1, 2]
+        """
+        if self.local_steps is not None:
+            return np.full(len(counts), self.local_steps, np.int64)
+        whole = np.maximum(counts // self.batch_size, np.minimum(counts, 1))
+        return (self.epochs or 1) * (whole if self.drop_last else -(-counts // self.batch_size))
 
     def rate(self, round: int, step: int = 1) -> float:
         """Return the learning rate of a local step in a round, both counted from 1.

@@ -30,12 +30,14 @@ def deal(
     seed: int,
     names: Sequence[str] | None = None,
     numbers: bool = False,
+    tokens: bool = True,
 ) -> Partitioned:
     """Check the arrays x, y (x_test, y_test, the natural partition's column), hold out, and deal to clients.
 
     What targets are meant as is told in `reading.targets`, unless they are said to be `numbers`: labels are sorted and
     renumbered from 0. Without x_test a `test_fraction` is held out: stratified by label, or by client for the natural
-    partition. Errors call the arrays' origin `source` and list what it holds as `names`.
+    partition. Whole numbers of 64 bits stay so, as features, where they may be `tokens`
+    and are divided by nothing. Errors call the arrays' origin `source` and list what it holds as `names`.
 
     Raises
     ------
@@ -44,9 +46,13 @@ def deal(
     column = partition.column if isinstance(partition, Natural) else None
     for key, message in array_problems(arrays, source, column, arrays if names is None else names):
         raise ScenarioError(f"data.{key}: {message}")
-    x, known = _features(source, arrays, "x"), meant(source, arrays["y"], arrays.get("y_test"), numbers=numbers)
+    tokens = tokens and divisor == 1.0
+    x, known = (
+        _features(source, arrays, "x", tokens=tokens),
+        meant(source, arrays["y"], arrays.get("y_test"), numbers=numbers),
+    )
     y: Any = known.y
-    test = None if known.y_test is None else (_features(source, arrays, "x_test"), known.y_test)
+    test = None if known.y_test is None else (_features(source, arrays, "x_test", tokens=tokens), known.y_test)
     if isinstance(partition, Dealing) and partition.by_label and not known.labels:
         kind = "rows of classes" if known.classes else "numbers"
         raise ScenarioError(
@@ -142,9 +148,9 @@ def _python_objects(name: str, kind: str) -> str:
     return f"{name} holds Python objects; save it with .astype({kind})"
 
 
-def _features(source: str, arrays: Mapping[str, Array], name: str) -> Features:
+def _features(source: str, arrays: Mapping[str, Array], name: str, *, tokens: bool) -> Features:
     x = arrays[name]
-    if x.dtype not in (np.uint8, np.int64):  # int64 may be tokens
+    if x.dtype != np.uint8 and not (tokens and x.dtype == np.int64):
         with np.errstate(over="ignore"):  # too large for float32 is infinite, which is refused
             x = x.astype(np.float32)
         if not np.isfinite(x).all():

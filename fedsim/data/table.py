@@ -14,6 +14,7 @@ from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.core.foreign.words import did_you_mean
 from fedsim.data.arrays import deal
+from fedsim.data.normalise import Normalise, normalised
 from fedsim.data.partitioned import Partitioned
 from fedsim.data.partitions import IID, AnyDealing
 from fedsim.data.partitions.iid import Iid
@@ -51,6 +52,9 @@ class Table:
     """How the rows are dealt to them, where no column says whose they are."""
     test_fraction: Annotated[float, Gt(0), Lt(1)] = 0.2
     """Held out for the global evaluation: at random, of each class its share; with `client`, of each client."""
+
+    normalise: Normalise = None
+    """{mean: [...], std: [...]}, one number a feature, or `channel` for those of the training rows; null: as is."""
 
     @property
     def num_clients(self) -> int | None:
@@ -100,7 +104,7 @@ class Table:
         arrays: dict[str, Any] = {"x": self._features(frame, path), "y": y}
         if self.client is not None:
             arrays[COLUMN] = _owners(frame[self.client], path)
-        return deal(
+        pooled = deal(
             arrays,
             str(path),
             clients=self.clients,
@@ -110,6 +114,7 @@ class Table:
             seed=seed,
             numbers=numbers,
         )
+        return normalised(pooled, self.normalise)
 
     def _features(self, frame: pd.DataFrame, path: Path) -> Any:
         others = [str(name) for name in frame.columns if name not in (self.label, self.client)]

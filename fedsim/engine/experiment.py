@@ -14,6 +14,7 @@ from flwr.app import RecordDict
 from fedsim.clients import numerics
 from fedsim.clients.evaluation import Evaluator
 from fedsim.clients.foreign.kernel import Opens
+from fedsim.clients.foreign.work import ClassWork
 from fedsim.clients.gossip.node import PeerPlan
 from fedsim.clients.sketch import EXACT
 from fedsim.clients.training import Trainer
@@ -22,6 +23,7 @@ from fedsim.core import (
     ClientHalf,
     Cohort,
     Diagnostics,
+    FedsimError,
     Population,
     Process,
     Rule,
@@ -29,6 +31,7 @@ from fedsim.core import (
     Targets,
     World,
 )
+from fedsim.core.client_work import OwnWork
 from fedsim.core.config.inputs import Input, hold, place_of
 from fedsim.core.contracts import WEIGHT, Vector
 from fedsim.core.flower_project import read_project
@@ -44,6 +47,7 @@ from fedsim.participation.devices import environment
 from fedsim.participation.environment import Environment, local_steps
 from fedsim.participation.redraw import redraws
 from fedsim.scenario import Scenario, placed, read_inputs
+from fedsim.scenario.foreign import blamed
 from fedsim.strategies.flower import codec, stock
 from fedsim.strategies.flower.adapter import RuleStrategy
 from fedsim.strategies.flower.coordinator import Coordinator
@@ -123,7 +127,8 @@ class Experiment:
     def keeps(self) -> bool:
         """Whether clients keep anything where they live, so that a lost host takes it along."""
         held = self.trainer.layout.buffers
-        return bool(self.memories) or (held.local and held.size > 0) or self.foreign is not None
+        kept = self.memories or self.trainer.carries or self.foreign is not None
+        return bool(kept) or (held.local and held.size > 0)
 
     @property
     def rescales(self) -> bool:
@@ -155,10 +160,10 @@ class Experiment:
 
     @cached_property
     def foreign(self) -> Opens | None:
-        """Local work that is not ours: a Flower app's; None where clients train by SGD."""
+        """Local work that is not ours: a user's class, or a Flower app's; None where clients train by SGD."""
         client = self.scenario.client
         if client.app is None:
-            return None
+            return None if isinstance(client.work, OwnWork) else ClassWork(client.work, self.scenario.folder)
         from fedsim.engine.nodes.app_work import AppWork
 
         project = read_project(place_of(client.app, self.scenario.folder).absolute())
@@ -270,6 +275,10 @@ def build(scenario: Scenario, data: ClientData | None = None, inputs: Sequence[I
         return experiment
     except ScenarioError as error:
         raise placed(scenario, error) from error
+    except FedsimError:
+        raise
+    except Exception as error:
+        raise blamed(scenario, error) from None
 
 
 def _world(scenario: Scenario, data: ClientData, inputs: Sequence[Input]) -> World:
@@ -289,7 +298,7 @@ def _meant(scenario: Scenario, data: ClientData) -> ClientData:
             f"model.name: {scenario.model.name} takes token ids (int64), and the features of {scenario.data.dataset} "
             "are numbers"
         )
-    if data.x.dtype != np.int64 or scenario.model.tokens or scenario.model.foreign:
+    if data.x.dtype != np.int64 or scenario.model.tokens or scenario.model.brought:
         return data
     test = None if data.test is None else replace(data.test, x=data.test.x.astype(np.float32))
     return replace(data, x=data.x.astype(np.float32), test=test)
@@ -306,12 +315,12 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
         data = scenario.data.load(scenario.seed, scenario.folder)
     data = _meant(scenario, data)
     world = _world(scenario, data, inputs)
-    scenario = replace(scenario, model=scenario.model.read(scenario.folder))
+    scenario = replace(scenario, model=scenario.model.with_files(scenario.folder))
     process, clock = environment(scenario.participation, scenario.devices, world)
     rule: Rule = scenario.strategy
     known = None if clock is not None and clock.selects else process.probabilities
     weights = objective_weights(rule.weights, data.num_examples)
-    population = Population(data.num_examples, weights, known, local_steps(scenario.client, data))
+    population = Population(data.num_examples, weights, known, local_steps(scenario.client, data), scenario.seed)
     if rule.needs_probabilities() and population.probabilities is None:
         raise ScenarioError(
             "strategy.probabilities: 'known' needs a process that knows its own p_i, which this one does not; "

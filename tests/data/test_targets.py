@@ -99,3 +99,10 @@ def test_whole_numbers_of_64_bits_stay_whole_as_tokens() -> None:
     assert Targets.of(data).integers
     assert data.rows(np.array([0]), np.array([[0, 1]])).x.dtype == np.int64
     assert dealt(NUMBERS).rows(np.array([0]), np.array([[0, 1]])).x.dtype == np.float32
+
+
+def test_whole_numbers_that_are_divided_are_features_like_any_other() -> None:
+    pixels = np.arange(60).reshape(30, 2)
+    data = deal({"x": pixels, "y": NUMBERS}, "here", clients=3, partition=Iid(), test_fraction=0.2, divisor=4.0, seed=5)
+    assert not Targets.of(data).integers
+    assert set(data.rows(np.array([0]), np.arange(8)[None]).x.ravel().tolist()) <= set((pixels / 4).ravel().tolist())

@@ -111,9 +111,9 @@ def test_an_app_that_is_not_there_or_has_no_such_option_is_refused(tmp_path: Pat
         from_dict({**base, "client": {"app": "."}}, folder=str(tmp_path))
     with pytest.raises(ScenarioError, match=r"client.run_config.epochs: the app has no such option; it has num-server"):
         from_dict({**base, "client": {"app": str(EXAMPLE / "app"), "run_config": {"epochs": 2}}})
-    with pytest.raises(ScenarioError, match=r"client.momentum: the app trains by itself"):
+    with pytest.raises(ScenarioError, match=r"client.momentum: the app has options of its own"):
         from_dict({**base, "client": {"app": str(EXAMPLE / "app"), "momentum": 0.9}})
-    with pytest.raises(ScenarioError, match="a Flower app answers a server, and gossip has none"):
+    with pytest.raises(ScenarioError, match=r"client.app: starts from a server's model, and gossip"):
         from_dict({**base, "client": {"app": str(EXAMPLE / "app")}, "strategy": {"name": "gossip"}})
 
 

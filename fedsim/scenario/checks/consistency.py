@@ -15,7 +15,7 @@ from fedsim.core import Rule, ScenarioError, World
 from fedsim.metrics import METRICS
 from fedsim.metrics.registry import metric_of, out_of_reach
 from fedsim.participation import Participation
-from fedsim.scenario.checks import foreign, local_work, model_values
+from fedsim.scenario.checks import corrections, foreign, local_work, model_values
 from fedsim.scenario.checks.float32 import unfit
 from fedsim.scenario.checks.server_rate import compared_server_rates_are_of_rounds, server_rate_is_of_rounds
 from fedsim.scenario.messages import did_you_mean
@@ -386,4 +386,5 @@ CHECKS: tuple[Check, ...] = (
     stock_sends_its_own_mu,
     stock_runs_on_our_grids,
     *foreign.CHECKS,
+    *corrections.CHECKS,
 )
