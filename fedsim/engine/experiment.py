@@ -23,6 +23,7 @@ from fedsim.core import (
     ClientHalf,
     Cohort,
     Diagnostics,
+    FedsimError,
     Population,
     Process,
     Rule,
@@ -45,6 +46,7 @@ from fedsim.participation.devices import environment
 from fedsim.participation.environment import Environment, local_steps
 from fedsim.participation.redraw import coins, redraws
 from fedsim.scenario import Scenario, placed, read_inputs
+from fedsim.scenario.foreign import blamed
 from fedsim.strategies.flower import codec, stock
 from fedsim.strategies.flower.adapter import RuleStrategy
 from fedsim.strategies.flower.coordinator import Coordinator
@@ -124,7 +126,8 @@ class Experiment:
     def keeps(self) -> bool:
         """Whether clients keep anything where they live, so that a lost host takes it along."""
         held = self.trainer.layout.buffers
-        return bool(self.memories) or (held.local and held.size > 0) or self.foreign is not None
+        kept = self.memories or self.trainer.carries or self.foreign is not None
+        return bool(kept) or (held.local and held.size > 0)
 
     @property
     def rescales(self) -> bool:
@@ -271,6 +274,10 @@ def build(scenario: Scenario, data: ClientData | None = None, inputs: Sequence[I
         return experiment
     except ScenarioError as error:
         raise placed(scenario, error) from error
+    except FedsimError:
+        raise
+    except Exception as error:
+        raise blamed(scenario, error) from None
 
 
 def _world(scenario: Scenario, data: ClientData, inputs: Sequence[Input]) -> World:

@@ -86,8 +86,8 @@ class Network(Model):
     """A model whose starting weights are drawn, kept or loaded."""
 
     init: Init | Weights = "glorot"
-    """Starting weights: glorot (zero biases), torch, module (the module's own, keyed by the seed), or
-    `{file: w.safetensors}`."""
+    """Starting weights: glorot, kaiming or caffe_xavier with zero biases, torch (PyTorch's defaults), module (the
+    module's own, keyed by the seed), or `{file: w.safetensors}`."""
 
     @property
     def keeps_values(self) -> bool:
@@ -115,8 +115,8 @@ class OwnModule(Network):
     """A module of somebody's own: any `nn.Module`, with buffers, frozen parts and dropout."""
 
     init: Init | Weights = "module"
-    """Starting weights: module (its own, keyed by the seed), a law for all that trains (glorot, torch), or
-    `{file: w.safetensors}`."""
+    """Starting weights: module (its own, keyed by the seed), a law for all that trains (glorot, torch, kaiming,
+    caffe_xavier), or `{file: w.safetensors}`."""
     buffers: BufferMode = "average"
     """Running statistics and other buffers: average (over who came, by the objective weights), local (each client keeps
     its own, as FedBN: Li et al. 2021), frozen (they stay as they started)."""
