@@ -45,7 +45,7 @@ from fedsim.metrics.registry import know
 from fedsim.participation.clock import Clock
 from fedsim.participation.devices import environment
 from fedsim.participation.environment import Environment, local_steps
-from fedsim.participation.redraw import redraws
+from fedsim.participation.redraw import coins, redraws
 from fedsim.scenario import Scenario, placed, read_inputs
 from fedsim.scenario.foreign import blamed
 from fedsim.strategies.flower import codec, stock
@@ -320,7 +320,9 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
     rule: Rule = scenario.strategy
     known = None if clock is not None and clock.selects else process.probabilities
     weights = objective_weights(rule.weights, data.num_examples)
-    population = Population(data.num_examples, weights, known, local_steps(scenario.client, data), scenario.seed)
+    by_coins = coins(scenario.participation) and (clock is None or not clock.selects)
+    steps = local_steps(scenario.client, data)
+    population = Population(data.num_examples, weights, known, steps, scenario.seed, by_coins)
     if rule.needs_probabilities() and population.probabilities is None:
         raise ScenarioError(
             "strategy.probabilities: 'known' needs a process that knows its own p_i, which this one does not; "
