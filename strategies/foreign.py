@@ -19,7 +19,7 @@ from fedsim.strategies.gossip import Gossip
 CALLED = {"start": ("params", "population"), "ask": ("state", "cohort"), "step": ("state", "cohort", "sums")}
 """What the engine calls of a rule, with what."""
 PEERS = {"start": ("world",), "turns": ("state", "world", "round", "present")}
-ALWAYS = ("problems", "needs_probabilities", "diagnostics", "memory_mean")
+ALWAYS = ("problems", "needs_probabilities", "needs_coins", "diagnostics", "memory_mean")
 
 
 def config(door: Door, thing: Thing) -> type:

@@ -141,7 +141,7 @@ MISTAKES = {
         3,
         r"./data.py:load: .*/data.py:4: must give arrays by name .*got ndarray",
     ),
-    "forward raises": ("net.py", "torch.relu", "torch.reluu", 2, r"./net.py:Net .*/net.py:16: AttributeError"),
+    "forward raises": ("net.py", "torch.relu", "torch.reluu", 3, r"./net.py:Net: .*/net.py:16: AttributeError"),
     "no module": (
         "s.yaml",
         "net.py:Net",

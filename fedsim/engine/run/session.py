@@ -316,9 +316,11 @@ class Session:
 
     def _summary(self, status: str, why: str | None) -> dict[str, Any]:
         loop = self.loop
+        heuristics = self.experiment.told()[1].heuristics if loop else ()
         return {
             "status": status,
             "reason": (loop.reason if loop else None) or why,
+            **({"heuristics": [f"strategy.{option}" for option in heuristics]} if heuristics else {}),
             **({} if self.empty is None else {"empty": self.empty}),
             "run": self.run_id,
             "name": self.scenario.name,
