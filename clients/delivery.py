@@ -21,7 +21,8 @@ from fedsim.clients.training import Trainer
 from fedsim.core import CapacityError, Failure
 from fedsim.core.client_half import Given
 from fedsim.core.contracts import Ids, Parameters
-from fedsim.core.foreign.failures import ForeignError
+from fedsim.core.foreign.failures import ForeignError, place_of_error
+from fedsim.core.foreign.failures import told as one_line
 
 Faults = Callable[[int, Ids], Mapping[Any, npt.NDArray[np.bool_]]]
 """Injected events of a round: kind -> who is struck; crash and message_loss deliver nothing, nan a poisoned delta."""
@@ -38,6 +39,10 @@ class Delivered:
     failures: tuple[Failure, ...]
     statistics: dict[str, float]
     train_s: float
+
+
+def _nobody() -> Ids:
+    return np.zeros(0, np.int64)
 
 
 @dataclass
@@ -60,24 +65,35 @@ class Delivery:
     foreign: Carried | None = field(default=None, kw_only=True)
     given: Callable[[Ids], Given] | None = field(default=None, kw_only=True)
     buffers: npt.NDArray[np.float32] | None = field(default=None, kw_only=True)
+    _alive: Ids | None = field(default=None, init=False)
+    _poisoned: Ids = field(default_factory=_nobody, init=False)
     _failures: list[Failure] = field(default_factory=list, init=False)
     _statistics: dict[str, float] = field(default_factory=lambda: defaultdict(float), init=False)
 
-    def run(self, take: Callable[[LaneResult], None]) -> Delivered:
-        """Train; hand on every lane that comes through as it comes, clients ascending."""
-        self._failures += self.struck
-        alive = np.setdiff1d(self.clients, [failure.client for failure in self.struck])
-        poisoned = np.zeros(0, np.int64)
-        if self.faults is not None and len(alive):
-            alive, poisoned = self._strike(self.faults, alive)
-        trained, train_s = self._trained(alive), 0.0
+    @property
+    def alive(self) -> Ids:
+        """The clients that are trained: those whom nothing strikes before they deliver."""
+        if self._alive is None:
+            self._failures += self.struck
+            gone = [failure.client for failure in self.struck]
+            self._alive = np.setdiff1d(self.clients, gone) if gone else self.clients
+            if self.faults is not None and len(self._alive):
+                self._alive, self._poisoned = self._strike(self.faults, self._alive)
+        return self._alive
+
+    def run(self, take: Callable[[LaneResult], None], lanes: Iterator[LaneResult] | None = None) -> Delivered:
+        """Train; hand on every lane that comes through as it comes, clients ascending.
+
+        `lanes` are those of `alive`, where they are trained together with others.
+        """
+        trained, train_s = self._trained(self.alive, lanes), 0.0
         while True:
             began = perf_counter()
             lane = next(trained, None)
             train_s += perf_counter() - began
             if lane is None:
                 break
-            good = self._gate(lane, poisoned)
+            good = self._gate(lane, self._poisoned)
             if len(good.clients):
                 take(good)
         self._failures.sort(key=lambda failure: failure.client)
@@ -93,7 +109,7 @@ class Delivery:
             alive &= ~lost
         return clients[alive], clients[alive & struck["nan"]]
 
-    def _trained(self, clients: Ids) -> Iterator[LaneResult]:
+    def _trained(self, clients: Ids, ready: Iterator[LaneResult] | None) -> Iterator[LaneResult]:
         """Train lane by lane. When one raises or takes too long, its clients are tried one by one, so that the culprit
         is named; then the others train on as if it had never been invited.
         """  # noqa: D205
@@ -102,6 +118,9 @@ class Delivery:
             group = pending.pop(0)
             done = 0
             try:
+                if ready is not None:
+                    self.trainer.supply(ready)
+                    ready = None
                 lanes = self._lanes_of(group)
                 while True:
                     with nullcontext() if self.timeout_s is None else deadline(self._limit(len(group) - done)):
@@ -145,16 +164,16 @@ class Delivery:
 
     def _lanes_of(self, group: Ids) -> Iterator[LaneResult]:
         """Train a group from the common start, or from its clients' own starts, optimisers and buffers as they were."""
-        if self.foreign is None and self.params.ndim == 1 and self.kept is None and self.buffers is None:
-            if self.given is not None:
-                return self.trainer.lanes(self.params, group, self.round, given=self.given)
-            return self.trainer.lanes(self.params, group, self.round)
+        beside: dict[str, Any] = {"given": self.given, "foreign": self.foreign}
+        beside = {name: one for name, one in beside.items() if one is not None}
+        if self.params.ndim == 1 and self.kept is None and self.buffers is None:
+            return self.trainer.lanes(self.params, group, self.round, **beside)
         places = np.searchsorted(self.clients, group)
+        if self.buffers is not None:
+            beside["buffers"] = self.buffers[places]
         starts = self.params if self.params.ndim == 1 else self.params[places]
-        kept, buffers = (None if rows is None else rows[places] for rows in (self.kept, self.buffers))
-        return self.trainer.lanes(
-            starts, group, self.round, kept, buffers=buffers, given=self.given, foreign=self.foreign
-        )
+        kept = None if self.kept is None else self.kept[places]
+        return self.trainer.lanes(starts, group, self.round, kept, **beside)
 
     def _gate(self, lane: LaneResult, poisoned: Ids) -> LaneResult:
         """Let through only finite deltas of the right length, and count what came through."""
@@ -199,9 +218,10 @@ class Delivery:
 
 
 def _failure(client: int, error: Exception) -> Failure:
-    """Return the failure of a client that raised, with the traceback, which names the user's own file and line."""
+    """Return the failure of a client that raised: in one line with the user's own file and line, then the traceback."""
     if isinstance(error, ClientTimeoutError):
         return Failure(int(client), "timeout", str(error))
+    trace = "".join(traceback.format_exception(error)).strip()
     if isinstance(error, ForeignError):
-        return Failure(int(client), "raised", str(error))
-    return Failure(int(client), "raised", "".join(traceback.format_exception(error)).strip())
+        return Failure(int(client), "raised", f"{error}\n{error.details or trace}")
+    return Failure(int(client), "raised", f"{one_line(error)}\n{trace}" if place_of_error(error) else trace)

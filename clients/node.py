@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -15,14 +16,17 @@ from fedsim.clients.foreign.states import States
 from fedsim.clients.formats import Rows
 from fedsim.clients.halves import Halves
 from fedsim.clients.kernels import LaneResult
+from fedsim.clients.kernels.stream import Lane
 from fedsim.clients.memory import Memory
 from fedsim.clients.sketch import Sketch
 from fedsim.clients.training import Trainer
 from fedsim.core import ClientHalf, Reply, Task
-from fedsim.core.client_half import NOTHING, Order
+from fedsim.core.client_half import NOTHING, PLAIN, Given, Order
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.core.sums import BUFFERS, DELTA, Asked, Dot, LinearSum, Vector
 
+TAKEN = "taken"
+"""The memory of how many rounds a client delivered in, where batches are carried over rounds."""
 PROBE_ROWS = 64
 """Memories read at a time by a probe, or for a sum over all of them."""
 
@@ -57,6 +61,8 @@ class Node:
         held = trainer.layout.buffers
         if held.local and held.size:  # what each client keeps for itself of the module
             self.memories[BUFFERS] = Memory(held.size)
+        if trainer.carries:
+            self.memories[TAKEN] = Memory(1)
         self.halves = Halves(halves, trainer, self.memories)
 
     @property
@@ -66,11 +72,13 @@ class Node:
 
     def train(self, task: Task) -> Reply:
         """Train the task's clients and return the sums it asks for, over the clients that delivered."""
+        return self.begin(task).finish()
+
+    def begin(self, task: Task) -> Turn:
+        """Take up a task, whose clients may train together with those of other nodes."""
         began = perf_counter()
         self._open(task.round)
-        totals = {name: np.zeros(self._length(one)) for name, one in task.sums.items()}
-        delivered: list[Ids] = []
-        done = Delivery(
+        delivery = Delivery(
             self.trainer,
             self.faults,
             task.params,
@@ -79,9 +87,17 @@ class Node:
             timeout_s=self.timeout_s,
             buffers=self._buffers(task.clients),
             struck=task.struck,
-            given=self.halves.given(task),
+            given=self._given(task),
             foreign=self._carried(task),
-        ).run(partial(self._add, task, totals, delivered))
+        )
+        return Turn(self, task, delivery, perf_counter() - began)
+
+    def finish(self, task: Task, delivery: Delivery, lanes: Iterator[LaneResult] | None) -> Reply:
+        """Add up what the lanes bring, clients ascending, and return the reply."""
+        began = perf_counter()
+        totals = {name: np.zeros(self._length(one)) for name, one in task.sums.items()}
+        delivered: list[Ids] = []
+        done = delivery.run(partial(self._add, task, totals, delivered), lanes)
         clients = np.concatenate(delivered) if delivered else np.zeros(0, np.int64)
         self._add_absent(task, totals, clients)
         return Reply(
@@ -97,7 +113,7 @@ class Node:
     def alone(self, task: Task, client: int) -> None:
         """Train one client of a task by itself and throw the result away."""
         self._open(task.round)
-        one, given = np.array([client]), self.halves.given(task)
+        one, given = np.array([client]), self._given(task)
         kept, carried = self._buffers(one), self._carried(task)
         for _ in self.trainer.lanes(task.params, one, task.round, buffers=kept, given=given, foreign=carried):
             continue
@@ -114,7 +130,7 @@ class Node:
         fresh, stale = np.zeros((len(clients), sketch.width)), np.zeros((len(clients), sketch.width))
         first = 0
         whole = Task(round, params, clients, {}, order=order)
-        given, carried = self.halves.given(whole), self._carried(whole)
+        given, carried = self._given(whole), self._carried(whole)
         for lane in self.trainer.lanes(
             params, clients, round, given=given, buffers=self._buffers(clients), foreign=carried
         ):
@@ -176,6 +192,20 @@ class Node:
         rows[places] = known
         return rows
 
+    def _given(self, task: Task) -> Callable[[Ids], Given] | None:
+        """Return what tells a lane's clients what to train with beside the model; None when that is nothing."""
+        told = self.halves.given(task)
+        if TAKEN not in self.memories:
+            return told
+        return lambda clients: replace(PLAIN if told is None else told(clients), taken=self._taken(clients))
+
+    def _taken(self, clients: Ids) -> Ids:
+        """Return in how many earlier rounds each client delivered (C,)."""
+        taken = np.zeros(len(clients), np.int64)
+        places, rows = self.memories[TAKEN].read(clients)
+        taken[places] = rows[:, 0]
+        return taken
+
     def _add(self, task: Task, totals: dict[str, Vector], delivered: list[Ids], lane: LaneResult) -> None:
         """Add a lane to every sum, clients ascending, in float64; then note the deltas as memories."""
         delivered.append(lane.clients)
@@ -203,7 +233,9 @@ class Node:
             self.states.write(lane.clients, lane.states)
         if task.remember and self.memory is not None:
             self.memory.write(lane.clients, lane.deltas)
-        for name in (*self.halves.names, *((BUFFERS,) if BUFFERS in self.memories else ())):
+        if TAKEN in self.memories:
+            made[TAKEN] = (self._taken(lane.clients) + 1).astype(np.float32)[:, None]
+        for name in (*self.halves.names, *(name for name in (BUFFERS, TAKEN) if name in self.memories)):
             self.memories[name].write(lane.clients, made[name])
 
     def _old(self, task: Task, clients: Ids) -> dict[str, tuple[Ids, Rows]]:
@@ -237,3 +269,25 @@ class Node:
                 seen, rows = self.memories[asked.of].read(absent[first : first + PROBE_ROWS])
                 if len(seen):
                     totals[name] += np.einsum("i,ij->j", stale[first + seen], rows)
+
+
+@dataclass
+class Turn:
+    """What a node does in a round, between the task and the reply."""
+
+    node: Node
+    task: Task
+    delivery: Delivery
+    seconds: float
+
+    def lanes(self) -> list[Lane]:
+        """Return the lanes to train; none where more than the model goes into them, and `finish` trains them."""
+        alone = self.delivery
+        if alone.timeout_s is not None or alone.buffers is not None or alone.given is not None:
+            return []
+        return self.node.trainer.asked(self.task.params, alone.alive, self.task.round)
+
+    def finish(self, lanes: Iterator[LaneResult] | None = None) -> Reply:
+        """Return the reply, from lanes that were trained elsewhere, or that are trained now."""
+        reply = self.node.finish(self.task, self.delivery, lanes)
+        return replace(reply, seconds={**reply.seconds, "node": reply.seconds["node"] + self.seconds})

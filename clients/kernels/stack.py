@@ -33,7 +33,7 @@ class StackStepper:
 
     def __init__(self, layout: Layout, loss: Loss) -> None:
         assert loss.stacked, f"{loss.kind} has no derivative written by hand"
-        self._loss = loss
+        self.loss = loss
         weights, biases = layout.shapes[0::2], layout.shapes[1::2]
         chained = all(before[0] == after[1] for before, after in pairwise(weights))
         assert chained, f"layers do not follow each other: {layout}"
@@ -46,7 +46,7 @@ class StackStepper:
         for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
             inputs.append(torch.bmm(inputs[-1], weight.mT).add_(bias.unsqueeze(1)).relu_())
         logits = torch.bmm(inputs[-1], weights[-1].mT)
-        losses, error = self._loss.errors(logits, biases[-1], batch.y, batch.scale)
+        losses, error = self.loss.errors(logits, biases[-1], batch.y, batch.scale)
         gradients: list[Tensor] = []
         for depth in reversed(range(len(weights))):
             before = _back(error, weights[depth], inputs[depth]) if depth else error

@@ -193,7 +193,7 @@ class RuleStrategy(Coordinator):
             failures=tuple(failure for reply in received for failure in reply.failures),
             used=self._used(current.state, cohort),
             told=self.rule.diagnostics(current.state.rule, cohort),
-            vectors=(1 + len(current.order.shared), current.plan.vectors),
+            vectors=(0, 0) if current.order.silent else (1 + len(current.order.shared), current.plan.vectors),
         )
 
     def _corrected(

@@ -5,7 +5,7 @@ The same class does both, so that the Ray grid can equal the serial grid bit for
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -20,10 +20,11 @@ from fedsim.clients.foreign.kernel import Carried, Opens
 from fedsim.clients.foreign.states import States
 from fedsim.clients.formats import MemoryType
 from fedsim.clients.gossip.node import PeerPlan
+from fedsim.clients.kernels.stream import Streams
 from fedsim.clients.memory import Memory
-from fedsim.clients.node import Node
+from fedsim.clients.node import Node, Turn
 from fedsim.clients.training import Trainer
-from fedsim.core import ClientData, ClientHalf, LocalWork
+from fedsim.core import ClientData, ClientHalf, LocalWork, Reply
 from fedsim.core.sums import DELTA
 from fedsim.engine.checkpoint.remote import called
 from fedsim.strategies.flower import codec, stock
@@ -61,6 +62,7 @@ class Host:
         self.num_examples = data.num_examples
         self._data = data
         self._proximal: dict[float, Trainer] = {}
+        self.streams = Streams()
         self.trainer = self._made(plan.work)
         self.nodes = {
             index: Node(
@@ -124,10 +126,24 @@ class Host:
     def handle_all(self, calls: Sequence[tuple[int, RecordDict]]) -> tuple[list[RecordDict], float]:
         """Answer a round's messages for this host, nodes ascending; also the seconds it took."""
         began = perf_counter()
-        replies = [self.handle(node, content) for node, content in sorted(calls, key=lambda call: call[0])]
+        calls = sorted(calls, key=lambda call: call[0])
+        if not all(codec.is_task(content) for _, content in calls):
+            return [self.handle(node, content) for node, content in calls], perf_counter() - began
+        turns = [self.nodes[node].begin(codec.decode_task(content)) for node, content in calls]
+        replies = [codec.encode_reply(reply) for reply in finished(turns, self.streams)]
         return replies, perf_counter() - began
 
     def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
         """Call a method of every node that `arguments` names and that lives here; results by node."""
         mine = ((index, node) for index, node in self.nodes.items() if index in arguments)
         return {index: called(node, method, arguments[index]) for index, node in mine}
+
+
+def finished(turns: Sequence[Turn], streams: Streams) -> Iterator[Reply]:
+    """Train the lanes of several nodes, together where they may be, and yield the nodes' replies in their order."""
+    asked = [turn.lanes() for turn in turns]
+    results = streams.train([lane for lanes in asked for lane in lanes])
+    first = 0
+    for turn, lanes in zip(turns, asked, strict=True):
+        yield turn.finish(results.of(range(first, first + len(lanes))) if lanes else None)
+        first += len(lanes)
