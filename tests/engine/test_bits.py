@@ -30,11 +30,13 @@ LARGE = {"model": {"name": "mlp", "hidden": [512]}, "rounds": 3}  # too large to
 CASES: dict[str, dict[str, Any]] = {
     **{name: {"strategy": {"name": name}} for name, kind in strategies.catalogue().items() if issubclass(kind, Rule)},
     "estimated": {"strategy": {"name": "fedstale", "probabilities": "estimated", "weights": "examples"}},
+    "auto-beta": {"strategy": {"name": "fedstale", "beta": "auto"}},
     "coarse-memory": {"strategy": {"name": "fedvarp"}, "memory": {"dtype": "bfloat16"}},
     "lanes": {"strategy": {"name": "mifa"}, **LANES},
     "single-file": {"strategy": {"name": "fedstale"}, **SINGLE},
     "large-model": {"strategy": {"name": "fedstale"}, **LARGE},
     "server-adam": {"strategy": {"name": "fedavg", "server_optimizer": {"kind": "adam"}}},
+    "server-lamb": {"strategy": {"name": "fedavg", "server_optimizer": {"kind": "lamb"}, "server_lr": 0.1}},
 }
 HOSTS = {"fedavg": (1, 2, 3), "fedstale": (1, 2, 3)}
 """How many hosts carry a case out; the others are dealt to three, the least even way."""
