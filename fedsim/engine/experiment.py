@@ -21,7 +21,7 @@ from fedsim.core.config.inputs import Input, hold
 from fedsim.core.contracts import WEIGHT, Vector
 from fedsim.data import QuadraticData
 from fedsim.engine.nodes.host import HostPlan
-from fedsim.engine.probe import Prober
+from fedsim.engine.round.probe import Prober
 from fedsim.metrics import Fact
 from fedsim.participation.clock import Clock
 from fedsim.participation.devices import environment
