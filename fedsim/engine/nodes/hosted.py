@@ -80,6 +80,9 @@ class Backend(Protocol):
         FedsimError : as the host raised it. ClusterLostError : the host failed by a mistake of ours.
         """
 
+    def kept(self, reference: Any, host: int, doing: str) -> Any:
+        """Return a call's result as `wait` does, and let it hold beyond the host's next call."""
+
     def replace(self, host: int) -> None:
         """End what is left of a host and start a new one, empty."""
 
@@ -197,6 +200,11 @@ class HostedGrid(NodeGrid):
     def send(self, job: NodeJob) -> Any:
         """Call the host for a job; return the reference."""
 
+    def send_all(self, jobs: Sequence[NodeJob]) -> None:
+        """Call the hosts for a round's jobs."""
+        for job in jobs:
+            job.reference = self.send(job)
+
     @abstractmethod
     def alone(self, job: NodeJob, call: tuple[Any, ...], client: int) -> Any:
         """Have the host train one client of a job by itself, for nothing; return the reference."""
@@ -218,7 +226,7 @@ class HostedGrid(NodeGrid):
         self._jobs.update({job.host: job for job in self.pack(packed)})
         for job in self._jobs.values():
             self._mark(job)
-            job.reference = self.send(job)
+        self.send_all([*self._jobs.values()])
 
     def _dealt(self, messages: Iterable[Message]) -> dict[int, int]:
         """Deal a round's nodes to the hosts by the work that their messages bring."""
@@ -345,7 +353,7 @@ class HostedGrid(NodeGrid):
         for host, reference in enumerate(calls):
             for attempt in range(1, ATTEMPTS + 1):
                 try:
-                    results.update(self.hosts.wait(reference, host, method))
+                    results.update(self.hosts.kept(reference, host, method))
                     break
                 except LostError as lost:
                     self.notice(str(lost), kind=lost.kind, host=f"host-{host}")

@@ -175,6 +175,10 @@ class Hosts:
             if pulse.silent_s() > hosted.HUNG_S:
                 raise LostError("hung", f"{self.name(host)} is frozen: no sign of life for {hosted.HUNG_S:g} s")
 
+    def kept(self, reference: Any, host: int, doing: str) -> Any:
+        """Return a call's result; Ray's objects hold for good."""
+        return self.wait(reference, host, doing)
+
     def _cut_off(self, error: OSError) -> ClusterLostError:
         """Return what a broken connection to Ray means; raise which of its processes died, once that can be seen."""
         until = time.monotonic() + SEEN_S
