@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import nullcontext
+
 import numpy as np
 import torch
 
 from fedsim.clients.kernels.tensors import fresh
 from fedsim.clients.numerics import pin
-from fedsim.core import ClientData, ScenarioError, Targets
+from fedsim.core import ClientData, ScenarioError, Targets, rng
 from fedsim.core.contracts import Parameters, Vector
 from fedsim.data import QuadraticData
 from fedsim.models import Model
-from fedsim.models.modules.building import build, layout
-from fedsim.task import Loss, usual_loss
+from fedsim.models.modules import draws
+from fedsim.models.modules.building import build, layout, trained
+from fedsim.models.modules.held import Held
+from fedsim.task import LearningTask
+from fedsim.task.metric import Measured
 
 _BATCH = 512
 """Examples evaluated at a time; a constant, as it can move the last bit of the loss."""
@@ -21,8 +27,8 @@ _BATCH = 512
 class Evaluator:
     """Evaluates parameters of one model; draws nothing and changes nothing.
 
-    With a held-out split: `loss` (mean cross-entropy) and `accuracy`. On quadratics: `loss` sum_i a_i f_i(w) and
-    `distance` ||w - w*||, w* being the optimum for the objective weights a_i.
+    With a held-out split: `loss`, the mean over its examples, and the metrics of the task. On quadratics: `loss`
+    sum_i a_i f_i(w) and `distance` ||w - w*||, w* being the optimum for the objective weights a_i.
 
     Raises
     ------
@@ -30,7 +36,13 @@ class Evaluator:
     """
 
     def __init__(
-        self, config: Model, data: ClientData, weights: Vector, device: str = "cpu", loss: Loss | None = None
+        self,
+        config: Model,
+        data: ClientData,
+        weights: Vector,
+        device: str = "cpu",
+        task: LearningTask | None = None,
+        seed: int = 0,
     ) -> None:
         pin(device)
         self._device = torch.device(device)
@@ -41,26 +53,45 @@ class Evaluator:
             raise ScenarioError("data: no examples are held out, so the global model cannot be evaluated")
         self._test = data.test
         targets = Targets.of(data)
-        self._loss = usual_loss(targets) if loss is None else loss
-        self._module = build(config, data.input_shape, self._loss.outputs(targets)).to(self._device)
-        self._layout = layout(self._module)
+        learnt = (task or LearningTask()).filled(targets)
+        assert learnt.loss is not None
+        self._loss, self._metrics = learnt.loss, learnt.metrics or ()
+        module = build(config, data.input_shape, self._loss.outputs(targets), seed)
+        self._module = module.to(self._device).eval()
+        self._layout, self._seed, self._own = layout(self._module, config.buffer_mode), seed, config.brought
+        self._held = Held(self._module, config.buffer_mode) if config.brought else None
 
     def evaluate(self, params: Parameters) -> dict[str, float]:
-        """Return the metrics of parameters (d,)."""
+        """Return the metrics of a model (d + b,), its module in eval mode."""
         if self._quadratic is not None:
             return self._quadratic.evaluate(params)
-        with torch.no_grad():
+        with torch.no_grad(), draws.kept(self._device) if self._own else nullcontext():
+            if self._held is not None:
+                draws.turn(rng.digest(self._seed, "draws"), self._device)
+                self._held.load(fresh(params[self._layout.size :], self._device))
             parts = self._layout.views(np.ascontiguousarray(params))
-            for weight, part in zip(self._module.parameters(), parts.values(), strict=True):
+            for weight, part in zip(trained(self._module), parts.values(), strict=True):
                 weight.copy_(fresh(part, self._device))
             loss = torch.zeros((), dtype=torch.float64, device=self._device)
-            right = torch.zeros((), dtype=torch.int64, device=self._device)
+            whole: list[Measured] = []
             for first in range(0, len(self._test), _BATCH):
                 y = fresh(self._test.y[first : first + _BATCH], self._device)
-                logits = self._module(fresh(self._test.x[first : first + _BATCH], self._device))
-                loss += self._loss.of(logits, y).double().sum()
-                right += (logits.argmax(dim=1) == y).sum()
-        return {"loss": loss.item() / len(self._test), "accuracy": right.item() / len(self._test)}
+                output = self._module(fresh(self._test.x[first : first + _BATCH], self._device))
+                loss += self._loss.of(output, y).double().sum()
+                read = self._loss.read(output, y)
+                batch = [metric.measure(*read) for metric in self._metrics]
+                whole = [m.add(a, b) for m, a, b in zip(self._metrics, whole, batch, strict=True)] if whole else batch
+        found = {metric.name: metric.value(sums) for metric, sums in zip(self._metrics, whole, strict=True)}
+        return {"loss": loss.item() / len(self._test), **found}
+
+
+def reported(found: Mapping[str, float]) -> dict[str, float]:
+    """Return what an evaluation found by the names under which a run reports it.
+
+    >>> reported({"loss": 0.5, "r2": 0.9}), reported({"loss": 0.5, "distance": 2.0})
+    ({'test_loss': 0.5, 'test_r2': 0.9}, {'test_loss': 0.5, 'distance': 2.0})
+    """
+    return {name if name == "distance" else f"test_{name}": float(value) for name, value in found.items()}
 
 
 class Objective:

@@ -8,37 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fedsim.clients.formats import Format, Ids, MemoryType, Rows
+
 BLOCK_BYTES, BLOCK_ROWS = 16 * 2**20, 4096
 """Memories grow by blocks of this size, or of this many rows where rows are small."""
-
-Rows = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
-MemoryType = Literal["float32", "bfloat16"]
-
-
-def to_bfloat16(values: Rows) -> npt.NDArray[np.uint16]:
-    """Round float32 to bfloat16 (nearest, ties to even), as its 16 bits.
-
-    >>> from_bfloat16(to_bfloat16(np.array([1.0, 1.00390625, 3.14159], np.float32))).tolist()
-    [1.0, 1.0, 3.140625]
-    """
-    raw = values.view(np.uint32)
-    return ((raw + np.uint32(0x7FFF) + ((raw >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)).astype(np.uint16)
-
-
-def from_bfloat16(stored: npt.NDArray[np.uint16]) -> Rows:
-    """Widen bfloat16 bits to float32, exactly."""
-    return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
-
-
-def row_bytes(size: int, dtype: MemoryType) -> int:
-    """Bytes of one client's memory of `size` parameters."""
-    return size * (4 if dtype == "float32" else 2)
 
 
 class Memory:
@@ -47,16 +25,24 @@ class Memory:
     Parameters
     ----------
     size : number of parameters d.
-    dtype : float32, or bfloat16 at half the space.
+    dtype : float32, bfloat16 at half the space, or int8 at a quarter.
     path : a file to map instead of anonymous memory (`tier: disk`); None keeps rows in memory.
+    seed, name : what the rounding of int8 is drawn for, beside round, client and coordinate.
     """
 
-    def __init__(self, size: int, dtype: MemoryType = "float32", path: Path | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        dtype: MemoryType = "float32",
+        path: Path | None = None,
+        *,
+        seed: int = 0,
+        name: str = "delta",
+    ) -> None:
         self.size = size
-        self.dtype: MemoryType = dtype
         self.path = path
-        self._kind = np.dtype("<f4" if dtype == "float32" else "<u2")
-        self._rows_per_block = min(BLOCK_ROWS, max(1, BLOCK_BYTES // max(1, row_bytes(size, dtype))))
+        self._format = Format(dtype, size, seed, name)
+        self._rows_per_block = min(BLOCK_ROWS, max(1, BLOCK_BYTES // max(1, self._format.row_bytes)))
         self._blocks: list[npt.NDArray[Any]] = []
         self._free: list[int] = []
         self._slots: dict[int, int] = {}
@@ -71,7 +57,7 @@ class Memory:
     @property
     def nbytes(self) -> int:
         """Bytes of all rows, pending and free ones included."""
-        return len(self._blocks) * self._rows_per_block * row_bytes(self.size, self.dtype)
+        return len(self._blocks) * self._rows_per_block * self._format.row_bytes
 
     def open(self, round: int) -> None:
         """Start writing `round`: commit what an earlier round left, discard what this round left before."""
@@ -91,26 +77,23 @@ class Memory:
             self._slots[client] = slot
         self._pending = {}
 
-    def stored(self, deltas: Rows) -> Rows:
-        """Return the deltas as the memory will hold them."""
-        return deltas if self.dtype == "float32" else from_bfloat16(to_bfloat16(deltas))
+    def stored(self, clients: Ids, deltas: Rows) -> Rows:
+        """Return the clients' deltas as the memory will hold them."""
+        return self._format.rounded(deltas, clients, self._round)
 
     def read(self, clients: Ids) -> tuple[npt.NDArray[np.int64], Rows]:
         """Return the places (into `clients`) of those with a memory, and their rows (k, d), as committed."""
         known = [(place, self._slots[int(c)]) for place, c in enumerate(clients) if int(c) in self._slots]
-        rows = np.empty((len(known), self.size), np.float32)
+        stored = np.empty((len(known), self._format.width), self._format.kind)
         for row, (_, slot) in enumerate(known):
-            block, inside = divmod(slot, self._rows_per_block)
-            stored = self._blocks[block][inside]
-            rows[row] = stored if self.dtype == "float32" else from_bfloat16(stored)
-        return np.array([place for place, _ in known], np.int64), rows
+            stored[row] = self._row(slot)
+        return np.array([place for place, _ in known], np.int64), self._format.decode(stored)
 
     def write(self, clients: Ids, deltas: Rows) -> None:
         """Note the clients' deltas (k, d) as pending for the open round."""
-        for row, client in enumerate(clients):
+        for client, stored in zip(clients, self._format.encode(deltas, clients, self._round), strict=True):
             slot = self._free.pop() if self._free else self._grow()
-            block, inside = divmod(slot, self._rows_per_block)
-            self._blocks[block][inside] = deltas[row] if self.dtype == "float32" else to_bfloat16(deltas[row])
+            self._row(slot)[:] = stored
             self._pending[int(client)] = slot
 
     def settle(self, round: int) -> None:
@@ -132,7 +115,8 @@ class Memory:
         self.commit()
         np.save(folder / f"{stem}.ids.npy", np.array(sorted(self._slots), np.int64))
         with (folder / f"{stem}.rows.npy").open("wb") as file:
-            header = {"descr": self._kind.str, "fortran_order": False, "shape": (self.num_clients, self.size)}
+            shape = (self.num_clients, self._format.width)
+            header = {"descr": self._format.kind.str, "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_2_0(file, header)
             for _, row in self.items():
                 file.write(row.tobytes())
@@ -175,13 +159,13 @@ class Memory:
 
     def _stacked(self, slots: Iterable[int]) -> npt.NDArray[Any]:
         rows = [self._row(slot) for slot in slots]
-        return np.stack(rows) if rows else np.zeros((0, self.size), self._kind)
+        return np.stack(rows) if rows else np.zeros((0, self._format.width), self._format.kind)
 
     def weighted_sum(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return sum_i weights_i h_i (d,) afresh, clients ascending: the audit of a running mean."""
         total = np.zeros(self.size)
         for client, stored in self.items():
-            total += weights[client] * (stored if self.dtype == "float32" else from_bfloat16(stored))
+            total += weights[client] * self._format.decode(stored[None])[0]
         return total
 
     def _row(self, slot: int) -> npt.NDArray[Any]:
@@ -190,14 +174,15 @@ class Memory:
 
     def _grow(self) -> int:
         """Add a block and return one of its rows."""
-        shape = (self._rows_per_block, self.size)
+        shape = (self._rows_per_block, self._format.width)
         if self.path is None:
-            block: npt.NDArray[Any] = np.empty(shape, self._kind)
+            block: npt.NDArray[Any] = np.empty(shape, self._format.kind)
         else:
-            offset = len(self._blocks) * self._rows_per_block * row_bytes(self.size, self.dtype)
+            length = self._rows_per_block * self._format.row_bytes
+            offset = len(self._blocks) * length
             with self.path.open("ab") as file:
-                file.truncate(offset + self._rows_per_block * row_bytes(self.size, self.dtype))
-            block = np.memmap(self.path, self._kind, "r+", offset, shape)
+                file.truncate(offset + length)
+            block = np.memmap(self.path, self._format.kind, "r+", offset, shape)
         first = len(self._blocks) * self._rows_per_block
         self._blocks.append(block)
         self._free.extend(range(first + self._rows_per_block - 1, first, -1))

@@ -64,7 +64,7 @@ TRANSFORMS = """\
 `server_optimizer: {kind: ...}` stands under any strategy with a server model, and transforms its update v. With T the
 transform, x the parameters and d = `server_weight_decay`:
 
-    x <- x + rate (T(v) - d x),      rate = server_lr
+    x <- x + rate (T(v) - d x),      rate = server_lr, as server_schedule changes it from round to round
 
 so that at rate 1 every step takes the share d off the parameters, as the server of FedStale's code does with 5e-4. In a
 round in which the rule moves nothing (its `on_empty`), nothing decays either, and no transform but `amplify` looks.

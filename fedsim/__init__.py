@@ -2,7 +2,7 @@
 
 >>> import fedsim
 >>> sorted(fedsim.__all__)[:3]
-['Run', '__version__', 'compare']
+['Run', 'Work', '__version__']
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from fedsim.renamed import tell_of_new_names
 if TYPE_CHECKING:
     from fedsim.analysis.frames import load
     from fedsim.api import compare, run
+    from fedsim.core.client_work import Work
     from fedsim.engine.run.run import Run
 
 tell_of_new_names()
@@ -22,12 +23,13 @@ __version__ = metadata.version("fedsim-lab")  # the index has another project ca
 
 _WHERE = {
     "Run": "fedsim.engine.run.run",
+    "Work": "fedsim.core.client_work",
     "compare": "fedsim.api",
     "load": "fedsim.analysis.frames",
     "run": "fedsim.api",
 }
 
-__all__ = ["Run", "__version__", "compare", "load", "run"]
+__all__ = ["Run", "Work", "__version__", "compare", "load", "run"]
 
 
 def __getattr__(name: str) -> Any:

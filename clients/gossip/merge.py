@@ -36,7 +36,7 @@ _GROUP_ENTRIES = 1 << 17
 
 @dataclass(frozen=True)
 class Tensors:
-    """The tensors of a flat vector (d,) whose variance matters: L slices by name."""
+    """The tensors of a flat vector (d + b,) whose variance matters, never its buffers: L slices by name."""
 
     names: tuple[str, ...]
     slices: tuple[slice, ...]
@@ -48,7 +48,7 @@ class Tensors:
         starts = layout.offsets
         chosen = [k for k, shape in enumerate(layout.shapes) if which == "all" or len(shape) >= 2]
         return Tensors(
-            tuple(layout.names[k] for k in chosen), tuple(slice(starts[k], starts[k + 1]) for k in chosen), layout.size
+            tuple(layout.names[k] for k in chosen), tuple(slice(starts[k], starts[k + 1]) for k in chosen), layout.total
         )
 
     @property

@@ -1,7 +1,7 @@
 """A node of gossip: it holds its clients' models, trains them, offers them to others and merges what it is told to.
 
 Models go from host to host as publications and never to the driver: what a method returns besides a publication is
-small. Momentum stays with the client, whose model it belongs to.
+small. What the optimiser keeps, as momentum, stays with the client, whose model it belongs to.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class PeerNode:
             self.models: Models = np.tile(self.trainer.initial(), (len(self.clients), 1))
         else:
             self.models = np.stack([self.trainer.initial(int(client)) for client in self.clients])
-        self.velocity: Models | None = None
+        self.kept: Models | None = None
         self.inbox: dict[tuple[int, int], _Waiting] = {}
         self.moments = self._moments(self.models)
         self._stale = np.zeros(len(self.clients), bool)
@@ -115,11 +115,13 @@ class PeerNode:
 
         def take(lane: LaneResult) -> None:
             here = self._places(lane.clients)
-            self.models[here] += lane.deltas
-            if lane.velocity is not None:
-                if self.velocity is None:
-                    self.velocity = np.zeros_like(self.models)
-                self.velocity[here] = lane.velocity
+            self.models[here, : lane.deltas.shape[1]] += lane.deltas
+            if lane.buffers is not None:
+                self.models[here, lane.deltas.shape[1] :] = lane.buffers
+            if lane.kept is not None:
+                if self.kept is None:
+                    self.kept = np.zeros((len(self.models), lane.kept.shape[1]), np.float32)
+                self.kept[here] = lane.kept
             delivered.append(lane.clients)
 
         done = Delivery(
@@ -128,7 +130,7 @@ class PeerNode:
             self.models[places],
             clients,
             round,
-            None if self.velocity is None else self.velocity[places],
+            None if self.kept is None else self.kept[places],
             timeout_s=self.timeout_s,
         ).run(take)
         good = np.concatenate(delivered)
@@ -163,6 +165,9 @@ class PeerNode:
         for sender, uses in zip(*(part.tolist() for part in kept), strict=True):
             self.inbox[round, sender] = self._keep(sender, uses, published)
         places = self._places(rows.clients)
+        layout = self.trainer.layout
+        if layout.buffers.local:
+            out[:, layout.size :] = self.models[places, layout.size :]
         if len(places) == len(self.models):
             self.models = out
         else:
@@ -247,7 +252,7 @@ class PeerNode:
         mean /= self.plan.num_clients
         distance = 0.0
         for model in self.models:
-            away = model - mean
+            away = (model - mean)[: self.trainer.layout.size]
             distance += float(np.einsum("i,i->", away, away))
         judged = [self.evaluator.evaluate(self.models[place]) for place in self._places(clients)]
         told: dict[str, Any] = {"distance": distance}
@@ -261,10 +266,10 @@ class PeerNode:
         return self.clients, self.models
 
     def save(self, folder: Path, round: int) -> None:
-        """Write this node's models, momentum and inbox into a checkpoint's folder."""
+        """Write this node's models, what optimisers keep, and inbox into a checkpoint's folder."""
         arrays: dict[str, npt.NDArray[Any]] = {"models": self.models, "variances": self.moments.variances}
-        if self.velocity is not None:
-            arrays["velocity"] = self.velocity
+        if self.kept is not None:
+            arrays["velocity"] = self.kept  # its name since the first version, in which it was momentum alone
         if self.inbox:
             arrays["waiting"] = np.array([(*key, item.uses) for key, item in sorted(self.inbox.items())], np.int64)
             for name in ("model", "means", "variances"):
@@ -278,7 +283,7 @@ class PeerNode:
             return
         with np.load(folder / f"node-{self.index}.npz", allow_pickle=False) as arrays:
             self.models = arrays["models"]
-            self.velocity = arrays.get("velocity")
+            self.kept = arrays.get("velocity")
             self.moments = TensorMoments(self._moments(self.models).means, arrays["variances"])
             self._stale[:] = True
             if "waiting" in arrays:

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
+from fedsim.clients.kernels.trial import Found
 from fedsim.core import LocalWork
 from fedsim.models import Model
+from fedsim.models.modules.building import trained
 from fedsim.task import Loss
 
 LANE_BYTES = {"cpu": 8 << 20, "cuda": 8 << 30}
@@ -38,32 +41,41 @@ def plan(
     loss: Loss,
     *,
     tokens: bool = False,
+    found: Found | None = None,
 ) -> KernelChoice:
-    """Choose kernel and lane.
+    """Choose kernel and lane; `found` is what the trial of a module of somebody's own came to.
 
     `lane: 1` is the plain loop (`sequential`). A longer lane trains by the kernel that the model names: stacks of
     linear layers by batched products (`stack`) where the loss has a derivative written by hand, everything else by
     torch.func (`vmap`). `auto` takes as many clients as
     fit into `lane_bytes`, counting for each twice its parameters and what the backward pass keeps of one batch; but
     convolutions on a CPU train one by one, as they gain nothing from company. Quadratics always train together.
+    A module of somebody's own trains by the kernel that was found to carry it.
     """
     kind = torch.device(device).type
     room = work.lane_bytes or LANE_BYTES[kind]
-    size = sum(parameter.numel() for parameter in module.parameters())
+    size = sum(parameter.numel() for parameter in trained(module))
     if config.trained_by == "quadratic":
         fitting = fit(room, 2 * 8 * size)
         return KernelChoice("quadratic", fitting if work.lane == "auto" else work.lane, "closed form")
     if work.lane == 1:
         return KernelChoice("sequential", 1, "client.lane is 1")
-    name, told = config.trained_by, ""
+    if found is not None and found.kernel == "sequential":
+        return KernelChoice("sequential", 1, found.reason)
+    name, told = config.trained_by if found is None else found.kernel, ""
     if name == "stack" and not loss.stacked:
         name, told = "vmap", f"; linear layers by vmap: {loss.kind} has no derivative by hand"
     if work.lane != "auto":
         return KernelChoice(name, work.lane, f"client.lane is {work.lane}{told}")
-    if kind == "cpu" and config.convolves:
+    if kind == "cpu" and (config.convolves or (config.brought and convolves(module))):
         return KernelChoice("sequential", 1, "convolutions on a CPU gain nothing from a longer lane")
     each = 2 * 4 * size + work.batch_size * kept_bytes(module, input_shape, tokens=tokens)
     return KernelChoice(name, fit(room, each), f"{each} bytes a client, {room} bytes a lane on {kind}{told}")
+
+
+def convolves(module: nn.Module) -> bool:
+    """Return whether a module has convolutions."""
+    return any(isinstance(part, _ConvNd) for part in module.modules())
 
 
 def fit(room: int, each: int) -> int:
@@ -85,6 +97,7 @@ def kept_bytes(module: nn.Module, input_shape: tuple[int, ...], *, tokens: bool 
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        result = module(torch.zeros((1, *input_shape), dtype=torch.int64 if tokens else torch.float32))
+        kind, place = torch.int64 if tokens else torch.float32, next(module.parameters()).device
+        result = module(torch.zeros((1, *input_shape), dtype=kind, device=place))
     del result  # it held what was counted, so that no address came up twice
     return total

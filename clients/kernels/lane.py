@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -14,49 +14,23 @@ from torch import Tensor
 from fedsim.clients.batches import Batches, draw
 from fedsim.clients.kernels import feed
 from fedsim.clients.kernels.base import LaneResult
-from fedsim.clients.kernels.sgd import Sgd
-from fedsim.clients.kernels.source import source
+from fedsim.clients.kernels.source import Source, source
+from fedsim.clients.kernels.stacked import Stacked, completed, parted
 from fedsim.clients.kernels.tensors import Buffer, fresh
+from fedsim.clients.kernels.update import Update
 from fedsim.core import ClientData, Layout, LocalWork
+from fedsim.core.client_half import PLAIN, Given
 from fedsim.core.contracts import Ids, Parameters
 
 
-@dataclass(frozen=True)
-class Stacked:
-    """The parameters of A clients, tensor by tensor: entry k of each tuple has shape (A, *shapes[k]).
-
-    Attributes
-    ----------
-    weights : moved in place by each step.
-    starts : where the round began; (1, *shapes[k]) when all clients began at the same place.
-    velocity : momentum buffers, moved in place; empty without momentum.
-    """
-
-    weights: tuple[Tensor, ...]
-    starts: tuple[Tensor, ...]
-    velocity: tuple[Tensor, ...]
-
-    def first(self, count: int) -> Stacked:
-        """Return views of the first `count` clients."""
-        if count == len(self.weights[0]):
-            return self
-        starts = self.starts if len(self.starts[0]) == 1 else tuple(start[:count] for start in self.starts)
-        return Stacked(tuple(w[:count] for w in self.weights), starts, tuple(v[:count] for v in self.velocity))
-
-    def apply(self, sgd: Sgd, gradients: tuple[Tensor, ...]) -> None:
-        """Take one SGD step in place; the gradients are used up."""
-        for k, gradient in enumerate(gradients):
-            sgd.apply(self.weights[k], gradient, self.starts[k], self.velocity[k] if self.velocity else None)
-
-
 class Stepper(Protocol):
-    """The mathematics of a lane: one SGD step of stacked clients."""
+    """The mathematics of a lane: one local step of stacked clients."""
 
     @property
     def name(self) -> str:
         """The word for this kernel in logs and summaries."""
 
-    def step(self, stacked: Stacked, batch: feed.Step, sgd: Sgd) -> Tensor:
+    def step(self, stacked: Stacked, batch: feed.Step, update: Update) -> Tensor:
         """Move the stacked parameters by one step and return the batches' mean losses (A,), as they were before it."""
 
 
@@ -71,10 +45,12 @@ class LaneKernel:
         self, stepper: Stepper, layout: Layout, data: ClientData, work: LocalWork, seed: int, device: torch.device
     ) -> None:
         self.name = stepper.name
-        self._stepper, self._layout = stepper, layout
-        self._source, self._work, self._seed, self._device = source(data, device), work, seed, device
+        self.stepper, self.layout = stepper, layout
+        self.source, self.work, self.seed, self.device = source(data, device), work, seed, device
         self._weights = [Buffer(size, device) for size in layout.sizes]
-        self._velocity = [Buffer(size, device) for size in layout.sizes]
+        self.update = Update.of(work)
+        self._optimizer = self.update.optimizer
+        self._slots = [[Buffer(size, device) for _ in range(self._optimizer.slots)] for size in layout.sizes]
         self._deltas = Buffer(layout.size, device)
 
     def train(
@@ -82,19 +58,41 @@ class LaneKernel:
         params: Parameters,
         clients: Ids,
         round: int,
-        velocity: npt.NDArray[np.float32] | None = None,
+        kept: npt.NDArray[np.float32] | None = None,
+        given: Given = PLAIN,
     ) -> LaneResult:
         """Train the clients of one lane; see `Kernel.train`."""
-        batches = draw(self._work, self._seed, round, clients, self._source.counts[clients])
+        batches = draw(self.work, self.seed, round, clients, self.source.counts[clients])
+        return self.go(self.source, batches, params, clients, round, kept, given)
+
+    @property
+    def draws(self) -> LocalWork:
+        """The local work as far as it decides which examples are drawn."""
+        return replace(self.work, lr=0.0, lr_decay=1.0, schedule=None, momentum=0.0, weight_decay=0.0, proximal_mu=0.0)
+
+    def go(
+        self,
+        source: Source,
+        batches: Batches,
+        params: Parameters | Tensor,
+        clients: Ids,
+        round: int,
+        kept: npt.NDArray[np.float32] | None = None,
+        given: Given = PLAIN,
+        stepper: Stepper | None = None,
+    ) -> LaneResult:
+        """Train on batches that have been drawn, of examples that any source gives; `clients` are what it knows."""
         steps, order = batches.steps, batches.order
-        sgd = Sgd.of(self._work, round)
+        update = self.update.begun(round, given)
         with torch.inference_mode():
-            stacked = self._load(params, velocity, len(clients), order, bool(sgd.momentum))
-            losses = torch.zeros(len(clients), dtype=torch.float64, device=self._device)
-            for batch in self._steps(clients, batches, order):
+            stacked = self._load(params, kept, len(clients), order)
+            if given.shift is not None:
+                stacked = replace(stacked, shift=self._cut(self._sorted(given.shift, order)))
+            losses = torch.zeros(len(clients), dtype=torch.float64, device=self.device)
+            for number, batch in enumerate(self._steps(source, clients, batches, order), 1):
                 count = len(batch.x)
-                losses[:count].add_(self._stepper.step(stacked.first(count), batch, sgd))
-            deltas, moved = self._take(stacked)
+                losses[:count].add_((stepper or self.stepper).step(stacked.first(count), batch, update.at(number)))
+            deltas, slots = self._take(stacked)
         back = slice(None) if order is None else np.argsort(order)
         return LaneResult(
             clients=clients,
@@ -102,43 +100,53 @@ class LaneKernel:
             losses=losses.cpu().numpy()[back] / np.maximum(steps, 1),
             steps=steps,
             examples=batches.examples,
-            velocity=None if moved is None else moved[back],
+            kept=None if slots is None else completed(self._optimizer, slots[back], steps, kept),
         )
 
-    def _steps(self, clients: Ids, batches: Batches, order: Ids | None) -> Iterator[feed.Step]:
+    def _steps(self, source: Source, clients: Ids, batches: Batches, order: Ids | None) -> Iterator[feed.Step]:
         if order is None:
-            return feed.steps(self._source, clients, batches, self._device)
-        return feed.steps(self._source, clients[order], batches.at(order), self._device)
+            return feed.steps(source, clients, batches, self.device)
+        return feed.steps(source, clients[order], batches.at(order), self.device)
 
     def _load(
-        self,
-        params: Parameters,
-        velocity: npt.NDArray[np.float32] | None,
-        count: int,
-        order: Ids | None,
-        momentum: bool,
+        self, params: Parameters | Tensor, kept: npt.NDArray[np.float32] | None, count: int, order: Ids | None
     ) -> Stacked:
-        """Stack the parameters of `count` clients, in the lane's order, into the buffers that are kept."""
+        """Stack the parameters of `count` clients, in the lane's order, into the buffers that are reused."""
         flat = self._sorted(params[None] if params.ndim == 1 else params, order)
-        speeds = None if velocity is None or not momentum else self._sorted(velocity, order)
-        starts, weights, moving = [], [], []
-        for k, (first, size) in enumerate(zip(self._layout.offsets, self._layout.sizes, strict=False)):
-            here, shape = slice(first, first + size), self._layout.shapes[k]
+        vectors, done = None, None
+        if kept is not None and self._optimizer.slots:
+            before, steps = parted(kept, self.layout.size, self._optimizer.slots)
+            vectors = self._sorted(before, order)
+            if steps is not None:
+                done = torch.from_numpy(steps if order is None else steps[order]).to(self.device)
+        starts, weights, slots = [], [], []
+        for k, (first, size) in enumerate(zip(self.layout.offsets, self.layout.sizes, strict=False)):
+            here, shape = slice(first, first + size), self.layout.shapes[k]
             starts.append(flat[:, here].view(-1, *shape))
             weights.append(self._weights[k].rows(count).copy_(flat[:, here]).view(-1, *shape))
-            if momentum:
-                buffer = self._velocity[k].rows(count)
-                moving.append((buffer.zero_() if speeds is None else buffer.copy_(speeds[:, here])).view(-1, *shape))
-        return Stacked(tuple(weights), tuple(starts), tuple(moving))
+            rows = [buffer.rows(count) for buffer in self._slots[k]]
+            for slot, row in enumerate(rows):
+                row.zero_() if vectors is None else row.copy_(vectors[:, slot, here])
+            slots.append(tuple(row.view(-1, *shape) for row in rows))
+        return Stacked(tuple(weights), tuple(starts), tuple(slots), done)
 
-    def _sorted(self, rows: npt.NDArray[np.float32], order: Ids | None) -> Tensor:
-        return fresh(rows if order is None or len(rows) == 1 else rows[order], self._device)
+    def _cut(self, flat: Tensor) -> tuple[Tensor, ...]:
+        """Return views of rows (C, d) in the shapes of the parameters."""
+        parts = torch.split(flat, list(self.layout.sizes), dim=1)
+        return tuple(part.view(-1, *shape) for part, shape in zip(parts, self.layout.shapes, strict=True))
+
+    def _sorted(self, rows: npt.NDArray[np.float32] | Tensor, order: Ids | None) -> Tensor:
+        if isinstance(rows, Tensor):
+            return rows if order is None else rows[torch.from_numpy(order)]
+        return fresh(rows if order is None or len(rows) == 1 else rows[order], self.device)
 
     def _take(self, stacked: Stacked) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
-        """Return deltas (C, d) and momentum (C, d) or None, in the lane's order, on the host."""
+        """Return deltas (C, d) and the optimiser's slots (C, slots * d) or None, in the lane's order, on the host."""
         deltas = self._deltas.rows(len(stacked.weights[0]))
-        parts = torch.split(deltas, list(self._layout.sizes), dim=1)
+        parts = torch.split(deltas, list(self.layout.sizes), dim=1)
         for part, weight, start in zip(parts, stacked.weights, stacked.starts, strict=True):
             torch.sub(weight.flatten(1), start.flatten(1), out=part)
-        moved = torch.cat([v.flatten(1) for v in stacked.velocity], dim=1) if stacked.velocity else None
-        return deltas.cpu().numpy(), None if moved is None else moved.cpu().numpy()
+        if not self._optimizer.slots:
+            return deltas.cpu().numpy(), None
+        kept = torch.cat([slot.flatten(1) for slots in zip(*stacked.slots, strict=True) for slot in slots], dim=1)
+        return deltas.cpu().numpy(), kept.cpu().numpy()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -10,16 +13,25 @@ from torch import Tensor, nn
 from fedsim.clients.batches import Batches, draw
 from fedsim.clients.kernels import feed
 from fedsim.clients.kernels.base import LaneResult
-from fedsim.clients.kernels.sgd import Sgd
 from fedsim.clients.kernels.source import source
+from fedsim.clients.kernels.stacked import Stacked, completed, parted
 from fedsim.clients.kernels.tensors import Buffer, fresh
-from fedsim.core import ClientData, Layout, LocalWork
+from fedsim.clients.kernels.update import Update
+from fedsim.core import ClientData, Layout, LocalWork, rng
+from fedsim.core.client_half import PLAIN, Given
 from fedsim.core.contracts import Ids, Parameters
+from fedsim.models.modules import draws
+from fedsim.models.modules.building import trained
+from fedsim.models.modules.held import Held
 from fedsim.task import Loss
 
 
 class SequentialKernel:
-    """Trains clients one by one; any model, any device."""
+    """Trains clients one by one; any model, any device.
+
+    `held` are the module's buffers. `own` says that the module is somebody's own: every draw of its own in a step is
+    keyed by (seed, round, client, step).
+    """
 
     name = "sequential"
 
@@ -32,79 +44,100 @@ class SequentialKernel:
         work: LocalWork,
         seed: int,
         device: torch.device,
+        held: Held | None = None,
+        *,
+        own: bool = False,
     ) -> None:
         self._module = module.to(device)
-        self._weights = list(self._module.parameters())
+        self._weights = trained(self._module)
+        self._held, self._own = held, own
         self._loss, self._layout = loss, layout
         self._source, self._work, self._seed, self._device = source(data, device), work, seed, device
         self._deltas = Buffer(layout.size, device)
-        self._velocities = Buffer(layout.size, device)
+        self._update = Update.of(work)
+        self._optimizer = self._update.optimizer
+        self._slots = Buffer(layout.size * self._optimizer.slots, device)
 
     def train(
         self,
         params: Parameters,
         clients: Ids,
         round: int,
-        velocity: npt.NDArray[np.float32] | None = None,
+        kept: npt.NDArray[np.float32] | None = None,
+        given: Given = PLAIN,
     ) -> LaneResult:
         """Train the clients one after the other; see `Kernel.train`."""
         batches = draw(self._work, self._seed, round, clients, self._source.counts[clients])
-        steps = batches.steps
-        sgd = Sgd.of(self._work, round)
-        deltas = self._deltas.rows(len(clients))
-        moving = self._velocities.rows(len(clients)) if sgd.momentum else None
-        if moving is not None:
-            _fill(moving, velocity, self._device)
+        steps, update, size = batches.steps, self._update.begun(round, given), self._layout.size
+        deltas, slots = self._deltas.rows(len(clients)), self._slots.rows(len(clients))
+        done = self._fill(slots, kept)
         losses = torch.zeros(len(clients), dtype=torch.float64, device=self._device)
-        starts = [] if params.ndim > 1 else self._cut(fresh(params, self._device))
-        for place in range(len(clients)):
-            if params.ndim > 1:
-                starts = self._cut(fresh(params[place], self._device))
-            speeds = None if moving is None else self._cut(moving[place])
-            losses[place] = self._train_one(starts, clients, batches, place, sgd, speeds)
-            with torch.no_grad():
-                for weight, start, delta in zip(self._weights, starts, self._cut(deltas[place]), strict=True):
-                    torch.sub(weight, start, out=delta)
+        starts = [] if params.ndim > 1 else self._cut(fresh(params[:size], self._device))
+        buffers = None if self._held is None else torch.empty((len(clients), self._held.size), device=self._device)
+        with draws.kept(self._device) if self._own else nullcontext():
+            for place in range(len(clients)):
+                if params.ndim > 1:
+                    starts = self._cut(fresh(params[place, :size], self._device))
+                if self._held is not None:
+                    self._held.load(fresh((params if params.ndim == 1 else params[place])[size:], self._device))
+                stacked = self._stack(starts, slots[place], None if done is None else done[place : place + 1])
+                if given.shift is not None:
+                    shift = self._cut(fresh(given.shift[place], self._device))
+                    stacked = replace(stacked, shift=tuple(part.unsqueeze(0) for part in shift))
+                losses[place] = self._train_one(stacked, clients, batches, place, update, round)
+                with torch.no_grad():
+                    for weight, start, delta in zip(self._weights, starts, self._cut(deltas[place]), strict=True):
+                        torch.sub(weight, start, out=delta)
+                if buffers is not None and self._held is not None:
+                    buffers[place] = self._held.read()
         return LaneResult(
             clients=clients,
             deltas=deltas.cpu().numpy(),
             losses=losses.cpu().numpy() / np.maximum(steps, 1),
             steps=steps,
             examples=batches.examples,
-            velocity=None if moving is None else moving.cpu().numpy(),
+            kept=completed(self._optimizer, slots.cpu().numpy(), steps, kept),
+            buffers=None if buffers is None else buffers.cpu().numpy(),
         )
 
-    def _train_one(
-        self,
-        starts: list[Tensor],
-        clients: Ids,
-        batches: Batches,
-        place: int,
-        sgd: Sgd,
-        speeds: list[Tensor] | None,
-    ) -> Tensor:
-        """Train the client at `place`, leaving its parameters in the module; return the sum of its steps' losses."""
+    def _fill(self, slots: Tensor, kept: npt.NDArray[np.float32] | None) -> Tensor | None:
+        """Put what clients kept into the rows of `slots`, or zeros; return the steps that they had done, if any."""
+        if kept is None or not self._optimizer.slots:
+            slots.zero_()
+            return None
+        vectors, done = parted(kept, self._layout.size, self._optimizer.slots)
+        slots.copy_(fresh(vectors.reshape(len(vectors), -1), self._device))
+        return None if done is None else torch.from_numpy(done).to(self._device)
+
+    def _stack(self, starts: list[Tensor], slots: Tensor, done: Tensor | None) -> Stacked:
+        """Put a client at its start, and return its parameters as a stack of one."""
         with torch.no_grad():
             for weight, start in zip(self._weights, starts, strict=True):
                 weight.copy_(start)
+        vectors = [self._cut(row) for row in slots.view(self._optimizer.slots, self._layout.size)]
+        return Stacked(
+            tuple(weight.detach().unsqueeze(0) for weight in self._weights),
+            tuple(start.unsqueeze(0) for start in starts),
+            tuple(tuple(vector[k].unsqueeze(0) for vector in vectors) for k in range(len(starts))),
+            done,
+        )
+
+    def _train_one(
+        self, stacked: Stacked, clients: Ids, batches: Batches, place: int, update: Update, round: int
+    ) -> Tensor:
+        """Train the client at `place`, whose parameters the module holds; return the sum of its steps' losses."""
         total = torch.zeros((), dtype=torch.float64, device=self._device)
-        for x, y in feed.alone(self._source, clients[place : place + 1], batches, place):
+        for number, (x, y) in enumerate(feed.alone(self._source, clients[place : place + 1], batches, place), 1):
+            if self._own:
+                draws.turn(rng.digest(self._seed, "draws", round, int(clients[place]), number), self._device)
             loss = self._loss.mean(self._module(x), y)
-            gradients = torch.autograd.grad(loss, self._weights)
+            gradients = torch.autograd.grad(loss, self._weights, allow_unused=True, materialize_grads=True)
             with torch.no_grad():
                 total += loss
-                for k, (weight, gradient) in enumerate(zip(self._weights, gradients, strict=True)):
-                    sgd.apply(weight, gradient, starts[k], None if speeds is None else speeds[k])
+                stacked.apply(update.at(number), [gradient.unsqueeze(0) for gradient in gradients])
         return total
 
     def _cut(self, flat: Tensor) -> list[Tensor]:
         """Return views of a flat vector (d,) in the shapes of the parameters."""
         parts = torch.split(flat, list(self._layout.sizes))
         return [part.view(shape) for part, shape in zip(parts, self._layout.shapes, strict=True)]
-
-
-def _fill(target: Tensor, values: npt.NDArray[np.float32] | None, device: torch.device) -> None:
-    if values is None:
-        target.zero_()
-    else:
-        target.copy_(fresh(values, device))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,10 @@ class Source(Protocol):
     def example_bytes(self) -> int:
         """Bytes of one example's features as float32."""
 
+    @property
+    def key(self) -> Any:
+        """Whose examples these are: sources of the same data have the same one."""
+
     def rows(self, clients: Ids, positions: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Return x (C, B, *input_shape) and y (C, B, *target_shape) for positions (C, B) inside each client (C,)."""
 
@@ -46,6 +50,7 @@ class Gathered:
 
     def __init__(self, data: ClientData, device: torch.device) -> None:
         self._data, self._device = data, device
+        self.key = id(data)
         self.counts = data.num_examples
         self.example_bytes = 4 * prod(data.input_shape)
 
@@ -61,6 +66,7 @@ class Pooled:
     def __init__(self, data: Partitioned, device: torch.device) -> None:
         self._x, self._y = shared(data.x, device), shared(data.y, device)
         self._order, self._offsets, self._divisor = data.order, data.offsets, data.divisor
+        self.key = id(data)
         self._device = device
         self.counts = data.num_examples
         self.example_bytes = 4 * prod(data.input_shape)

@@ -20,44 +20,47 @@ import torch
 from torch import Tensor
 
 from fedsim.clients.kernels.feed import Step
-from fedsim.clients.kernels.lane import Stacked
-from fedsim.clients.kernels.sgd import Sgd
+from fedsim.clients.kernels.stacked import Stacked
+from fedsim.clients.kernels.update import Update
 from fedsim.core import Layout
 from fedsim.task import Loss
 
 
 class StackStepper:
-    """One SGD step of stacked clients whose model is linear layers with ReLU between them."""
+    """One local step of stacked clients whose model is linear layers with ReLU between them."""
 
     name = "stack"
 
     def __init__(self, layout: Layout, loss: Loss) -> None:
         assert loss.stacked, f"{loss.kind} has no derivative written by hand"
-        self._loss = loss
+        self.loss = loss
         weights, biases = layout.shapes[0::2], layout.shapes[1::2]
         chained = all(before[0] == after[1] for before, after in pairwise(weights))
         assert chained, f"layers do not follow each other: {layout}"
         assert biases == tuple(w[:1] for w in weights), f"not weight, bias, weight, bias ...: {layout}"
 
-    def step(self, stacked: Stacked, batch: Step, sgd: Sgd) -> Tensor:
+    def step(self, stacked: Stacked, batch: Step, update: Update) -> Tensor:
         """Take one step; see `Stepper.step`."""
         weights, biases = stacked.weights[0::2], stacked.weights[1::2]
         inputs = [batch.x.flatten(2)]
         for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
             inputs.append(torch.bmm(inputs[-1], weight.mT).add_(bias.unsqueeze(1)).relu_())
         logits = torch.bmm(inputs[-1], weights[-1].mT)
-        losses, error = self._loss.errors(logits, biases[-1], batch.y, batch.scale)
+        losses, error = self.loss.errors(logits, biases[-1], batch.y, batch.scale)
         gradients: list[Tensor] = []
         for depth in reversed(range(len(weights))):
             before = _back(error, weights[depth], inputs[depth]) if depth else error
-            if sgd.plain:
-                weights[depth].baddbmm_(error.mT, inputs[depth], alpha=-sgd.lr)
-                biases[depth].sub_(error.sum(1), alpha=sgd.lr)
+            if update.plain:
+                weights[depth].baddbmm_(error.mT, inputs[depth], alpha=-update.rate)
+                biases[depth].sub_(error.sum(1), alpha=update.rate)
+                if stacked.shift:
+                    weights[depth].sub_(stacked.shift[2 * depth], alpha=update.rate)
+                    biases[depth].sub_(stacked.shift[2 * depth + 1], alpha=update.rate)
             else:
                 gradients += [error.sum(1), torch.bmm(error.mT, inputs[depth])]
             error = before
         if gradients:
-            stacked.apply(sgd, tuple(reversed(gradients)))
+            stacked.apply(update, tuple(reversed(gradients)))
         return losses
 
 

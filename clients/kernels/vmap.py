@@ -6,28 +6,28 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
 from fedsim.clients.kernels.feed import Step
-from fedsim.clients.kernels.lane import Stacked
-from fedsim.clients.kernels.sgd import Sgd
+from fedsim.clients.kernels.stacked import Stacked
+from fedsim.clients.kernels.update import Update
 from fedsim.task import Loss
 
 
 class VmapStepper:
-    """One SGD step of stacked clients of any model without buffers."""
+    """One local step of stacked clients of any model whose buffers stand still."""
 
     name = "vmap"
 
     def __init__(self, module: nn.Module, loss: Loss) -> None:
-        self._names = [name for name, _ in module.named_parameters()]
+        self._names = [name for name, value in module.named_parameters() if value.requires_grad]
 
         def weighted(parameters: dict[str, Tensor], x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
             return loss.weighted(functional_call(module, parameters, (x,)), y, scale)
 
-        self._gradient = vmap(grad_and_value(weighted))
+        self.gradient = vmap(grad_and_value(weighted))
 
-    def step(self, stacked: Stacked, batch: Step, sgd: Sgd) -> Tensor:
+    def step(self, stacked: Stacked, batch: Step, update: Update) -> Tensor:
         """Take one step; see `Stepper.step`."""
         parameters = dict(zip(self._names, stacked.weights, strict=True))
-        gradients, losses = self._gradient(parameters, batch.x, batch.y, batch.scale.expand(len(batch.x), -1))
-        stacked.apply(sgd, tuple(gradients[name] for name in self._names))
+        gradients, losses = self.gradient(parameters, batch.x, batch.y, batch.scale.expand(len(batch.x), -1))
+        stacked.apply(update, tuple(gradients[name] for name in self._names))
         mean: Tensor = losses
         return mean

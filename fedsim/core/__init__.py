@@ -3,9 +3,11 @@
 Nothing here imports a framework: numpy and the standard library only.
 """
 
+from fedsim.core.client_half import ClientHalf, Order
 from fedsim.core.contracts import (
     Cohort,
     Diagnostics,
+    Dot,
     LinearSum,
     PeerRule,
     Population,
@@ -15,6 +17,7 @@ from fedsim.core.contracts import (
     Sums,
     World,
 )
+from fedsim.core.correction import Correction
 from fedsim.core.data import ClientData, Examples, Targets
 from fedsim.core.errors import (
     CapacityError,
@@ -28,18 +31,22 @@ from fedsim.core.errors import (
     Problem,
     ScenarioError,
 )
-from fedsim.core.layout import Layout
+from fedsim.core.layout import Buffers, Layout
 from fedsim.core.local_work import LocalWork
 from fedsim.core.messages import Failure, Reply, Task
 
 __all__ = [
+    "Buffers",
     "CapacityError",
     "ClientData",
     "ClientError",
+    "ClientHalf",
     "ClusterLostError",
     "Cohort",
+    "Correction",
     "Diagnostics",
     "DiskError",
+    "Dot",
     "Examples",
     "Failure",
     "FedsimError",
@@ -49,6 +56,7 @@ __all__ = [
     "LockedError",
     "NoCheckpointError",
     "NonFiniteError",
+    "Order",
     "PeerRule",
     "Population",
     "Problem",

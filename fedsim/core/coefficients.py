@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fedsim.core.contracts import Cohort, LinearSum, Population, Rule, Vector
+from fedsim.core.contracts import Cohort, Population, Rule
+from fedsim.core.sums import DELTA, Asked, LinearSum, Vector
 
 T = TypeVar("T")
 
@@ -57,12 +58,20 @@ def coefficients(rule: Rule, state: Any, cohort: Cohort, weights: Vector) -> Coe
     return Coefficients(found[:present], found[present:] if rule.remembers else None)
 
 
-def _units(asked: LinearSum, cohort: Cohort, width: int) -> Vector:
+def _units(asked: Asked, cohort: Cohort, width: int) -> Vector:
     """Return a sum over unit vectors: deltas of the cohort first, then the memories of all clients."""
+    assert isinstance(asked, LinearSum), "the rule of a product of vectors is not linear"
+    assert asked.of == DELTA, "the rule that adds up other vectors than deltas is not linear"
     found, present = np.zeros(width), len(cohort)
-    found[:present] = asked.fresh
+    if asked.over == "cohort":
+        found[:present] = asked.fresh
+        if asked.stale is not None:
+            found[present + cohort.clients] = asked.stale
+        return found
+    found[:present] = asked.fresh[cohort.clients]
     if asked.stale is not None:
-        found[present + cohort.clients] = asked.stale
+        found[present:] = asked.stale
+        found[present + cohort.clients] = 0.0
     return found
 
 

@@ -9,22 +9,27 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Lt
 
+from fedsim.core.client_half import NOTHING, ClientHalf, Order
+from fedsim.core.config.catalogue import room
 from fedsim.core.config.plain import LATER
+from fedsim.core.config.tagged import OneOf
+from fedsim.core.correction import Correction
+from fedsim.core.schedules import AnySchedule
 from fedsim.core.server import ServerOptimizer
+from fedsim.core.sums import Asked, Dot, LinearSum, Sums, Vector
+
+__all__ = ["Asked", "Dot", "LinearSum", "Order", "Sums", "Vector"]
 
 Ids = npt.NDArray[np.int64]
-Vector = npt.NDArray[np.float64]
 Parameters = npt.NDArray[np.float32]
 MemoryOf = Literal["update", "gradient"]
-Sums = Mapping[str, Vector]
-"""The sums that came back, by the name that `ask` gave them: float64 vectors of length d."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,15 @@ class Population:
     num_examples : (N,) training examples of each client.
     weights : (N,) objective weights a_i, summing to 1.
     probabilities : (N,) marginal participation p_i in (0, 1], or None when the run does not know them.
+    steps : (N,) local steps K_i that each client takes in a round, or None when the run does not know them.
+    seed : the run's seed, for a rule that draws; what it draws must be a function of it and of the round.
     """
 
     num_examples: npt.NDArray[np.int64]
     weights: Vector
     probabilities: Vector | None = None
+    steps: Ids | None = None
+    seed: int = 0
 
     @property
     def num_clients(self) -> int:
@@ -50,37 +59,18 @@ class Population:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Who took part in a round: what happened, never who is to blame. Ids ascending, rounds from 1."""
+    """Who took part in a round: what happened, never who is to blame. Ids ascending, rounds from 1.
+
+    `statistics` is what those who replied report, added up: `clients`, `examples`, `steps`, `loss`, `delta_square`
+    and what their kind of training adds. `step` has them, `ask` has none yet.
+    """
 
     round: int
     clients: Ids
+    statistics: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     def __len__(self) -> int:
         return len(self.clients)
-
-
-@dataclass(frozen=True)
-class LinearSum:
-    """One sum a rule asks for: sum_i fresh_i delta_i + stale_i h_i over the cohort, ids ascending.
-
-    Attributes
-    ----------
-    fresh, stale : (|S|,) coefficients of the clients' deltas and memories; stale None means no memory is read.
-    stored : take each delta as its memory will hold it (rounded, when memories are kept below float32), so that a
-        running mean of memories does not drift from the memories themselves.
-    """
-
-    fresh: Vector
-    stale: Vector | None = None
-    stored: bool = False
-
-    def at(self, places: npt.NDArray[Any]) -> LinearSum:
-        """Return the part of this sum that belongs to some places of the cohort."""
-        return LinearSum(self.fresh[places], None if self.stale is None else self.stale[places], self.stored)
-
-    def rescaled(self, factors: Vector) -> LinearSum:
-        """Return the sum over memories that count `factors` (|S|,) times."""
-        return self if self.stale is None else replace(self, stale=self.stale * factors)
 
 
 @dataclass(frozen=True)
@@ -144,13 +134,18 @@ class PeerRule(Strategy):
     """A strategy without a server model: every client keeps its own, and models go from client to client."""
 
 
+AnyCorrection = Annotated[Any, OneOf("name", room("fedsim.strategies.corrections", "name"))]
+"""A `Correction` with the field `name`, which the abstract one has not."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Rule(Strategy, ABC):
+class Rule(Strategy, ClientHalf, ABC):
     """A strategy with a server model: options are its fields, its mathematics three pure functions of a state, a value.
 
     A rule never writes to itself, to its arguments or to a module. Its state is a (nested) dataclass, tuple or dict of
-    arrays and numbers, so that a checkpoint can hold it. A rule that needs the clients' memories says
-    `remembers = True`.
+    arrays and numbers, so that a checkpoint can hold it; its structure is that of `start`. A rule that needs the
+    clients' memories says `remembers = True`; one that has them do more than train has a client half (`begin`,
+    `remember`, `memories`) and an `order`.
     """
 
     linear: ClassVar[bool] = True
@@ -162,25 +157,42 @@ class Rule(Strategy, ABC):
 
     server_lr: Annotated[float, Ge(0)] = 1.0
     """The server adds server_lr * update to the parameters."""
+    server_schedule: AnySchedule | None = field(default=None, metadata=LATER)
+    """How server_lr changes from round to round; null keeps it."""
     server_optimizer: ServerOptimizer | None = None
     """What the server does with the update before adding it: null for nothing, or a transform such as adam."""
     server_weight_decay: Annotated[float, Ge(0), Lt(1)] = field(default=0.0, metadata=LATER)
     """Share of the parameters that goes with every step at rate 1: x <- x + rate (update - server_weight_decay x)."""
+    correction: AnyCorrection | None = field(default=None, metadata=LATER)
+    """What corrects the drift of clients while they train; none by default."""
+
+    def corrected_by(self) -> Correction | None:
+        """Return the correction under this rule; a rule may bring one of its own."""
+        found: Correction | None = self.correction
+        return found
+
+    def server_rate(self, round: int) -> float:
+        """Return what the update of a round (1-based) is multiplied by."""
+        return self.server_lr if self.server_schedule is None else self.server_schedule.rate(self.server_lr, round)
 
     @abstractmethod
     def start(self, params: Parameters, population: Population) -> Any:
         """Return the state before round 1."""
 
+    def order(self, state: Any, cohort: Cohort) -> Order:
+        """Return what goes down beside the model, for the rule's own client half."""
+        return NOTHING
+
     @abstractmethod
-    def ask(self, state: Any, cohort: Cohort) -> dict[str, LinearSum]:
+    def ask(self, state: Any, cohort: Cohort) -> Mapping[str, Asked]:
         """Return the sums this round needs. Coefficients must not depend on who will manage to reply."""
 
     @abstractmethod
     def step(self, state: Any, cohort: Cohort, sums: Sums) -> tuple[Any, Vector | None]:
         """Return the next state and the update (d,) that is added to the parameters.
 
-        `cohort` is the *realised* one: who replied. An empty cohort brings zero sums of length d. None instead of an
-        update means that this round does not move the model: neither server momentum nor weight decay do either.
+        `cohort` is the *realised* one: who replied. An empty cohort brings zero sums. None instead of an update means
+        that this round does not move the model: neither server momentum nor weight decay do either.
         """
 
 

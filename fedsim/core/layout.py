@@ -1,4 +1,4 @@
-"""Parameters are one flat float32 vector with a fixed layout of names and shapes."""
+"""A model is one flat float32 vector with a fixed layout of names and shapes: its parameters, then its buffers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,41 @@ import numpy.typing as npt
 
 
 @dataclass(frozen=True)
+class Buffers:
+    """The buffers of a model that clients move, such as running statistics: the part behind the parameters.
+
+    Attributes
+    ----------
+    names, shapes : of the tensors, in order. itemsizes : bytes of one entry of each, as the module holds it.
+    local : each client keeps its own, so that they do not travel.
+    """
+
+    names: tuple[str, ...] = ()
+    shapes: tuple[tuple[int, ...], ...] = ()
+    itemsizes: tuple[int, ...] = ()
+    local: bool = False
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of entries of each tensor."""
+        return tuple(prod(shape) for shape in self.shapes)
+
+    @cached_property
+    def size(self) -> int:
+        """Entries b of all of them."""
+        return sum(self.sizes)
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Bytes that travel each way."""
+        return 0 if self.local else sum(n * each for n, each in zip(self.sizes, self.itemsizes, strict=True))
+
+
+@dataclass(frozen=True)
 class Layout:
     """Names and shapes of the tensors inside a flat vector, in order.
+
+    A model with buffers is a vector (d + b,): rules see its first d entries, the parameters that train.
 
     >>> layout = Layout(("weight", "bias"), ((2, 3), (2,)))
     >>> layout.size
@@ -25,6 +58,7 @@ class Layout:
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
+    buffers: Buffers = Buffers()
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
@@ -38,11 +72,21 @@ class Layout:
 
     @cached_property
     def size(self) -> int:
-        """Length d of the flat vector."""
+        """Length d of the parameters."""
         return sum(self.sizes)
 
+    @property
+    def total(self) -> int:
+        """Length d + b of the whole model."""
+        return self.size + self.buffers.size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the model on its way to or from a client."""
+        return 4 * self.size + self.buffers.nbytes
+
     def views(self, flat: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
-        """Cut the last axis of `flat` (..., d) into tensors by name; views, not copies."""
+        """Cut the last axis of `flat` (..., d or d + b) into the parameters by name; views, not copies."""
         starts = self.offsets
         return {
             name: flat[..., starts[k] : starts[k + 1]].reshape(*flat.shape[:-1], *self.shapes[k])

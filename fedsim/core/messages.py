@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fedsim.core.contracts import Ids, LinearSum, Parameters, Sums
+from fedsim.core.client_half import NOTHING, Order
+from fedsim.core.contracts import Ids, Parameters
+from fedsim.core.sums import Asked, Sums
+
+BUFFERS = "model.buffers"
+"""The sum of the clients' buffers (b,), asked for beside those of the rule; no rule has a sum of this name."""
 
 
 @dataclass(frozen=True)
@@ -19,19 +24,23 @@ class Failure:
 
 @dataclass(frozen=True)
 class Task:
-    """A round's work for one node: the model, the ids that take part (ascending), and the sums to form.
+    """A round's work for one node: the model (d + b,), the ids that take part (ascending), and the sums to form.
 
     `remember` says that each client keeps its delta as h_i after the round; `attempt` counts deliveries of one task.
     `struck` are clients that brought their host down before in this round: they are not trained, only reported.
+    `order` is what goes down beside the model. `everyone` are all clients of the node (ascending), when a sum goes over
+    all memories.
     """
 
     round: int
     params: Parameters
     clients: Ids
-    sums: Mapping[str, LinearSum]
+    sums: Mapping[str, Asked]
     remember: bool = False
     attempt: int = 0
     struck: tuple[Failure, ...] = ()
+    order: Order = NOTHING
+    everyone: Ids | None = None
 
 
 @dataclass(frozen=True)

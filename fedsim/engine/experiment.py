@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -13,16 +13,33 @@ from flwr.app import RecordDict
 
 from fedsim.clients import numerics
 from fedsim.clients.evaluation import Evaluator
+from fedsim.clients.foreign.kernel import Opens
+from fedsim.clients.foreign.work import ClassWork
 from fedsim.clients.gossip.node import PeerPlan
 from fedsim.clients.sketch import EXACT
 from fedsim.clients.training import Trainer
-from fedsim.core import ClientData, Cohort, Diagnostics, Population, Process, Rule, ScenarioError, World
-from fedsim.core.config.inputs import Input, hold
+from fedsim.core import (
+    ClientData,
+    ClientHalf,
+    Cohort,
+    Diagnostics,
+    Population,
+    Process,
+    Rule,
+    ScenarioError,
+    Targets,
+    World,
+)
+from fedsim.core.client_work import OwnWork
+from fedsim.core.config.inputs import Input, hold, place_of
 from fedsim.core.contracts import WEIGHT, Vector
+from fedsim.core.flower_project import read_project
+from fedsim.core.sums import DELTA
 from fedsim.data import QuadraticData
 from fedsim.engine.nodes.host import HostPlan
-from fedsim.engine.round.probe import Prober
+from fedsim.engine.round.probe import Prober, gathers
 from fedsim.metrics import Fact
+from fedsim.metrics.registry import know
 from fedsim.participation.clock import Clock
 from fedsim.participation.devices import environment
 from fedsim.participation.environment import Environment, local_steps
@@ -34,6 +51,7 @@ from fedsim.strategies.flower.coordinator import Coordinator
 from fedsim.strategies.flower.gossip import GossipStrategy
 from fedsim.strategies.gossip import Gossip
 from fedsim.strategies.stock import Stock
+from fedsim.task import LearningTask
 
 
 @dataclass(frozen=True)
@@ -66,7 +84,7 @@ class Experiment:
         held: dict[Fact, bool] = {
             "server": self.peer_plan is None,
             "peers": self.peer_plan is not None,
-            "labels": not isinstance(self.data, QuadraticData),
+            "labels": self.task is not None and "accuracy" in self.task.names,
             "optimum": isinstance(self.data, QuadraticData),
             "memories": scenario.strategy.remembers,
             "audit": scenario.memory.audit is not None and mean is not None,
@@ -75,12 +93,38 @@ class Experiment:
             "probe": scenario.probe is not None,
             "checkpoints": scenario.checkpoint is not None,
         }
-        return frozenset(fact for fact, holds in held.items() if holds), tuple(told.values)
+        measured = () if self.task is None else (f"test_{name}" for name in self.task.names)
+        return frozenset(fact for fact, holds in held.items() if holds), (*told.values, *measured)
+
+    @cached_property
+    def task(self) -> LearningTask | None:
+        """What is learnt, with what the scenario leaves to the targets; None on quadratics."""
+        if isinstance(self.data, QuadraticData):
+            return None
+        return (self.scenario.task or LearningTask()).filled(Targets.of(self.data))
 
     @property
     def remembers(self) -> bool:
         """Whether clients keep their last delta: the rule needs it, or a probe compares with rules that do."""
         return self.scenario.strategy.remembers or self.scenario.probe is not None
+
+    @cached_property
+    def halves(self) -> tuple[ClientHalf, ...]:
+        """What clients do beside plain training: for the rule, and for its correction."""
+        rule = self.scenario.strategy
+        parts = (rule, rule.corrected_by()) if isinstance(rule, Rule) else ()
+        return tuple(part for part in parts if part is not None and not part.idle)
+
+    @property
+    def memories(self) -> tuple[str, ...]:
+        """The names of what clients keep."""
+        return (*((DELTA,) if self.remembers else ()), *(name for half in self.halves for name in half.memories))
+
+    @property
+    def keeps(self) -> bool:
+        """Whether clients keep anything where they live, so that a lost host takes it along."""
+        held = self.trainer.layout.buffers
+        return bool(self.memories) or (held.local and held.size > 0) or self.foreign is not None
 
     @property
     def rescales(self) -> bool:
@@ -107,29 +151,44 @@ class Experiment:
     def trainer(self) -> Trainer:
         """The driver's own trainer: the layout, the first parameters, predicted costs."""
         numerics.pin()
-        return Trainer(self.scenario.model, self.scenario.client, self.data, self.scenario.seed)
+        scenario, loss = self.scenario, self.task.loss if self.task else None
+        return Trainer(scenario.model, scenario.client, self.data, scenario.seed, loss=loss, foreign=self.foreign)
+
+    @cached_property
+    def foreign(self) -> Opens | None:
+        """Local work that is not ours: a user's class, or a Flower app's; None where clients train by SGD."""
+        client = self.scenario.client
+        if client.app is None:
+            return None if isinstance(client.work, OwnWork) else ClassWork(client.work, self.scenario.folder)
+        from fedsim.engine.nodes.app_work import AppWork
+
+        project = read_project(place_of(client.app, self.scenario.folder).absolute())
+        return AppWork.of(project, client.run_config, client.train_config)
 
     @cached_property
     def evaluator(self) -> Evaluator:
         """What judges the global model."""
-        return Evaluator(self.scenario.model, self.data, self.population.weights)
+        scenario = self.scenario
+        return Evaluator(scenario.model, self.data, self.population.weights, task=self.task, seed=scenario.seed)
 
     def environment(self) -> Environment:
         """Return the world as the server meets it."""
         steps = local_steps(self.scenario.client, self.data)
-        return Environment(self.process, self.clock, steps, 4 * self.trainer.layout.size)
+        return Environment(self.process, self.clock, steps, self.trainer.layout.nbytes)
 
     def strategy(self, environment: Environment) -> Coordinator:
         """Return what coordinates the rounds: the rule as a Flower strategy, or one of Flower's own."""
         if isinstance(self.scenario.strategy, Stock):
             layout, seed = self.trainer.layout, self.scenario.seed
-            return stock.StockStrategy(self.scenario.strategy, layout, environment.present, seed)
+            return stock.StockStrategy(
+                self.scenario.strategy, layout, environment.present, seed, self.population.num_examples
+            )
         return RuleStrategy(
             self.rule,
             self.population,
             environment.present,
             self.num_nodes,
-            coarse=self.remembers and self.scenario.memory.dtype != "float32",
+            coarse=bool(self.memories) and self.scenario.memory.dtype != "float32",
             remember=self.remembers,
             rates=self.scenario.client.rate if self.rescales else None,
             layout=self.trainer.layout,
@@ -162,9 +221,13 @@ class Experiment:
             work=self.scenario.client,
             seed=self.scenario.seed,
             device=device,
-            memory=self.scenario.memory.dtype if self.remembers else None,
+            memory=self.scenario.memory.dtype if self.memories else None,
             memory_folder=memory_folder,
+            memories=self.memories,
+            halves=self.halves,
             peers=self.peer_plan,
+            foreign=self.foreign,
+            task=self.task,
             faults=None if self.scenario.faults is None else partial(self.scenario.faults.events, self.scenario.seed),
         )
 
@@ -225,10 +288,12 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
     if data is None:
         data = scenario.data.load(scenario.seed, scenario.folder)
     world = _world(scenario, data, inputs)
+    scenario = replace(scenario, model=scenario.model.with_files(scenario.folder))
     process, clock = environment(scenario.participation, scenario.devices, world)
     rule: Rule = scenario.strategy
     known = None if clock is not None and clock.selects else process.probabilities
-    population = Population(data.num_examples, objective_weights(rule.weights, data.num_examples), known)
+    weights = objective_weights(rule.weights, data.num_examples)
+    population = Population(data.num_examples, weights, known, local_steps(scenario.client, data), scenario.seed)
     if rule.needs_probabilities() and population.probabilities is None:
         raise ScenarioError(
             "strategy.probabilities: 'known' needs a process that knows its own p_i, which this one does not; "
@@ -243,10 +308,25 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
     if inputs and isinstance(scenario.strategy, Gossip):
         scenario.strategy.graph(world, 1)  # read while its file is watched
     experiment = Experiment(scenario, data, process, population, clock, inputs)
+    for metric in experiment.task.metrics or () if experiment.task is not None else ():
+        know(metric)
     size = experiment.trainer.layout.size  # a model that does not fit the data is refused here, not in round 1
-    if scenario.probe is not None and not rule.linear and size > EXACT:
-        raise ScenarioError(
-            f"probe: {scenario.strategy.name} is not linear in what clients send, so that its update cannot be formed "
-            f"from short projections; a model of at most {EXACT} parameters is probed without them, this one has {size}"
-        )
+    if scenario.probe is not None:
+        _probeable(rule, population, size, scenario.strategy.name)
     return experiment
+
+
+def _probeable(rule: Rule, population: Population, size: int, name: str) -> None:
+    """Refuse to probe what cannot be put together from deltas and memories, or not from short projections of them."""
+    if not gathers(rule, population):
+        raise ScenarioError(
+            f"probe: {name} makes its update of other vectors than what clients send and sent last, and a probe "
+            "gathers no others"
+        )
+    correction = rule.corrected_by()
+    linear = rule.linear and (correction is None or correction.linear)
+    if not linear and size > EXACT:
+        raise ScenarioError(
+            f"probe: {name} is not linear in what clients send, so that its update cannot be formed from short "
+            f"projections; a model of at most {EXACT} parameters is probed without them, this one has {size}"
+        )

@@ -8,19 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from fedsim.core.contracts import Ids, Parameters, Vector
+from fedsim.task import TaskMetric
 
 Better = Literal["higher", "lower"]
 Fact = Literal[
-    "server", "peers", "labels", "optimum", "memories", "audit", "estimates", "told", "clock", "probe", "checkpoints"
+    "server",
+    "peers",
+    "labels",
+    "task",
+    "optimum",
+    "memories",
+    "audit",
+    "estimates",
+    "told",
+    "clock",
+    "probe",
+    "checkpoints",
 ]
 Facts = tuple[Fact, ...]
 FACTS: Mapping[Fact, str] = {
     "server": "a server model",
     "peers": "gossip",
-    "labels": "data with labels",
+    "labels": "accuracy among `task.metrics`",
+    "task": "`task.metrics`",
     "optimum": "a known optimum",
     "memories": "a strategy that remembers",
     "audit": "`memory.audit` and a running mean of the memories",
@@ -67,6 +81,7 @@ class Metric:
     tagged : whether it is a family, reported as `<name>.<tag>`.
     reproducible : False for what depends on the machine and the hour: two runs of one scenario may differ in it.
     signed : whether it may be negative.
+    most : no value is above.
     of : how it follows from a round as it was played; None where the engine or the strategy reports it by its name.
     """
 
@@ -79,6 +94,7 @@ class Metric:
     tagged: bool = False
     reproducible: bool = True
     signed: bool = False
+    most: float = inf
     of: Callable[[Round], float] | None = None
 
     @property
@@ -92,6 +108,19 @@ def family(
 ) -> Metric:
     """Return a metric that is reported once per tag."""
     return Metric(name, unit, meaning, better, when, column=False, tagged=True, signed=signed)
+
+
+def of_task(metric: TaskMetric) -> Metric:
+    """Return a metric of the task as a run reports it."""
+    return Metric(
+        f"test_{metric.name}",
+        metric.unit,
+        metric.told,
+        metric.better,
+        ("task",),
+        signed=metric.signed,
+        most=metric.most,
+    )
 
 
 def timing(name: str, meaning: str, *, column: bool = True, when: Facts = ()) -> Metric:

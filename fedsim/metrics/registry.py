@@ -10,11 +10,16 @@ from pkgutil import iter_modules
 
 from fedsim.metrics import measured
 from fedsim.metrics.measured import SUBJECTS
-from fedsim.metrics.metric import Fact, Metric
+from fedsim.metrics.metric import Fact, Metric, of_task
+from fedsim.task import TaskMetric
+from fedsim.task.metrics import named
 
 METRICS: dict[str, Metric] = {}
 """All registered metrics by name, in the order in which rounds.csv shows them."""
 
+
+_COLLECTED: set[str] = set()
+"""Those of the files; a task may bring others."""
 
 HEADLINES = ("test_accuracy", "node_accuracy_mean", "test_loss", "node_loss_mean", "distance", "consensus_distance")
 """What a run is judged by at a glance: the first of these that it reports, or all of them where there is room."""
@@ -38,12 +43,28 @@ def find(name: str) -> Metric:
     >>> find("probe_variance.fedvarp").unit
     'norm^2'
     """
-    metric = METRICS.get(name)
-    if metric is None and "." in name:
-        metric = METRICS.get(name.split(".", 1)[0])
+    metric = metric_of(name)
     assert metric is not None, f"{name}: not a registered metric"
     assert metric.tagged == (metric.name != name), f"{name}: a tag belongs to tagged metrics, and only to them"
     return metric
+
+
+def metric_of(name: str) -> Metric | None:
+    """Return the metric that a name belongs to, None when there is none; one of a task with a number of its own too.
+
+    >>> metric_of("test_top_7").name, metric_of("test_top_0"), metric_of("probe_variance.fedvarp").tagged
+    ('test_top_7', None, True)
+    """
+    base = name.split(".", 1)[0]
+    if base not in METRICS and base.startswith("test_") and (metric := named(base.removeprefix("test_"))):
+        know(metric)
+    return METRICS.get(base)
+
+
+def know(metric: TaskMetric) -> Metric:
+    """Register a metric of a task, unless it is registered; return it as a run reports it."""
+    found = of_task(metric)
+    return METRICS.get(found.name) or register(found)
 
 
 def unit_words(name: str) -> str:
@@ -64,8 +85,8 @@ def bounds(name: str) -> tuple[float, float]:
     """
     if ("accuracy" in name and "std" not in name) or name.endswith("_fraction"):
         return 0.0, 1.0
-    metric = METRICS.get(name.split(".", 1)[0])
-    return (0.0, inf) if metric is not None and not metric.signed else (-inf, inf)
+    metric = metric_of(name)
+    return (-inf, inf) if metric is None else (-inf if metric.signed else 0.0, metric.most)
 
 
 def out_of_reach(name: str, target: float) -> str | None:
@@ -78,8 +99,10 @@ def out_of_reach(name: str, target: float) -> str | None:
     >>> out_of_reach("test_accuracy", 0.9)
     """
     low, high = bounds(name)
-    if high == 1 and not low <= target <= high:
+    if (low, high) == (0, 1) and not low <= target <= high:
         return f"{name} is a share, between 0 and 1: it never reaches {target:g}"
+    if target > high:
+        return f"{name} is never above {high:g}: it never reaches {target:g}"
     if target < low:
         return f"{name} is never below 0: it never reaches {target:g}"
     return None
@@ -100,7 +123,12 @@ def columns(names: Iterable[str]) -> tuple[str, ...]:
     ('round', 'cohort_size', 'test_loss')
     """
     wanted = {metric.name for metric in map(find, names) if metric.column} | {"round"}
-    return tuple(name for name in METRICS if name in wanted)
+    return _in_order(name for name in METRICS if name in wanted)
+
+
+def _in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Return registered names with those that a task brought last, by name: which came first depends on the process."""
+    return tuple(sorted(names, key=lambda name: "" if name in _COLLECTED else name))
 
 
 def appearing(facts: Iterable[Fact], told: Iterable[str] = ()) -> tuple[str, ...]:
@@ -109,11 +137,11 @@ def appearing(facts: Iterable[Fact], told: Iterable[str] = ()) -> tuple[str, ...
     >>> "num_late" in appearing(["server"]), "num_late" in appearing(["server", "clock"])
     (False, True)
     """
-    held, known = set(facts), set(told)
-    return tuple(
+    held, by_name = set(facts), set(told)
+    return _in_order(
         name
         for name, metric in METRICS.items()
-        if not metric.tagged and (held.issuperset(metric.when) or name in known)
+        if not metric.tagged and (held.issuperset(metric.when) or name in by_name)
     )
 
 
@@ -123,17 +151,19 @@ def higher_is_better(name: str) -> bool:
     >>> higher_is_better("test_accuracy"), higher_is_better("node_accuracy_std"), higher_is_better("test_loss")
     (True, False, False)
     """
-    metric = METRICS.get(name.split(".", 1)[0])
+    metric = metric_of(name)
     return metric is not None and metric.better == "higher"
 
 
 def collect() -> None:
     """Register what the files of the room `measured` hold."""
     METRICS.clear()
+    _COLLECTED.clear()
     found = [module.name for module in iter_modules(measured.__path__)]
     for name in sorted(found, key=lambda name: (SUBJECTS.index(name) if name in SUBJECTS else len(SUBJECTS), name)):
         for metric in import_module(f"{measured.__name__}.{name}").METRICS:
             register(metric)
+    _COLLECTED.update(METRICS)
 
 
 collect()

@@ -1,18 +1,40 @@
-"""The parameters of round 0, drawn by numpy from the run's seed: no framework's global generator is touched."""
+"""The parameters of round 0, drawn by numpy from the run's seed: no framework's global generator is touched.
+
+Two words are no law: `module` keeps what the module itself starts with, and a file holds what was saved.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from math import prod, sqrt
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from fedsim.core import Layout, rng
+from fedsim.core import Layout, ScenarioError, rng
+from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.core.contracts import Parameters
 
-Init = Literal["glorot", "torch"]
-"""The law of the starting weights: Glorot and Bengio's uniform law with zero biases, or PyTorch's own defaults."""
+Init = Literal["glorot", "torch", "module"]
+"""The law of the starting weights: Glorot and Bengio's uniform law with zero biases, PyTorch's own defaults, or what
+the module itself draws, under a generator keyed by the seed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Starting values out of a file."""
+
+    file: InputPath
+    """A safetensors file with every parameter and buffer of the module by name, as its `state_dict()` has them."""
+    content: bytes | None = field(default=None, compare=False, repr=False, metadata={"internal": True})
+
+    def read(self, folder: str) -> Weights:
+        """Return this with the file's content, which the hosts get from the driver."""
+        try:
+            return replace(self, content=place_of(self.file, folder).read_bytes())
+        except OSError as error:
+            raise ScenarioError(f"model.init.file: {self.file} cannot be read: {error.strerror}") from error
 
 
 def drawn(law: Init, layout: Layout, seed: int, *numbers: int) -> Parameters:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import lru_cache
 from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import annotated_types as at
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
 from pydantic_core import ErrorDetails
 
 from fedsim.core import Problem, ScenarioError, Strategy
+from fedsim.core.foreign.door import Door, Foreign, is_plain
+from fedsim.core.foreign.failures import ForeignError, RefusedError, blamed
+from fedsim.core.foreign.reference import Object
 from fedsim.scenario.messages import describe, did_you_mean, either, show
-from fedsim.scenario.tree import Items, Keys, Node, Place, Scalar, is_broken, nearest, plain
+from fedsim.scenario.tree import Entry, Items, Keys, Node, Place, Scalar, is_broken, nearest, plain
 from fedsim.scenario.types import Key, Shape, keys_of, shape
 
 INVALID: Final = object()
@@ -29,10 +34,11 @@ Path = tuple[str, ...]
 
 @dataclass
 class Findings:
-    """The problems found so far; and where keys stand that are given in a wrong section."""
+    """The problems found so far; where keys stand that are given in a wrong section; where relative paths start."""
 
     problems: list[Problem] = field(default_factory=list)
     homes: Mapping[str, str] = field(default_factory=dict)
+    folder: str = "."
 
     def add(self, place: Place, path: Path, message: str) -> None:
         """Note one problem; beyond a number that anybody reads they are not kept, which is said."""
@@ -47,6 +53,10 @@ def read(node: Node, annotation: Any, path: Path, key: Place, report: Findings) 
     if is_broken(node):
         return INVALID
     allowed = shape(annotation)
+    if isinstance(node, Scalar) and isinstance(node.value, Object) and allowed.door is not None:
+        node = _unfolded(node.value, node.place, allowed)
+    if allowed.spelled is not None and isinstance(node, Scalar) and isinstance(node.value, str):
+        node, key = _spelled(node, allowed.spelled), node.place
     if isinstance(node, Keys) and allowed.members is not None:
         cls = _choose(node, allowed, path, key, report)
         return INVALID if cls is None else read_config(node, cls, path, key, report, allowed.members)
@@ -63,23 +73,62 @@ def read(node: Node, annotation: Any, path: Path, key: Place, report: Findings) 
     return INVALID
 
 
+def _spelled(word: Scalar, meaning: Callable[[str], Mapping[str, Any]]) -> Keys:
+    """Return the mapping that a word alone stands for, in its place."""
+    options = {name: Scalar(value, word.place) for name, value in meaning(str(word.value)).items()}
+    return Keys({name: Entry(word.place, value) for name, value in options.items()}, word.place)
+
+
 def read_config(node: Keys, cls: type, path: Path, key: Place, report: Findings, others: Mapping[str, type]) -> Any:
     """Return the config object, or INVALID when any of its keys is wrong; its own `problems()` are reported too."""
-    values, sound = read_keys(node, keys_of(cls), path, key, report, others=others)
+    known = keys_of(cls)
+    if issubclass(cls, Foreign):  # the class knows what it is called, and of which object it is made
+        known = {name: key for name, key in known.items() if name != cls.key}
+        node = Keys({name: entry for name, entry in node.entries.items() if name != cls.key}, node.place)
+    values, sound = read_keys(node, known, path, key, report, others=others)
     if any(value is INVALID for value in values.values()) or any(
-        known.required and name not in values for name, known in keys_of(cls).items()
+        spec.required and name not in values for name, spec in known.items()
     ):
         return INVALID
     try:
-        config = cls(**values)
-        tell = getattr(cls, "problems", None)  # a strategy need not have any of its own
-        found = [] if tell in (None, Strategy.problems) else list(config.problems())
-    except (ScenarioError, ValueError) as error:
+        with _told_of(cls):
+            config = cls(**values)
+            tell = getattr(cls, "problems", None)  # a strategy need not have any of its own
+            found = [] if tell in (None, Strategy.problems) else list(config.problems())
+    except (ScenarioError, ForeignError, ValueError) as error:
         found, sound = [("", str(error))], False
     for name, message in found:
         below = tuple(filter(None, name.split(".")))
         report.add(nearest(node, below).place, (*path, *below), message)
     return config if sound and not found else INVALID
+
+
+def _told_of(cls: type) -> AbstractContextManager[None]:
+    return blamed(str(cls.thing.text)) if issubclass(cls, Foreign) else nullcontext()
+
+
+def _unfolded(given: Object, place: Place, allowed: Shape) -> Node:
+    """Return the mapping that stands for a Python object: what it is, and its fields where it is a dataclass."""
+    assert allowed.key is not None
+    target = given.target
+    entries = {}
+    if is_dataclass(target) and not isinstance(target, type):
+        held = {f.name: getattr(target, f.name) for f in fields(target) if f.init and f.name != allowed.key}
+        if all(map(is_plain, held.values())):
+            given = Object(type(target))
+            entries = {name: Entry(place, as_node(value, place)) for name, value in held.items()}
+    return Keys({allowed.key: Entry(place, Scalar(given, place)), **entries}, place)
+
+
+def as_node(value: Any, place: Place) -> Node:
+    """Return the tree of a plain value all of which stands at one place."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {f.name: getattr(value, f.name) for f in fields(value) if f.init and not f.metadata.get("internal")}
+    if isinstance(value, Mapping):
+        return Keys({name: Entry(place, as_node(inner, place)) for name, inner in value.items()}, place)
+    if isinstance(value, list | tuple):
+        return Items(tuple(as_node(inner, place) for inner in value), place)
+    return Scalar(value, place)
 
 
 def read_keys(
@@ -146,12 +195,24 @@ def _choose(node: Keys, allowed: Shape, path: Path, key: Place, report: Findings
     if is_broken(tag):
         return None
     given = tag.value if isinstance(tag, Scalar) else None
+    if allowed.door is not None and given not in allowed.members and allowed.door.opens(given):
+        keys = [name for name in node.entries if name != allowed.key]
+        return _foreign(given, allowed.door, keys, tag.place, (*path, allowed.key), report)
     if not isinstance(given, str) or given not in allowed.members:
         hint = did_you_mean(given, allowed.members) if isinstance(given, str) else ""
         message = f"must be one of {', '.join(allowed.members)}; got {show(plain(tag))}{hint}"
         report.add(tag.place, (*path, allowed.key), message)
         return None
     return allowed.members[given]
+
+
+def _foreign(given: Any, door: Door, keys: Sequence[str], place: Place, path: Path, report: Findings) -> type | None:
+    """Return the config class of foreign code, or report why it cannot stand here."""
+    try:
+        return door.choose(given, report.folder, keys)
+    except RefusedError as error:
+        report.add(place, path, str(error))
+        return None
 
 
 def _read_items(node: Items, allowed: Shape, path: Path, report: Findings) -> Any:
@@ -201,8 +262,11 @@ MAX_REPORTED = 10
 
 @lru_cache(maxsize=1024)
 def adapter(annotation: Any) -> TypeAdapter[Any]:
-    """Return pydantic's validator of a leaf type: strict, and without infinities."""
-    return TypeAdapter(annotation, config=ConfigDict(strict=True, allow_inf_nan=False))
+    """Return pydantic's validator of a leaf type: strict, and without infinities; foreign types take anything."""
+    try:
+        return TypeAdapter(annotation, config=ConfigDict(strict=True, allow_inf_nan=False))
+    except PydanticUserError:
+        return TypeAdapter(Any)
 
 
 def read_leaf(value: Any, annotation: Any) -> tuple[Any, list[tuple[tuple[str, ...], str]]]:
@@ -214,7 +278,10 @@ def read_leaf(value: Any, annotation: Any) -> tuple[Any, list[tuple[tuple[str, .
     (None, [(('1',), "must be a whole number, got 'x'")])
     """
     # strict mode reads a list into a tuple, and no text into a number, only when the input is JSON
-    text = json.dumps(value)
+    try:
+        text = json.dumps(value)
+    except TypeError:
+        return None, list(_objects(value))
     try:
         return adapter(annotation).validate_json(text), []
     except ValidationError as error:
@@ -226,6 +293,19 @@ def read_leaf(value: Any, annotation: Any) -> tuple[Any, list[tuple[tuple[str, .
             if found and _depth(value, found) > _depth(value, errors if chosen is not annotation else []):
                 errors, chosen = found, arm
     return None, _worded(value, chosen, errors)
+
+
+def _objects(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield a message for every Python object in a value that a file could not hold."""
+    if isinstance(value, Object):
+        kinds = "text, numbers, lists, mappings and the configs of its own sections"
+        yield path, f"a scenario holds {kinds}; got {value}"
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _objects(inner, (*path, name))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _objects(inner, (*path, str(number)))
 
 
 def _arms(annotation: Any) -> Sequence[Any]:

@@ -57,6 +57,8 @@ def scenario_hash(scenario: Scenario, inputs: Sequence[Input] | None = None) -> 
     """
     plain = plain_value(scenario, later=False)
     mapping = {key: value for key, value in plain.items() if key not in NOT_HASHED and value is not None}
+    learnt = mapping.pop("task", {}).get("loss")  # metrics change no bit
+    mapping |= {} if learnt is None else {"task": {"loss": learnt}}
     by_content(mapping, read_inputs(scenario) if inputs is None else inputs)
     clients = scenario.num_clients
     mapping["nodes"] = scenario.engine.nodes if clients is None else scenario.nodes_for(clients)

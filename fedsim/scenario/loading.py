@@ -10,11 +10,10 @@ from math import prod
 from typing import Any
 
 from fedsim.core import Problem, ScenarioError
-from fedsim.core.config.inputs import place_of
 from fedsim.scenario.check import INVALID, Findings, read_keys
 from fedsim.scenario.checks.consistency import cross_problems
 from fedsim.scenario.messages import did_you_mean, printable, show
-from fedsim.scenario.raw import Overrides, Raw, laid_over, problem_at, read_mapping, read_scenario, reread
+from fedsim.scenario.raw import Overrides, Raw, laid_over, problem_at, read_mapping, read_scenario, reread, starts_at
 from fedsim.scenario.scenario import Origin, Scenario
 from fedsim.scenario.sections import Processes, Ray
 from fedsim.scenario.tree import Items, Keys, Place, nearest
@@ -90,7 +89,7 @@ def _finish(raw: Raw) -> Scenario:
     """Validate a tree: structure, each section's own problems, then what sections say about each other."""
     if raw.tree is None:
         raise ScenarioError(_in_order(raw.problems, raw.file))
-    report = Findings(list(raw.problems), homes(Scenario))
+    report = Findings(list(raw.problems), homes(Scenario), starts_at(raw.tree, raw.folder))
     known = keys_of(Scenario)
     top = raw.tree.place if raw.tree.place.file else Place(raw.file)
     values, _ = read_keys(raw.tree, known, (), top, report, complete=raw.complete)
@@ -99,8 +98,7 @@ def _finish(raw: Raw) -> Scenario:
         for name, spec in known.items():
             if name not in values and not spec.required:
                 sound[name] = spec.factory() if spec.factory else spec.default
-    given = place_of(sound.get("folder", "."), raw.folder) if "folder" in values else raw.folder
-    sound["folder"] = os.path.normpath(given)
+    sound["folder"] = os.path.normpath(report.folder)
     for path, message in cross_problems(sound):
         report.add(nearest(raw.tree, path).place, path, message)
     for path, message in _sweep_problems(sound.get("sweep")):

@@ -22,11 +22,15 @@ def overlay(base: Node, over: Node, annotation: Any, report: Findings, path: tup
         return _overlay_items(base, over, annotation, report, path)
     if not isinstance(base, Keys) or not isinstance(over, Keys):
         return over
-    merged = _shared(base, over, annotation) if _chooses_another(base, over, annotation) else dict(base.entries)
+    merged = (
+        _shared(base, over, annotation, report.folder)
+        if _chooses_another(base, over, annotation)
+        else dict(base.entries)
+    )
     together = {key: plain(e.node) for key, e in {**base.entries, **over.entries}.items() if isinstance(e.node, Scalar)}
     for name, entry in over.entries.items():
         if name in merged:
-            inner = below(annotation, together, name)
+            inner = below(annotation, together, name, report.folder)
             entry = Entry(entry.key, overlay(merged[name].node, entry.node, inner, report, (*path, name)))
         merged[name] = entry
     return Keys(merged, base.place)
@@ -39,11 +43,11 @@ def _chooses_another(base: Keys, over: Keys, annotation: Any) -> bool:
     return bool(plain(base.entries[key].node) != plain(over.entries[key].node))
 
 
-def _shared(base: Keys, over: Keys, annotation: Any) -> dict[str, Entry]:
+def _shared(base: Keys, over: Keys, annotation: Any, folder: str) -> dict[str, Entry]:
     """Return the options of the old choice that the new one has too, with the same type."""
     allowed = shape(annotation)
     old, new = (
-        allowed.choose({key: plain(e.node) for key, e in keys.entries.items() if key == allowed.key})
+        allowed.choose({key: plain(e.node) for key, e in keys.entries.items() if key == allowed.key}, folder)
         for keys in (base, over)
     )
     if old is None or new is None:

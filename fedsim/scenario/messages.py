@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types as at
+
+from fedsim.core.foreign.words import did_you_mean as did_you_mean
 
 _MAX_TEXT = 60
 
@@ -46,18 +47,6 @@ def printable(text: str) -> str:
 def _listed(names: Iterable[Any]) -> str:
     shown = [str(name)[:_MAX_TEXT] for name in names]
     return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")
-
-
-def did_you_mean(given: object, allowed: Iterable[str]) -> str:
-    """Return "; did you mean X?", or nothing when no allowed word is close.
-
-    >>> did_you_mean("bernouli", ["full", "bernoulli"])
-    "; did you mean 'bernoulli'?"
-    """
-    names = list(allowed)
-    folded = {name.lower().replace("-", "_"): name for name in names}
-    close = get_close_matches(str(given).lower().replace("-", "_")[:100], folded, n=1, cutoff=0.6)
-    return f"; did you mean {folded[close[0]]!r}?" if close else ""
 
 
 def either(words: Sequence[str]) -> str:

@@ -18,13 +18,15 @@ import numpy as np
 
 from fedsim.core import Problem, ScenarioError
 from fedsim.core.config.inputs import Reads, place_of, reads
+from fedsim.core.foreign.door import Door, Foreign
+from fedsim.core.foreign.reference import Object, ObjectText, is_reference
 from fedsim.scenario import yaml_reader as document
 from fedsim.scenario.check import Findings
 from fedsim.scenario.merge import overlay, spread
 from fedsim.scenario.messages import printable, show
 from fedsim.scenario.scenario import Origin, Scenario
 from fedsim.scenario.tree import Broken, Entry, Items, Keys, Node, Place, Scalar, Source, exactly, is_broken, plain
-from fedsim.scenario.types import configs, keys_of, shape
+from fedsim.scenario.types import Shape, configs, keys_of, shape
 
 ANYWHERE = "<dict>"
 """Stands for the file where a scenario is no file."""
@@ -61,7 +63,7 @@ def read_scenario(path: str | os.PathLike[str], overrides: Overrides) -> Raw:
 def read_mapping(mapping: Mapping[str, Any], overrides: Overrides, folder: str | None) -> Raw:
     """Read a plain mapping, its base and the options over both."""
     report = Findings()
-    found = document.Document(_node(mapping, (), report), tuple(report.problems))
+    found = document.Document(_node(mapping, (), report, Scenario), tuple(report.problems))
     raw = _rooted(found, ANYWHERE, os.path.abspath(folder if folder is not None else os.getcwd()))
     return _with_overrides(_with_base(raw), overrides)
 
@@ -139,7 +141,7 @@ def _with_base(raw: Raw) -> Raw:
     if "extends" in base.tree.entries:
         return refuse(f"{file} extends another file; only one level is allowed")
     below = base.tree if folder == raw.folder else _anchored(base.tree, folder)
-    report = Findings([*raw.problems, *base.problems])
+    report = Findings([*raw.problems, *base.problems], folder=starts_at(raw.tree, raw.folder))
     merged = overlay(below, tree, Scenario, report)
     assert isinstance(merged, Keys)
     return Raw(raw.file, raw.folder, merged, tuple(report.problems), raw.complete and base.complete)
@@ -150,7 +152,10 @@ def _anchored(tree: Keys, folder: str) -> Keys:
 
     def walk(node: Node, annotation: Any, mark: Reads | None) -> Node:
         if isinstance(node, Keys):
-            inside = {name: walk(e.node, *_below(annotation, node, name)) for name, e in node.entries.items()}
+            inside = {name: walk(e.node, *_below(annotation, node, name, folder)) for name, e in node.entries.items()}
+            allowed = shape(annotation) if annotation is not None else None
+            if allowed is not None and allowed.door is not None and allowed.key in inside:
+                inside[allowed.key] = _anchored_reference(inside[allowed.key], folder)
             return Keys({name: Entry(e.key, inside[name]) for name, e in node.entries.items()}, node.place)
         if isinstance(node, Items):
             inner = shape(annotation).item if annotation is not None else None
@@ -167,7 +172,11 @@ def _anchored(tree: Keys, folder: str) -> Keys:
         return whole
 
     def along(key: str, node: Node) -> Node:
-        annotation, mark = _at(tree, key)
+        annotation, mark = _at(tree, key, folder)
+        above, _, last = key.rpartition(".")
+        over = shape(_at(tree, above, folder)[0]) if above else None
+        if over is not None and over.door is not None and over.key == last and isinstance(node, Items):
+            return Items(tuple(_anchored_reference(item, folder) for item in node.items), node.place)
         if not isinstance(node, Items):
             return walk(node, annotation, mark)
         return Items(tuple(walk(item, annotation, mark) for item in node.items), node.place)
@@ -176,17 +185,34 @@ def _anchored(tree: Keys, folder: str) -> Keys:
     return Keys({**whole.entries, "sweep": Entry(axes.key, Keys(moved, axes.node.place))}, tree.place)
 
 
-def _at(tree: Keys, dotted: str) -> tuple[Any, Reads | None]:
+def _anchored_reference(node: Node, folder: str) -> Node:
+    """Return a reference to a file with its path made absolute; every other word as it is."""
+    if not isinstance(node, Scalar) or not isinstance(node.value, str) or is_broken(node):
+        return node
+    path, colon, name = node.value.partition(".py:")
+    if not colon or not is_reference(node.value):
+        return node
+    return Scalar(f"{place_of(f'{path}.py', folder)}:{name}", node.place)
+
+
+def starts_at(tree: Keys, folder: str) -> str:
+    """Return where the relative paths of a tree start: at its key `folder`, else where it was read."""
+    given = tree.entries.get("folder")
+    value = plain(given.node) if given is not None else None
+    return os.path.normpath(place_of(value, folder)) if isinstance(value, str) else folder
+
+
+def _at(tree: Keys, dotted: str, folder: str) -> tuple[Any, Reads | None]:
     """Return the type of the value at a dotted key, and its mark where it is an input."""
     annotation, mark = Scenario, None
     for place, name in enumerate(names := dotted.split(".")):
         above = exactly(tree, names[:place])
         inner = shape(annotation).item if annotation is not None and name.isdecimal() else None
-        annotation, mark = (inner, mark) if inner else _below(annotation, above or Keys({}, tree.place), name)
+        annotation, mark = (inner, mark) if inner else _below(annotation, above or Keys({}, tree.place), name, folder)
     return annotation, mark
 
 
-def _below(annotation: Any, node: Node, name: str) -> tuple[Any, Reads | None]:
+def _below(annotation: Any, node: Node, name: str, folder: str) -> tuple[Any, Reads | None]:
     """Return the type of the value under a key, and its mark where it is an input.
 
     Where the tag that chooses a config is not in the base, any of the choices may be meant.
@@ -194,7 +220,7 @@ def _below(annotation: Any, node: Node, name: str) -> tuple[Any, Reads | None]:
     if annotation is None or not isinstance(node, Keys):
         return None, None
     tags = {key: plain(entry.node) for key, entry in node.entries.items() if isinstance(entry.node, Scalar)}
-    chosen = shape(annotation).choose(tags)
+    chosen = shape(annotation).choose(tags, folder)
     members = [chosen] if chosen is not None else list((shape(annotation).members or {}).values())
     found = [keys_of(cls)[name].annotation for cls in members if name in keys_of(cls)]
     marks = [mark for mark in map(reads, found) if mark is not None]
@@ -212,7 +238,7 @@ def _with_overrides(raw: Raw, overrides: Overrides) -> Raw:
         place = Place(f"--set {_option(option)}", number, 0, "--set")
         if not isinstance(option, str):
             report = Findings()
-            node = _placed(_node(option[1], tuple(option[0].split(".")), report), place)
+            node = _placed(_node(option[1], tuple(option[0].split(".")), report, *_meant(raw, option[0])), place)
             problems.extend(replace(p, file=place.file, line=number, column=0) for p in report.problems)
             values.append((option[0], node))
             continue
@@ -227,6 +253,13 @@ def _with_overrides(raw: Raw, overrides: Overrides) -> Raw:
         values.append((dotted.strip(), _placed(found.root or Scalar(None, place), place)))
     raw = replace(raw, problems=tuple(problems))
     return laid_over(raw, values) if values else raw
+
+
+def _meant(raw: Raw, dotted: str) -> tuple[Any, Door | None]:
+    """Return the type of what stands at a dotted key, and the door where the key itself is the word of a choice."""
+    tree, (above, _, last) = raw.tree or Keys({}, Place(raw.file)), dotted.rpartition(".")
+    over = shape(_at(tree, above, raw.folder)[0] if above else Scenario)
+    return _at(tree, dotted, raw.folder)[0], over.door if over.key == last else None
 
 
 def _option(option: str | tuple[str, Any]) -> str:
@@ -256,7 +289,7 @@ def laid_over(raw: Raw, values: Sequence[tuple[str, Node]]) -> Raw:
     """Return the tree with values laid over it, given by dotted keys."""
     if raw.tree is None:
         return raw
-    report = Findings(list(raw.problems))
+    report = Findings(list(raw.problems), folder=starts_at(raw.tree, raw.folder))
     over = spread(values, report)
     merged = overlay(raw.tree, over, Scenario, report)
     assert isinstance(merged, Keys)
@@ -277,31 +310,40 @@ def as_plain(value: Any, key: str) -> Any:
     return plain(node)
 
 
-def _node(value: Any, path: tuple[str, ...], report: Findings) -> Node:
-    """Return the tree of a plain Python value."""
+def _node(
+    value: Any, path: tuple[str, ...], report: Findings, annotation: Any = None, door: Door | None = None
+) -> Node:
+    """Return the tree of a Python value; `annotation` is what stands here, `door` how foreign things may be a word."""
     place = Place(ANYWHERE)
+    allowed = shape(annotation) if annotation is not None else Shape()
+    door = door or allowed.door
+    if isinstance(value, ObjectText):
+        return Scalar(Object(value.target), place)
+    if door is not None and door.takes(value):
+        return Scalar(Object(value), place)
     value = _plain_python(value)
     if isinstance(value, str | int | float | None):
         return Scalar(value, place)
     if len(path) > document.MAX_DEPTH:
         report.add(place, path[:3], f"values are nested more than {document.MAX_DEPTH} deep")
-    elif is_dataclass(value) and type(value) in configs(Scenario):
+    elif is_dataclass(value) and (type(value) in configs(Scenario) or isinstance(value, Foreign)):
         kept = {f.name: getattr(value, f.name) for f in fields(value) if f.init and not f.metadata.get("internal")}
-        return _node(kept, path, report)
+        return _node(kept, path, report, annotation)
     elif isinstance(value, Mapping):
-        entries = {}
+        entries: dict[str, Entry] = {}
         for key, inner in value.items():
             if isinstance(key, str):
-                entries[str(key)] = Entry(place, _node(inner, (*path, key), report))
+                kind = _below(annotation, Keys(entries, place), key, report.folder)[0]
+                word = allowed.door if key == allowed.key else None
+                entries[str(key)] = Entry(place, _node(inner, (*path, key), report, kind, word))
             else:
                 report.add(place, path, f"a key must be text, got {show(key)}")
         return Keys(entries, place)
     elif isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        return Items(tuple(_node(inner, (*path, str(k)), report) for k, inner in enumerate(value)), place)
+        items = (_node(v, (*path, str(k)), report, allowed.item) for k, v in enumerate(value))
+        return Items(tuple(items), place)
     else:
-        kinds = "text, numbers, lists, mappings and the configs of its own sections"
-        given = f"the class {value.__qualname__}" if isinstance(value, type) else type(value).__qualname__
-        report.add(place, path, f"a scenario holds {kinds}; got {given}")
+        return Scalar(Object(value), place)
     return Scalar(Broken(), place)
 
 

@@ -11,7 +11,9 @@ from annotated_types import Ge, Le, MaxLen, MinLen
 from fedsim import data, models, strategies
 from fedsim.core import LocalWork
 from fedsim.core.config.tagged import OneOf
+from fedsim.data import foreign as foreign_data
 from fedsim.metrics import MetricsConfig
+from fedsim.models import foreign as foreign_models
 from fedsim.participation import AnyParticipation
 from fedsim.participation.devices import Devices
 from fedsim.participation.faults import Faults
@@ -30,9 +32,11 @@ from fedsim.scenario.sections import (
     Stop,
 )
 from fedsim.scenario.tree import Keys
+from fedsim.strategies import foreign as foreign_strategies
 from fedsim.strategies.fedavg import FedAvg
+from fedsim.task import LearningTask
 
-AnyStrategy = Annotated[Any, OneOf("name", strategies.catalogue)]
+AnyStrategy = Annotated[Any, OneOf("name", strategies.catalogue, foreign_strategies.DOOR)]
 """A `fedsim.core.Rule` with the field `name`, which the abstract rule has not."""
 
 
@@ -55,9 +59,9 @@ class Scenario:
     """Every random draw of the run is a function of it."""
     rounds: Annotated[int, Ge(1), Le(10**9)]
     """Training rounds."""
-    data: Annotated[Any, OneOf("dataset", data.catalogue)]
+    data: Annotated[Any, OneOf("dataset", data.catalogue, foreign_data.DOOR)]
     """The dataset, and how it is dealt to clients."""
-    model: Annotated[Any, OneOf("name", models.catalogue)]
+    model: Annotated[Any, OneOf("name", models.catalogue, foreign_models.DOOR)]
     """What is trained."""
     client: LocalWork = field(default_factory=LocalWork)
     """What a client does in one round."""
@@ -85,6 +89,8 @@ class Scenario:
     """How fast the clients' devices are, and what the server does about the slow ones."""
     faults: Faults | None = None
     """What goes wrong on purpose; give `on_client_error: drop` to go on without those struck."""
+    task: LearningTask | None = None
+    """What is learnt from the targets, and by what it is judged; the default follows the targets."""
     memory: MemoryOptions = field(default_factory=MemoryOptions)
     """How hosts keep the clients' last deltas."""
     compare: Annotated[tuple[AnyStrategy, ...], MinLen(1)] | None = None

@@ -83,6 +83,8 @@ def _place(allowed: Shape, definitions: dict[str, Schema]) -> Schema:
     if allowed.members is not None:
         members = [_reference(cls, definitions, allowed.key) for cls in allowed.members.values()]
         choices.append(members[0] if len(members) == 1 else {"oneOf": members})
+        if allowed.spelled is not None:  # not these words alone: `top_5` is one too
+            choices.append({"type": "string", "examples": list(allowed.members)})
     if allowed.item is not None:
         items: Schema = {"type": "array", "items": _place(shape(allowed.item), definitions)}
         shortest = max((mark.min_length for mark in allowed.marks if hasattr(mark, "min_length")), default=0)

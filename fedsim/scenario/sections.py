@@ -216,8 +216,8 @@ class MemoryOptions:
     of: MemoryOf | None = None
     """`update`: what was sent counts as it is. `gradient`: it counts lr_t/lr_i times, lr_i being the rate it was made
     with, lr_t the round's. The default is the strategy's own: update for fedstale, gradient for the others."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Number format of the memories; bfloat16 halves them and rounds."""
+    dtype: Literal["float32", "bfloat16", "int8"] = "float32"
+    """Number format of the memories; bfloat16 halves them and rounds, int8 quarters them and rounds by keyed chance."""
     tier: Literal["ram", "disk"] = "ram"
     """Where they are: in memory or in memory-mapped files. It changes no bit."""
     audit: Count | None = None

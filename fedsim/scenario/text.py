@@ -45,6 +45,7 @@ def _str(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 
 _Dumper.add_representer(float, _float)
 _Dumper.add_representer(str, _str)
+_Dumper.add_multi_representer(str, _str)
 
 
 def dump(scenario: Scenario) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fedsim.core.foreign.reference import Object
+
 Source = Literal["file", "base", "--set", "sweep", "default"]
 
 
@@ -27,9 +29,9 @@ class Broken(str):
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """Text, a number, true, false or null."""
+    """Text, a number, true, false or null; from Python also an object."""
 
-    value: str | int | float | bool | None
+    value: str | int | float | bool | Object | None
     place: Place
 
 

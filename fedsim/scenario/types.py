@@ -18,7 +18,9 @@ from textwrap import dedent
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from fedsim.core.config.tagged import Tagged
+from fedsim.core.config.tagged import OneOf, Tagged
+from fedsim.core.foreign.door import Door
+from fedsim.core.foreign.failures import RefusedError
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Shape:
     item, sequence : type of a list's items when these are mappings, and the list's own type.
     leaf : type of everything else, or None.
     marks : constraints on the length of a list of mappings.
+    door : how foreign code may stand here, where it may.
+    spelled : what a word alone means as a mapping, where it may stand for one.
     structured : whether mappings are walked here.
     """
 
@@ -40,19 +44,28 @@ class Shape:
     sequence: type = tuple
     leaf: Any = None
     marks: tuple[Any, ...] = ()
+    door: Door | None = None
+    spelled: Callable[[str], Mapping[str, Any]] | None = None
     structured: bool = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "structured", self.members is not None or self.item is not None)
 
-    def choose(self, mapping: Mapping[str, Any]) -> type | None:
-        """Return the class that a plain mapping chooses by its tag, if any."""
+    def choose(self, mapping: Mapping[str, Any], folder: str) -> type | None:
+        """Return the class that a plain mapping chooses by its tag, if any; references start at `folder`."""
         if self.members is None:
             return None
         if self.key is None:
             return self.members[""]
         tag = mapping.get(self.key)
-        return self.members.get(tag) if isinstance(tag, str) else None
+        if isinstance(tag, str) and tag in self.members:
+            return self.members[tag]
+        if self.door is None or not self.door.opens(tag):
+            return None
+        try:
+            return self.door.choose(tag, folder, [key for key in mapping if key != self.key])
+        except RefusedError:  # told where the mapping is read
+            return None
 
 
 @dataclass(frozen=True)
@@ -92,7 +105,8 @@ def shape(annotation: Any) -> Shape:
         inner, *marks = get_args(annotation)
         tagged = next((mark for mark in marks if isinstance(mark, Tagged)), None)
         if tagged is not None:
-            return Shape(tagged.key, tagged.members(inner))
+            place = tagged if isinstance(tagged, OneOf) else OneOf(tagged.key, dict)
+            return Shape(tagged.key, tagged.members(inner), door=place.door, spelled=place.spelled)
         found = shape(inner)
         if not found.structured:
             return Shape(leaf=annotation)
@@ -119,12 +133,14 @@ def _both(a: Shape, b: Shape) -> Shape:
         a.sequence if a.item is not None else b.sequence,
         reduce(or_, leaves) if leaves else None,
         (*a.marks, *b.marks),
+        a.door or b.door,
+        a.spelled or b.spelled,
     )
 
 
-def below(annotation: Any, mapping: Mapping[str, Any], name: str) -> Any:
+def below(annotation: Any, mapping: Mapping[str, Any], name: str, folder: str) -> Any:
     """Return the type of the value under a key of a plain mapping, or None when nothing is known about it."""
-    cls = shape(annotation).choose(mapping) if annotation is not None else None
+    cls = shape(annotation).choose(mapping, folder) if annotation is not None else None
     key = keys_of(cls).get(name) if cls is not None else None
     return key.annotation if key else None
 

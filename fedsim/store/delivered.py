@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from fedsim.core.errors import ScenarioError
 from fedsim.metrics.events import RoundDone
-from fedsim.metrics.registry import METRICS
+from fedsim.metrics.registry import metric_of
 from fedsim.metrics.rounds_csv import read_rows
 from fedsim.store.database import Store
 from fedsim.store.schema import StoreError
@@ -28,7 +28,7 @@ def rounds_of(run: str, path: Path) -> list[RoundDone]:
         RoundDone(
             run=run,
             round=int(row["round"]),
-            values={name: float(cell) for name, cell in row.items() if name in METRICS and name != "round" and cell},
+            values={name: float(cell) for name, cell in row.items() if metric_of(name) and name != "round" and cell},
         )
         for row in read_rows(path)
     ]

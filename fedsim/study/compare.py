@@ -16,7 +16,7 @@ from fedsim.core.config.inputs import Input
 from fedsim.core.system.signals import Signals, listener
 from fedsim.engine.experiment import build
 from fedsim.metrics import METRICS
-from fedsim.metrics.registry import out_of_reach
+from fedsim.metrics.registry import metric_of, out_of_reach
 from fedsim.scenario import Scenario, read_inputs, slug
 from fedsim.scenario.messages import did_you_mean
 from fedsim.study.batch import Batch, Planned, batch_folder, max_hosts, plan_key, reasons, recognised, run_folders
@@ -49,7 +49,7 @@ def compare(
     rules = lineup(scenario)
     chosen = _baseline(baseline, rules)
     numbers = seed_numbers(seeds, scenario.seed)
-    if target is not None and target.metric not in METRICS:
+    if target is not None and metric_of(target.metric) is None:
         raise ScenarioError(f"--target: {target.metric!r} is no metric{did_you_mean(target.metric, METRICS)}")
     never = None if target is None else out_of_reach(target.metric, target.value)
     if never is not None:

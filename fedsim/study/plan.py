@@ -166,7 +166,7 @@ def needs(experiment: Experiment, cohorts: Cohorts) -> Iterator[Need]:
     size, nodes, data = experiment.trainer.layout.size, experiment.num_nodes, experiment.data.nbytes
     rule = scenario.strategy
     if isinstance(rule, Rule):
-        state = flatten(rule.start(experiment.trainer.initial(), population))
+        state = flatten(rule.start(experiment.trainer.initial()[:size], population))
         yield Need("server state", sum(array.nbytes for array in state.values()), "ram", f"of {scenario.strategy.name}")
     if isinstance(rule, Gossip):
         each = f"{population.num_clients:,} clients x {4 * size:,} bytes"

@@ -23,7 +23,7 @@ from fedsim.engine.experiment import build
 from fedsim.engine.run.folder import NOTE, PARAMS, ROUNDS, SCENARIO, SUMMARY, RunFolder, read_past
 from fedsim.engine.run.seals import broken
 from fedsim.engine.run.session import Session, checkpoints_of
-from fedsim.metrics import METRICS
+from fedsim.metrics.registry import metric_of
 from fedsim.metrics.rounds_csv import read_rows, whole_rounds
 from fedsim.metrics.summary import read_summary
 from fedsim.scenario import Checkpoint, Scenario
@@ -198,7 +198,7 @@ def _rows(before: Path, now: Path, first: int, last: int) -> Iterator[str]:
     one, other = _table(before), _table(now)
     for round in range(first + 1, last + 1):
         left, right = one.get(str(round), {}), other.get(str(round), {})
-        for name in (name for name in METRICS if METRICS[name].reproducible):
+        for name in (name for name in {**left, **right} if (metric := metric_of(name)) and metric.reproducible):
             values = left.get(name, ""), right.get(name, "")
             if values[0] != values[1]:
                 yield f"round {round}, {name}: was {values[0]}, is {values[1]}"

@@ -5,7 +5,8 @@ Importing this room loads no torch.
 
 from __future__ import annotations
 
+from fedsim.task.config import LearningTask, usual_loss
 from fedsim.task.loss import Loss
-from fedsim.task.usual import usual_loss
+from fedsim.task.metric import TaskMetric
 
-__all__ = ["Loss", "usual_loss"]
+__all__ = ["LearningTask", "Loss", "TaskMetric", "usual_loss"]

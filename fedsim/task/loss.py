@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fedsim.core import Targets
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+Answer = Literal["classes", "yes or no", "numbers"]
+"""What a model's outputs stand for: scores of classes, logits of yes or no, numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +26,10 @@ class Loss(ABC):
     kind: str
     """The word that chooses this loss."""
 
+    answers: ClassVar[Answer]
+    """What outputs stand for under this loss, and so which metrics have a meaning."""
+    usual: ClassVar[tuple[str, ...]] = ()
+    """The metrics, by their words, of a scenario that names none."""
     stacked: ClassVar[bool] = False
     """Whether it has `errors`, and so trains stacks of linear layers by batched products."""
 

@@ -7,47 +7,33 @@ float64, cast once), the server optimiser, and the parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.serverapp import Grid
 
 from fedsim.core import ClusterLostError, Cohort, Layout, Population, Reply, Rule, Task
+from fedsim.core.client_half import Order
 from fedsim.core.coefficients import Coefficients, coefficients, swapped
-from fedsim.core.contracts import Ids, LinearSum, Parameters, Sums, Vector
+from fedsim.core.contracts import Ids, Parameters
+from fedsim.core.messages import BUFFERS
 from fedsim.core.server import Server
+from fedsim.core.sums import BUFFERS as MOVED
+from fedsim.core.sums import Asked, LinearSum, Sums, Vector
 from fedsim.strategies.flower import arrays, codec
 from fedsim.strategies.flower.coordinator import Coordinator, RoundResult, ServerState
 from fedsim.strategies.flower.rates import Rates, factors, ratio
-
-COHORT = "cohort"
-
-
-@dataclass(frozen=True)
-class SumPlan:
-    """The sums sent to the nodes, where each asked sum is found again, and how sum_S delta_i is read off.
-
-    `cohort` is (name, factor): sum_S delta_i = factor * sums[name].
-    """
-
-    sent: Mapping[str, LinearSum]
-    source: Mapping[str, str]
-    cohort: tuple[str, float] | None
-
-    def asked(self, sums: Sums) -> dict[str, Vector]:
-        """Return the sums by the names that the rule gave them."""
-        return {name: sums[source] for name, source in self.source.items()}
+from fedsim.strategies.flower.sums import CORRECTION, SumPlan, by_node, part, plan, reduce, statistics
 
 
 @dataclass
 class _Round:
     invited: Cohort
     plan: SumPlan
+    order: Order = field(repr=False)
     state: ServerState = field(repr=False)
 
 
@@ -64,7 +50,9 @@ class RuleStrategy(Coordinator):
     variance : also learn sum_S delta_i, for the update variance.
     remember : clients keep their deltas; None leaves it to the rule (a probe wants memories with every rule).
     rates : the learning rate by round, where memories of gradients are used at another rate than they were made with.
-    layout : which parameters are one tensor, for transforms of the server that want to know.
+    layout : which parameters are one tensor, for transforms of the server that want to know; and how many entries of
+        the model behind the parameters are buffers: averaged over who came by the objective weights, whatever the rule,
+        which does not see them.
     """
 
     def __init__(
@@ -81,6 +69,7 @@ class RuleStrategy(Coordinator):
         layout: Layout | None = None,
     ) -> None:
         self.rule = rule
+        self.correction = rule.corrected_by()
         self.population = population
         self.choose = choose
         self.num_nodes = num_nodes
@@ -89,16 +78,18 @@ class RuleStrategy(Coordinator):
         self.remember = rule.remembers if remember is None else remember
         self.rates = rates
         self.layout = layout
+        self.buffers = 0 if layout is None else layout.buffers.size
         self._round: _Round | None = None
 
     def begin(self, params: Parameters) -> ServerState:
         """Return the state before round 1, and keep it."""
-        optimizer = self.rule.server_optimizer
+        optimizer, trained = self.rule.server_optimizer, params[: len(params) - self.buffers]
         self.state = ServerState(
             params.astype(np.float32, copy=False),
-            self.rule.start(params, self.population),
-            optimizer.init(params) if optimizer is not None else None,
+            self.rule.start(trained, self.population),
+            optimizer.init(trained) if optimizer is not None else None,
             None if self.rates is None else np.zeros(self.population.num_clients, np.int64),
+            None if self.correction is None else self.correction.start(trained, self.population),
         )
         return self.state
 
@@ -123,22 +114,30 @@ class RuleStrategy(Coordinator):
         if self.rates is not None:
             state = self._at_rate(self.rates, state, server_round)
         cohort = Cohort(server_round, self.choose(server_round))
-        asked, scale = self.rule.ask(state.rule, cohort), self.rescaling(state, server_round)
+        asked, scale = self._asked(state, cohort), self.rescaling(state, server_round)
         if scale is not None:
-            asked = {name: one.rescaled(scale[cohort.clients]) for name, one in asked.items()}
+            asked = {name: one.rescaled(scale, cohort.clients) for name, one in asked.items()}
         planned = plan(asked, len(cohort), coarse=self.coarse, variance=self.variance)
-        self._round = _Round(cohort, planned, state)
+        if self.buffers:
+            mean = LinearSum(self.population.weights[cohort.clients], of=MOVED)
+            planned = replace(planned, sent={**planned.sent, BUFFERS: mean})
+        order, everywhere = self.order(state, cohort), planned.everywhere
+        self._round = _Round(cohort, planned, order, state)
         node_ids = sorted(grid.get_node_ids())
+        model = codec.model(arrays, order)
         messages = []
-        for node, places in _by_node(cohort.clients, self.num_nodes):
+        for node, places in by_node(cohort.clients, self.num_nodes, everywhere=everywhere):
+            everyone = np.arange(node, self.population.num_clients, self.num_nodes) if everywhere else None
             task = Task(
                 round=server_round,
                 params=state.params,
                 clients=cohort.clients[places],
-                sums={name: asked.at(places) for name, asked in planned.sent.items()},
+                sums={name: part(one, places, everyone) for name, one in planned.sent.items()},
                 remember=self.remember,
+                order=order.at(places),
+                everyone=everyone,
             )
-            content = codec.encode_task(task, arrays)
+            content = codec.encode_task(task, model)
             messages.append(
                 Message(
                     content,
@@ -148,6 +147,18 @@ class RuleStrategy(Coordinator):
                 )
             )
         return messages
+
+    def _asked(self, state: ServerState, cohort: Cohort) -> dict[str, Asked]:
+        """Return the sums of the rule, and those of its correction under names of their own."""
+        asked = dict(self.rule.ask(state.rule, cohort))
+        if self.correction is not None:
+            asked |= {CORRECTION + name: one for name, one in self.correction.ask(state.correction, cohort).items()}
+        return asked
+
+    def order(self, state: ServerState, cohort: Cohort) -> Order:
+        """Return what goes down beside the model, for the rule and for its correction."""
+        own = self.rule.order(state.rule, cohort)
+        return own if self.correction is None else own.beside(self.correction.order(state.correction, cohort))
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -164,11 +175,13 @@ class RuleStrategy(Coordinator):
         assert current.invited.round == server_round, "aggregate follows its configure"
         received = sorted(_opened(replies), key=lambda reply: reply.node)
         clients = np.sort(np.concatenate([reply.clients for reply in received] or [np.zeros(0, np.int64)]))
-        cohort = Cohort(server_round, clients)
-        sums = reduce(received, current.plan.sent, len(current.state.params))
+        cohort = Cohort(server_round, clients, statistics(received))
+        size = len(current.state.params) - self.buffers
+        sums = reduce(received, current.plan.sent, size, self.buffers)
         rule_state, update = self.rule.step(current.state.rule, cohort, current.plan.asked(sums))
         noted = current.state if current.state.written is None else _noted(current.state, current.state.written, cohort)
-        self.state = self._move(noted, rule_state, update, server_round)
+        noted, update = self._corrected(noted, cohort, current.plan.asked(sums), update)
+        self.state = self._move(self._averaged(noted, cohort, sums), rule_state, update, server_round)
         proportional = current.plan.cohort
         return RoundResult(
             invited=current.invited,
@@ -180,19 +193,40 @@ class RuleStrategy(Coordinator):
             failures=tuple(failure for reply in received for failure in reply.failures),
             used=self._used(current.state, cohort),
             told=self.rule.diagnostics(current.state.rule, cohort),
+            vectors=(0, 0) if current.order.silent else (1 + len(current.order.shared), current.plan.vectors),
         )
 
+    def _corrected(
+        self, state: ServerState, cohort: Cohort, sums: Sums, update: Vector | None
+    ) -> tuple[ServerState, Vector | None]:
+        """Let the correction speak after the rule."""
+        if self.correction is None:
+            return state, update
+        mine = {name.removeprefix(CORRECTION): one for name, one in sums.items() if name.startswith(CORRECTION)}
+        after, update = self.correction.step(state.correction, cohort, mine, update)
+        return replace(state, correction=after), update
+
+    def _averaged(self, state: ServerState, cohort: Cohort, sums: Sums) -> ServerState:
+        """Return the state with sum_S a_i b_i / sum_S a_i for buffers; without anybody they stay."""
+        mass = float(self.population.weights[cohort.clients].sum())
+        if not self.buffers or mass == 0.0:
+            return state
+        params = state.params.copy()
+        params[-self.buffers :] = sums[BUFFERS] / mass
+        return replace(state, params=params)
+
     def _used(self, before: ServerState, cohort: Cohort) -> Coefficients | None:
-        if not self.rule.linear:
+        if not self.rule.linear or (self.correction is not None and not self.correction.linear):
             return None
         found = coefficients(self.rule, before.rule, cohort, self.population.weights)
         return found if self.rates is None else found.rescaled(self.rescaling(before, cohort.round))
 
     def _move(self, state: ServerState, rule_state: Any, update: Vector | None, round: int) -> ServerState:
         """Params' = params + rate (T(update) - decay params), in float64, cast once; of None only what T does then."""
-        rule, optimizer, rate = self.rule, state.optimizer, self.rule.server_lr
+        rule, optimizer, rate = self.rule, state.optimizer, self.rule.server_rate(round)
+        trained, held = np.split(state.params, [len(state.params) - self.buffers])
         if rule.server_optimizer is not None:
-            server = Server(round, state.params, rate, self.layout)
+            server = Server(round, trained, rate, self.layout)
             if update is None:
                 optimizer, update = rule.server_optimizer.rest(optimizer, server)
             else:
@@ -200,10 +234,12 @@ class RuleStrategy(Coordinator):
         if update is None:
             return replace(state, rule=rule_state, optimizer=optimizer)
         if rule.server_weight_decay:
-            update = update - rule.server_weight_decay * state.params.astype(np.float64)
-        moved = state.params + rate * update
+            update = update - rule.server_weight_decay * trained.astype(np.float64)
+        moved = trained + rate * update
         with np.errstate(over="ignore"):  # an overflow becomes inf here and is reported as divergence by the engine
-            return replace(state, params=moved.astype(np.float32), rule=rule_state, optimizer=optimizer)
+            params = moved.astype(np.float32)
+        whole = np.concatenate([params, held]) if self.buffers else params
+        return replace(state, params=whole, rule=rule_state, optimizer=optimizer)
 
 
 def _noted(state: ServerState, before: Ids, cohort: Cohort) -> ServerState:
@@ -220,55 +256,3 @@ def _opened(messages: Iterable[Message]) -> list[Reply]:
             raise ClusterLostError(f"node {message.metadata.src_node_id} replied with an error: {message.error.reason}")
         received.append(codec.decode_reply(message.content))
     return received
-
-
-def _by_node(clients: Ids, num_nodes: int) -> list[tuple[int, npt.NDArray[np.int64]]]:
-    """Return (node, places of its clients) for the nodes that have any, nodes and places ascending."""
-    home = clients % num_nodes
-    order = np.argsort(home, kind="stable")
-    ends = [0, *np.cumsum(np.bincount(home, minlength=num_nodes)).tolist()]
-    return [(node, order[first:end]) for node, (first, end) in enumerate(pairwise(ends)) if end > first]
-
-
-def reduce(replies: Sequence[Reply], names: Iterable[str], size: int) -> Sums:
-    """Add the nodes' sums in the order given (nodes ascending), in float64; zeros when nobody replied."""
-    totals: dict[str, Vector] = {}
-    for name in names:
-        total = np.zeros(size)
-        for reply in replies:
-            total += reply.sums[name]
-        totals[name] = total
-    return totals
-
-
-def _same(one: LinearSum, other: LinearSum, coarse: bool) -> bool:
-    if coarse and one.stored != other.stored:
-        return False
-    if (one.stale is None) != (other.stale is None):
-        return False
-    if one.stale is not None and other.stale is not None and not np.array_equal(one.stale, other.stale):
-        return False
-    return np.array_equal(one.fresh, other.fresh)
-
-
-def plan(asked: Mapping[str, LinearSum], size: int, *, coarse: bool, variance: bool) -> SumPlan:
-    """Plan a round's sums over a cohort of `size`.
-
-    `coarse`: memories are kept below float32, so that a `stored` delta differs from the delta itself.
-    `variance`: sum_S delta_i is wanted, from a proportional sum where there is one, else as one more sum.
-    """
-    sent: dict[str, LinearSum] = {}
-    source: dict[str, str] = {}
-    for name, wanted in asked.items():
-        twin = next((other for other, known in sent.items() if _same(wanted, known, coarse)), None)
-        source[name] = twin or name
-        if twin is None:
-            sent[name] = wanted
-    if not variance or size == 0:
-        return SumPlan(sent, source, None)
-    for name, known in sent.items():
-        plain = known.stale is None and not (coarse and known.stored)
-        if plain and known.fresh[0] != 0 and np.all(known.fresh == known.fresh[0]):
-            return SumPlan(sent, source, (name, 1.0 / float(known.fresh[0])))
-    sent[COHORT] = LinearSum(np.ones(size))
-    return SumPlan(sent, source, (COHORT, 1.0))

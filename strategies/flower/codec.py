@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import ConfigRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 
-from fedsim.core import Failure, LinearSum, Reply, Task
+from fedsim.core import Failure, Reply, Task
+from fedsim.core.client_half import NOTHING, Order
+from fedsim.core.sums import Asked, Dot, LinearSum
 from fedsim.strategies.flower import arrays
 
 MODEL = "model"
@@ -18,23 +21,59 @@ TASK = "task"
 SUMS = "sums"
 REPLY = "reply"
 PARAMS = "params"
+SHARED = "shared:"
 WORDS = "words"
 RAW = "raw"
 
 
+def model(given: ArrayRecord, order: Order) -> ArrayRecord:
+    """Return the round's one record of large arrays: the parameters, and the vectors that an order shares."""
+    if not order.shared:
+        return given
+    shared = {SHARED + name: one.astype(np.float32, copy=False) for name, one in order.shared.items()}
+    return arrays.record(**{PARAMS: given[PARAMS].numpy(), **shared})
+
+
 def encode_task(task: Task, model: Any) -> RecordDict:
     """Return the records of a task; `model` is the round's one `ArrayRecord`, shared by all nodes' messages."""
-    words = {
+    words: dict[str, Any] = {
         "round": task.round,
         "attempt": task.attempt,
         "remember": task.remember,
-        "sums": [[name, asked.stale is not None, asked.stored] for name, asked in task.sums.items()],
+        "sums": [_words(name, asked) for name, asked in task.sums.items()],
     }
     columns: list[npt.NDArray[Any]] = [task.clients.astype(np.int64, copy=False)]
     for asked in task.sums.values():
-        columns += [asked.fresh] if asked.stale is None else [asked.fresh, asked.stale]
+        columns += _columns(asked)
+    if not task.order.empty:
+        order = task.order
+        words["order"] = [list(order.numbers), order.pull, order.rate, order.silent]
+        columns += task.order.numbers.values()
+    if task.everyone is not None:
+        columns += [task.everyone.astype(np.int64, copy=False)]
+        words["everyone"] = True
+    words["lengths"] = [len(column) for column in columns]
     raw = b"".join(column.tobytes() for column in columns)
     return RecordDict({MODEL: model, TASK: ConfigRecord({WORDS: json.dumps(words), RAW: raw})})
+
+
+def _words(name: str, asked: Asked) -> list[Any]:
+    if isinstance(asked, Dot):
+        return [name, asked.one, asked.other]
+    return [name, asked.stale is not None, asked.stored, asked.of, asked.over]
+
+
+def _columns(asked: Asked) -> list[npt.NDArray[Any]]:
+    if isinstance(asked, Dot):
+        return [asked.weights]
+    return [asked.fresh] if asked.stale is None else [asked.fresh, asked.stale]
+
+
+def _asked(words: list[Any], columns: Iterator[npt.NDArray[np.float64]]) -> Asked:
+    if len(words) == 3:
+        return Dot(next(columns), *words[1:])
+    _, stale, stored, of, over = words
+    return LinearSum(next(columns), next(columns) if stale else None, stored, of, over)
 
 
 def is_task(content: RecordDict) -> bool:
@@ -50,9 +89,10 @@ def clients(content: RecordDict) -> npt.NDArray[np.int64]:
 
 def strike(content: RecordDict, struck: Mapping[int, tuple[str, str]]) -> None:
     """Write into a task which of its clients must not be trained again: client -> kind and text of its failure."""
-    words, columns = _opened(content)
+    small: Any = content[TASK]
     mine = [[client, *struck[client]] for client in clients(content).tolist() if client in struck]
-    content[TASK] = ConfigRecord({WORDS: json.dumps({**words, "struck": mine}), RAW: columns.tobytes()})
+    words = {**json.loads(small[WORDS]), "struck": mine}
+    content[TASK] = ConfigRecord({WORDS: json.dumps(words), RAW: small[RAW]})
 
 
 def decode_task(content: RecordDict) -> Task:
@@ -61,17 +101,22 @@ def decode_task(content: RecordDict) -> Task:
     words, block = _opened(content)
     columns = iter(block)
     clients = next(columns).view(np.int64)
+    sums = {asked[0]: _asked(asked, columns) for asked in words["sums"]}
+    order = NOTHING
+    if "order" in words:
+        shared = {name.removeprefix(SHARED): each.numpy() for name, each in model.items() if name != PARAMS}
+        numbers, *others = words["order"]
+        order = Order(shared, {name: next(columns) for name in numbers}, *others)
     return Task(
         round=words["round"],
         params=model[PARAMS].numpy(),
         clients=clients,
-        sums={
-            name: LinearSum(next(columns), next(columns) if stale else None, stored)
-            for name, stale, stored in words["sums"]
-        },
+        sums=sums,
         remember=words["remember"],
         attempt=words["attempt"],
         struck=tuple(Failure(client, kind, text) for client, kind, text in words.get("struck", ())),
+        order=order,
+        everyone=next(columns).view(np.int64) if "everyone" in words else None,
     )
 
 
@@ -104,15 +149,16 @@ def decode_reply(content: RecordDict) -> Reply:
     )
 
 
-def _opened(content: RecordDict) -> tuple[dict[str, Any], npt.NDArray[np.float64]]:
-    """Return what is small in a task: its words, and its rows of numbers, the ids (as bits), then the coefficients.
+def _opened(content: RecordDict) -> tuple[dict[str, Any], list[npt.NDArray[np.float64]]]:
+    """Return what is small in a task: its words, and its columns of numbers, the ids (as bits), then coefficients.
 
     Two entries of a record, JSON and 8-byte numbers, as Flower checks the type of each.
     """
     small: Any = content[TASK]
     words: dict[str, Any] = json.loads(small[WORDS])
-    rows = 1 + sum(1 + stale for _, stale, _ in words["sums"])
-    return words, np.frombuffer(small[RAW], np.float64).reshape(rows, -1)
+    block = np.frombuffer(small[RAW], np.float64)
+    ends = [0, *accumulate(words["lengths"])]
+    return words, [block[first:end] for first, end in pairwise(ends)]
 
 
 RECORD = "peer"

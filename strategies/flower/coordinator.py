@@ -18,7 +18,7 @@ from fedsim.core.contracts import SILENT, Ids, Parameters, Vector
 
 @dataclass(frozen=True)
 class ServerState:
-    """All that the server knows after a round: the parameters, the rule's state, the optimiser's state.
+    """All that the server knows after a round: the parameters, the states of rule, optimiser and correction.
 
     `written` is kept where memories of gradients meet a changing rate: the round of each client's memory (0: none).
     """
@@ -27,6 +27,7 @@ class ServerState:
     rule: Any
     optimizer: Any
     written: Ids | None = None
+    correction: Any = None
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class RoundResult:
     """What one round came to, for those who measure: nothing here feeds back into the run.
 
     `used` is the update as coefficients of deltas and memories, where the strategy is linear in them;
-    `told` is what it says of itself.
+    `told` is what it says of itself. `vectors` are how many of length d went down to each client, and up from it.
     """
 
     invited: Cohort
@@ -46,6 +47,7 @@ class RoundResult:
     failures: tuple[Failure, ...] = ()
     used: Coefficients | None = None
     told: Diagnostics = SILENT
+    vectors: tuple[int, int] = (1, 1)
 
 
 class Coordinator(Strategy):

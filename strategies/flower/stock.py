@@ -17,6 +17,7 @@ from flwr.supercore.differential_privacy import KEY_CLIPPING_NORM, KEY_NORM_BIT,
 
 from fedsim.core import Cohort, Layout, Reply, ScenarioError
 from fedsim.core.contracts import Ids, Parameters
+from fedsim.core.messages import BUFFERS
 from fedsim.core.rng import digest
 from fedsim.strategies.flower import arrays, shipped
 from fedsim.strategies.flower.coordinator import Coordinator, RoundResult, ServerState
@@ -29,17 +30,21 @@ PROXIMAL_MU = "proximal-mu"
 
 
 class StockStrategy(Coordinator):
-    """A stock strategy between this engine's parameters and its own named arrays. Client i is node i."""
+    """A stock strategy between this engine's parameters and its own named arrays. Client i is node i.
+
+    It sees the parameters that train. Buffers go beside them, and are averaged by `examples` (N,), by which Flower's
+    averages weigh.
+    """
 
     resumable = False
 
-    def __init__(self, config: Stock, layout: Layout, choose: Callable[[int], Ids], seed: int) -> None:
+    def __init__(self, config: Stock, layout: Layout, choose: Callable[[int], Ids], seed: int, examples: Ids) -> None:
         logging.getLogger("flwr").setLevel(logging.WARNING)
         self.name = config.flower
         self.inner: Any = shipped.make(config)
         sampler: Any = getattr(self.inner, shipped.INNER, self.inner)
         self.wanted = max(1, sampler.min_train_nodes, sampler.min_available_nodes)
-        self.layout = layout
+        self.layout, self.examples = layout, examples
         self.choose = choose
         self.seed = seed
         self._cohort = Cohort(0, np.zeros(0, np.int64))
@@ -63,7 +68,9 @@ class StockStrategy(Coordinator):
         self._first = nodes[0]
         named = _named(self.layout, state.params)
         with _seeded(self.seed, server_round):
-            messages = self.inner.configure_train(server_round, named, config, _Seen(grid, self._cohort, nodes))
+            messages = list(self.inner.configure_train(server_round, named, config, _Seen(grid, self._cohort, nodes)))
+        for message in messages:
+            _put_buffers(message.content, self.layout, state.params)
         return sorted(messages, key=lambda message: message.metadata.dst_node_id)
 
     def aggregate_train(
@@ -84,7 +91,8 @@ class StockStrategy(Coordinator):
         assert self.state is not None
         before = self.state.params
         ordered = sorted(replies, key=lambda message: message.metadata.src_node_id)
-        received = [self._read(server_round, message, before) for message in ordered]
+        held = [_taken_buffers(message.content) for message in ordered]
+        received = [self._read(server_round, message, before[: self.layout.size]) for message in ordered]
         averaged, metrics = (None, None)
         if ordered:
             try:
@@ -92,17 +100,22 @@ class StockStrategy(Coordinator):
                     averaged, metrics = self.inner.aggregate_train(server_round, ordered)
             except AppExitException as error:
                 raise ScenarioError(f"strategy.flower: {self.name} gave up in round {server_round}: {error}") from error
-        params = before
+        params, buffers = np.split(before, [self.layout.size])
+        old = params
         if averaged is not None:
             params = self.layout.flatten({name: array.numpy() for name, array in averaged.items()})
-        self.state = ServerState(params, None, None)
         clients = np.array([reply.node for reply in received], np.int64)
+        shares = self.examples[clients].astype(np.float64)
+        if len(buffers) and shares.sum() > 0:
+            rows = np.array([row for row in held if row is not None], np.float64)
+            buffers = (np.einsum("i,ij->j", shares, rows) / shares.sum()).astype(np.float32)
+        self.state = ServerState(np.concatenate([params, buffers]) if len(buffers) else params, None, None)
         deltas = [reply.sums["delta"] for reply in received]
         outcome = RoundResult(
             invited=self._cohort,
             cohort=Cohort(server_round, clients),
             before=None,
-            update=params.astype(np.float64) - before if received else None,
+            update=params.astype(np.float64) - old if received else None,
             cohort_sum=np.sum(deltas, axis=0) if deltas else None,
             replies=tuple(received),
         )
@@ -170,7 +183,7 @@ def _named(layout: Layout, params: Parameters) -> ArrayRecord:
 
 @dataclass(frozen=True)
 class Instruction:
-    """What a stock strategy tells a client: where to start, and what the strategy wants done beside training.
+    """What a stock strategy tells a client: the model (d + b,), and what the strategy wants done beside training.
 
     `proximal_mu` is FedProx's, `clipping_norm` that of the wrappers which leave clipping to the clients.
     """
@@ -183,21 +196,46 @@ class Instruction:
 
 def decode(content: RecordDict, layout: Layout) -> Instruction:
     """Return the instruction in a message."""
-    (model,) = content.array_records.values()
+    (model,) = (record for name, record in content.array_records.items() if name != BUFFERS)
     (config,) = content.config_records.values()
     mu, norm = (
         None if config.get(key) is None else float(str(config[key])) for key in (PROXIMAL_MU, KEY_CLIPPING_NORM)
     )
     params = layout.flatten({name: array.numpy() for name, array in model.items()})
+    if BUFFERS in content:
+        params = np.concatenate([params, content.array_records[BUFFERS][BUFFERS].numpy()])
     return Instruction(int(str(config[ROUND])), params, mu, norm)
 
 
-def encode(layout: Layout, told: Instruction, delta: Parameters, examples: int, loss: float) -> RecordDict:
-    """Return a client's reply as stock strategies read it, its update clipped when it was told to."""
+def encode(
+    layout: Layout,
+    told: Instruction,
+    delta: Parameters,
+    examples: int,
+    loss: float,
+    buffers: Parameters | None = None,
+) -> RecordDict:
+    """Return a client's reply as stock strategies read it, its update clipped when it was told to; buffers beside."""
     metrics: dict[str, Any] = {"num-examples": examples, "train_loss": loss}
-    moved = [told.params + delta]
+    start = told.params[: layout.size]
+    moved = [start + delta]
     if told.clipping_norm is not None:
         stands = not np.any(delta)  # Flower's function would divide by the length of nothing
-        clipped = not stands and compute_adaptive_clip_model_update(moved, [told.params], told.clipping_norm)
+        clipped = not stands and compute_adaptive_clip_model_update(moved, [start], told.clipping_norm)
         metrics[KEY_NORM_BIT] = int(clipped)
-    return RecordDict({ARRAYS: _named(layout, moved[0]), METRICS: MetricRecord(metrics)})
+    content = RecordDict({ARRAYS: _named(layout, moved[0]), METRICS: MetricRecord(metrics)})
+    if buffers is not None and len(buffers):
+        content[BUFFERS] = arrays.record(**{BUFFERS: buffers})
+    return content
+
+
+def _put_buffers(content: RecordDict, layout: Layout, params: Parameters) -> None:
+    """Put the buffers of a model (d + b,) beside what a stock strategy sends."""
+    if layout.buffers.size:
+        content[BUFFERS] = arrays.record(**{BUFFERS: params[layout.size :]})
+
+
+def _taken_buffers(content: RecordDict) -> Parameters | None:
+    """Take a client's buffers out of its reply, which the stock strategy then reads as it knows it."""
+    found: Any = content.pop(BUFFERS, None)
+    return None if found is None else found[BUFFERS].numpy()

@@ -44,8 +44,8 @@ def collect(trainer: Trainer, clients: npt.NDArray[np.int64], round: int = 2, **
     results = [result.at(np.arange(len(result.clients))) for result in trainer.lanes(params, clients, round, **kwargs)]
     fields = ("clients", "deltas", "losses", "steps", "examples")
     joined = {name: np.concatenate([getattr(result, name) for result in results]) for name in fields}
-    speeds = [result.velocity for result in results if result.velocity is not None]
-    return LaneResult(**joined, velocity=np.concatenate(speeds) if speeds else None)
+    speeds = [result.kept for result in results if result.kept is not None]
+    return LaneResult(**joined, kept=np.concatenate(speeds) if speeds else None)
 
 
 def train(

@@ -54,10 +54,10 @@ def assert_close(got: LaneResult, wanted: LaneResult) -> None:
     np.testing.assert_array_equal(got.clients, wanted.clients)
     np.testing.assert_array_equal(got.steps, wanted.steps)
     np.testing.assert_array_equal(got.examples, wanted.examples)
-    assert (got.velocity is None) == (wanted.velocity is None)
-    if got.velocity is not None and wanted.velocity is not None:
-        norms = np.linalg.norm(wanted.velocity, axis=1)
-        assert (np.linalg.norm(got.velocity - wanted.velocity, axis=1) <= 1e-5 * norms).all()
+    assert (got.kept is None) == (wanted.kept is None)
+    if got.kept is not None and wanted.kept is not None:
+        norms = np.linalg.norm(wanted.kept, axis=1)
+        assert (np.linalg.norm(got.kept - wanted.kept, axis=1) <= 1e-5 * norms).all()
 
 
 @pytest.mark.parametrize("options", [{}, EVERYTHING], ids=["plain", "everything"])
@@ -200,7 +200,7 @@ def test_momentum_that_was_kept_goes_on(name: str) -> None:
     work = LocalWork(batch_size=4, lr=0.1, momentum=0.5, lane=lane, local_steps=1)
     trainer = Trainer(model, work, data, seed=7)
     first = collect(trainer, clients)
-    second = collect(trainer, clients, params=trainer.initial() + first.deltas, velocity=first.velocity)
+    second = collect(trainer, clients, params=trainer.initial() + first.deltas, kept=first.kept)
     at_once = train(model, replace(work, local_steps=2), data, clients)
     np.testing.assert_allclose(first.deltas + second.deltas, at_once.deltas, rtol=1e-4, atol=1e-6)
 

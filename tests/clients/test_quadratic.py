@@ -63,9 +63,9 @@ def test_momentum_decay_and_the_proximal_term_follow_their_recurrence() -> None:
         velocity = 0.5 * velocity + (w - 6.0) + 0.25 * w + 2.0 * (w - w0)
         w -= 0.125 * 0.5 * velocity
     result = train(quadratic(), [4.0], lr=0.125, lr_decay=0.5, local_steps=3, round=2, **options)
-    assert result.velocity is not None
+    assert result.kept is not None
     np.testing.assert_allclose(result.deltas[2, 0], w - w0, rtol=1e-7)
-    np.testing.assert_allclose(result.velocity[2, 0], velocity, rtol=1e-7)
+    np.testing.assert_allclose(result.kept[2, 0], velocity, rtol=1e-7)
 
 
 def test_noise_has_the_variance_that_was_asked_for() -> None:

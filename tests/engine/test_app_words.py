@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedsim.engine.flower.app_host import seed_generators
+from fedsim.engine.nodes.app_host import seed_generators
 from tests.engine.apps import ours, results, write
 
 pytestmark = pytest.mark.slow

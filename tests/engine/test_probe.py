@@ -146,7 +146,8 @@ def test_a_rule_that_is_not_linear_cannot_be_probed_through_a_sketch(tmp_path: P
 
 def test_every_linear_rule_of_the_catalogue_is_in_the_family() -> None:
     shown = family({})
-    assert set(catalogue()) - set(shown) == {"gossip", "stock"}
+    corrected = {"scaffold", "feddyn"}  # fedavg, whose clients send something else
+    assert set(catalogue()) - set(shown) == {"gossip", "stock"} | corrected
     assert {name: type(shown[name]) for name in shown if name in catalogue()} == {
-        name: kind for name, kind in catalogue().items() if issubclass(kind, Rule)
+        name: kind for name, kind in catalogue().items() if issubclass(kind, Rule) and name not in corrected
     }

@@ -73,9 +73,13 @@ def test_a_shape_that_a_model_cannot_take_is_refused(config: Model, shape: tuple
         build(config, shape, 10)
 
 
-def test_a_model_with_running_statistics_is_refused() -> None:
-    with pytest.raises(ScenarioError, match=r"running statistics.*1\.running_mean.*GroupNorm"):
-        layout(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))
+def test_buffers_stand_behind_the_parameters_and_frozen_ones_are_no_part_of_the_model() -> None:
+    module = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    found = layout(module)
+    assert (found.size, found.total, found.nbytes) == (2 * 3 + 3 + 6, 15 + 3 + 3 + 1, 4 * 15 + 4 * 6 + 8)
+    assert found.buffers.names == ("1.running_mean", "1.running_var", "1.num_batches_tracked")
+    assert layout(module, "local").nbytes == 4 * 15
+    assert layout(module, "frozen").total == 15
 
 
 def test_pooling_with_channels_last_equals_the_usual_relu_and_pooling() -> None:

@@ -36,6 +36,7 @@ NO_INPUTS = {
     ("Idx", "test"),
     ("Natural", "column"),
     ("Stop", "metric"),
+    ("LocalWork", "optimizer"),  # a word of a catalogue
     ("Ray", "address"),
     ("Stock", "flower"),
     ("MetricsConfig", "service"),
@@ -69,10 +70,13 @@ def free_text(annotation: Any) -> bool:
     return annotation is str or any(map(free_text, get_args(annotation)))
 
 
+APP = {("LocalWork", "run_config"), ("LocalWork", "train_config")}
+
+
 def test_every_field_of_free_text_is_marked_as_an_input_or_known_to_be_none() -> None:
     free = {(cls.__name__, name) for cls in ALL for name, key in keys_of(cls).items() if free_text(key.annotation)}
     marked = {(cls.__name__, name) for cls in ALL for name, key in keys_of(cls).items() if reads(key.annotation)}
-    mappings = {("Ray", "resources"), ("HostClass", "resources"), ("Scenario", "sweep"), ("Stock", "options")}
+    mappings = {("Ray", "resources"), ("HostClass", "resources"), ("Scenario", "sweep"), ("Stock", "options"), *APP}
     assert free - marked - mappings == NO_INPUTS
     assert marked == {(name, field) for name, field, *_ in EXAMPLES}
 
@@ -129,6 +133,12 @@ def edges(folder: Path, version: int) -> None:
     (folder / "in.txt").write_text("0 1\n1 2\n" + "2 0\n" * version)
 
 
+def flower_app(folder: Path, version: int) -> None:
+    (folder / "in").mkdir(exist_ok=True)
+    (folder / "in" / "pyproject.toml").write_text('[tool.flwr.app.components]\nclientapp = "one:app"\n')
+    (folder / "in" / "one.py").write_text(f"app = {version}\n")
+
+
 Write = Callable[[Path, int], None]
 Example = tuple[str, str, Write, str, str, dict[str, Any]]
 EXAMPLES: list[Example] = [
@@ -147,6 +157,7 @@ EXAMPLES: list[Example] = [
         "strategy.topology.path",
         {"strategy": {"name": "gossip", "topology": {"kind": "edges"}}},
     ),
+    ("LocalWork", "app", flower_app, "in", "client.app", {"client": {}}),
 ]
 each = pytest.mark.parametrize("example", EXAMPLES, ids=[f"{name}.{field}" for name, field, *_ in EXAMPLES])
 
@@ -272,7 +283,7 @@ def test_a_file_that_is_gone_is_named_with_its_key(tmp_path: Path) -> None:
 
 
 def test_marks_are_found_through_optional_types() -> None:
-    assert {name for cls in ALL for name in input_fields(cls)} == {"path", "file"}
+    assert {name for cls in ALL for name in input_fields(cls)} == {"path", "file", "app"}
 
 
 def test_validate_names_a_missing_file_also_where_only_the_data_know_the_number_of_clients(

@@ -11,7 +11,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from fedsim.clients.kernels import LaneResult
 from fedsim.clients.memory import Memory
 from fedsim.clients.node import Node
-from fedsim.core import Cohort, Layout, Population, Rule
+from fedsim.core import ClientHalf, Cohort, Layout, Population, Rule
 from fedsim.engine.nodes.grid import NodeGrid
 from fedsim.strategies.flower import arrays, codec
 from fedsim.strategies.flower.adapter import RuleStrategy
@@ -21,17 +21,36 @@ Deltas = Callable[[int, int], Sequence[float]]
 
 
 class ScriptedTrainer:
-    """Returns delta(round, client) whatever the parameters; one client a lane."""
+    """Returns delta(round, client) whatever the parameters; one client a lane.
+
+    What a correction adds to gradients is taken in two steps of rate 0.1, with half of the delta before each.
+    """
 
     def __init__(self, deltas: Deltas, size: int) -> None:
         self.deltas = deltas
         self.layout = Layout(("w",), ((size,),))
 
-    def lanes(self, params: Any, clients: Any, round: int) -> Iterator[LaneResult]:
+    def rate(self, round: int) -> float:
+        return 0.1
+
+    def gradient(self, params: Any, clients: Any) -> Any:
+        return np.stack([params - np.float32(client) for client in clients])
+
+    def way(self, round: int, steps: Any) -> Any:
+        return 0.1 * steps
+
+    def lanes(
+        self, params: Any, clients: Any, round: int, given: Any = None, foreign: Any = None
+    ) -> Iterator[LaneResult]:
         for client in clients:
             delta = np.array([self.deltas(round, int(client))], np.float32)
-            one = np.ones(1, np.int64)
-            yield LaneResult(np.array([client]), delta, np.zeros(1), one, one)
+            if given is not None:
+                beside = given(np.array([client]))
+                shift = 0.0 if beside.shift is None else 0.1 * beside.shift
+                away = delta / 2 - shift
+                delta = beside.rate * (delta - 2 * shift - 0.1 * beside.pull * away)
+                delta = (delta if beside.start is None else delta + beside.start - params).astype(np.float32)
+            yield LaneResult(np.array([client]), delta, np.zeros(1), np.full(1, 2), np.ones(1, np.int64))
 
 
 class ScriptedGrid(NodeGrid):
@@ -44,10 +63,15 @@ class ScriptedGrid(NodeGrid):
         nodes: int,
         dtype: Any = "float32",
         order: Callable[[list[Any]], list[Any]] = list,
+        halves: Sequence[ClientHalf] = (),
     ) -> None:
         super().__init__(nodes)
         trainer: Any = ScriptedTrainer(deltas, size)
-        self.nodes = [Node(k, trainer, Memory(size, dtype)) for k in range(nodes)]
+        names = ["delta", *(name for half in halves for name in half.memories)]
+        self.nodes = [
+            Node(k, trainer, {name: Memory(size, dtype, name=name) for name in names}, halves=halves)
+            for k in range(nodes)
+        ]
         self.order = order
         self.waiting: dict[str, tuple[int, RecordDict]] = {}
 
@@ -103,7 +127,8 @@ def play(
         nodes,
         coarse=grid_options.get("dtype", "float32") != "float32",
     )
-    grid = ScriptedGrid(deltas, size, nodes, **grid_options)
+    halves = [half for half in (rule, rule.corrected_by()) if half is not None and not half.idle]
+    grid = ScriptedGrid(deltas, size, nodes, halves=halves, **grid_options)
     strategy.begin(np.zeros(size, np.float32) if start is None else np.asarray(start, np.float32))
     return advance(strategy, grid, range(1, len(cohorts) + 1)), strategy, grid
 

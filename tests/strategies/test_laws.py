@@ -95,12 +95,14 @@ def test_two_rounds_and_two_more_are_four_through_the_encoded_state(rule: Rule) 
     assert [p.tobytes() for p in (*first, *rest)] == [p.tobytes() for p in whole]
 
 
-@each_form
+LINEAR = {name: rule for name, rule in FORMS.items() if rule.linear and rule.corrected_by() is None}
+
+
+@pytest.mark.parametrize("rule", LINEAR.values(), ids=LINEAR.keys())
 @pytest.mark.parametrize("weights", [None, A], ids=["uniform", "examples"])
 def test_a_linear_rule_moves_by_its_coefficients_of_deltas_and_memories(rule: Rule, weights: Any) -> None:
     if weights is not None and list(replace(rule, weights="examples").problems()):
         return
-    assert rule.linear
     crowd = people(weights)
     plain = replace(rule, server_optimizer=None)
     _, strategy, grid = play(plain, crowd, [[]], noise, size=D)
@@ -118,7 +120,7 @@ def test_a_linear_rule_moves_by_its_coefficients_of_deltas_and_memories(rule: Ru
             memories[clients] = deltas
 
 
-@each_form
+@pytest.mark.parametrize("rule", LINEAR.values(), ids=LINEAR.keys())
 def test_coefficients_do_not_depend_on_how_long_the_vectors_are(rule: Rule) -> None:
     cohort = Cohort(1, np.array([0, 2]))
     short, long = (
@@ -132,7 +134,10 @@ def test_coefficients_do_not_depend_on_how_long_the_vectors_are(rule: Rule) -> N
 ALL = [[0, 1, 2, 3, 4]]
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
+EVERYBODY = {name: rule for name, rule in RULES.items() if getattr(rule.corrected_by(), "linear", True)}
+
+
+@pytest.mark.parametrize("rule", EVERYBODY.values(), ids=EVERYBODY.keys())
 def test_everybody_present_with_certainty_is_fedavg(rule: Rule) -> None:
     crowd = population(N, [1.0] * N)
     reference, _, _ = play(FedAvg(), crowd, ALL * 4, noise, size=D)

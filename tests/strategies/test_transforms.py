@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import fedsim
 from fedsim.core import Layout, ScenarioError
+from fedsim.core.schedules.constant import Constant
+from fedsim.core.schedules.linear import Linear
+from fedsim.core.schedules.step import Step
 from fedsim.core.server import Adam, Server, Transform, catalogue
 from fedsim.core.server.adabelief import AdaBelief
 from fedsim.core.server.amplify import Amplify
@@ -209,6 +213,42 @@ def test_weight_decay_is_that_of_torchs_sgd_with_the_update_as_negative_gradient
     assert found[1].tobytes() == found[0].tobytes()  # nobody came: nothing moves, nothing decays
 
 
+def test_a_schedule_gives_each_round_its_rate() -> None:
+    schedules = {
+        "constant": (Constant(), [0.5] * 7),
+        "step": (Step(every=2, factor=0.5), [0.5, 0.5, 0.25, 0.25, 0.125, 0.125, 0.0625]),
+        "linear": (Linear(rounds=4), [0.5, 0.375, 0.25, 0.125, 0.0, 0.0, 0.0]),
+    }
+    steps = np.diff(np.array([np.zeros(D, np.float32), *moved(FedAvg())]), axis=0)
+    for schedule, rates in schedules.values():
+        found = moved(FedAvg(server_lr=0.5, server_schedule=schedule))
+        expected = np.cumsum(np.array(rates)[:, None] * steps, axis=0)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def test_a_transform_sees_the_rate_of_its_round() -> None:
+    halved = Step(every=3, factor=0.5)
+    plain = moved(FedAvg(server_schedule=halved), COHORTS[:4])
+    amplified = moved(FedAvg(server_schedule=halved, server_optimizer=Amplify(period=4, factor=3.0)), COHORTS[:4])
+    np.testing.assert_allclose(amplified[3], 3 * plain[3], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "key"),
+    [
+        ("{kind: step, every: 2, by: step}", "server_schedule.by"),
+        ("{kind: step, every: 1, factor: 1.0e+9}", "rate grows"),
+    ],
+)
+def test_a_schedule_that_the_server_cannot_follow_is_refused(schedule: str, key: str, tmp_path: Path) -> None:
+    for where in (
+        f"strategy: {{name: mifa, server_schedule: {schedule}}}",
+        f"compare: [{{name: mifa, server_schedule: {schedule}}}]",
+    ):
+        with pytest.raises(ScenarioError, match=key):
+            from_dict(yaml.safe_load(f"{TWO}rounds: 50\n{where}"))
+
+
 def test_a_round_without_a_move_leaves_adaptive_states_alone() -> None:
     for kind in ("adam", "adagrad", "yogi", "adabelief", "lamb", "momentum", "fedhyper"):
         rule = FedAvg(server_optimizer=catalogue()[kind]())
@@ -261,6 +301,8 @@ def test_what_came_later_leaves_older_hashes_alone() -> None:
 
     adam = {"kind": "adam"}
     assert digest(server_weight_decay=0.0) == digest()
+    assert digest(server_schedule=None) == digest()
+    assert digest(server_schedule={"kind": "power"}) != digest()
     assert digest(server_optimizer=adam | {"initial": 0.0}) == digest(server_optimizer=adam)
     assert digest(server_weight_decay=0.1) != digest()
     assert digest(server_optimizer=adam | {"initial": 0.1}) != digest(server_optimizer=adam)

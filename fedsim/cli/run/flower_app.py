@@ -22,8 +22,8 @@ def flower_app(
     from fedsim.core.system.terminal import as_written
 
     with as_written():  # also while Flower is imported, whose logger keeps the stream that it finds
-        from fedsim.engine.flower.app_folder import read_app
         from fedsim.engine.flower.app_run import run_app
+        from fedsim.engine.nodes.app_folder import read_app
 
         app = read_app(path, run_config or ())
         seconds = run_app(app, nodes, hosts=hosts, address=address, seed=seed)

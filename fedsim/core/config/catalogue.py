@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from importlib import import_module
 from inspect import getmembers, isclass
 from pkgutil import iter_modules
@@ -30,3 +31,16 @@ def discover(package: str, path: Iterable[str], key: str) -> dict[str, type[Any]
                 if isinstance(tag, str) and tag.replace("-", "_") == module.name:
                     found[tag] = member
     return dict(sorted(found.items()))
+
+
+def room(package: str, key: str) -> Callable[[], Mapping[str, type[Any]]]:
+    """Return the catalogue of a package by the package's name, looked at when it is first asked for.
+
+    So a contract can have an option whose choices stand on a floor above it.
+    """
+
+    @cache
+    def catalogue() -> Mapping[str, type[Any]]:
+        return discover(package, import_module(package).__path__, key)
+
+    return catalogue

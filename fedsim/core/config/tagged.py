@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, get_args
 
+from fedsim.core.foreign.door import Door
+
 
 @dataclass(frozen=True)
 class Tagged:
@@ -37,10 +39,14 @@ class Tagged:
 class OneOf(Tagged):
     """Marks a place where any member of a catalogue may stand, told apart by the value of `key`.
 
-    The members are looked up when asked: a catalogue may grow, and a member may hold members.
+    The members are looked up when asked: a catalogue may grow, and a member may hold members. With a `door` a reference
+    to foreign code may stand there too, `./file.py:Name`, `package.module:Name` or a word that a package registered.
     """
 
     catalogue: Callable[[], Mapping[str, type]]
+    door: Door | None = None
+    spelled: Callable[[str], Mapping[str, Any]] | None = None
+    """Given, a word alone may stand for a member: what the word means as a mapping."""
 
     def members(self, union: Any) -> dict[str, type]:
         """Return the configs of the catalogue by their tags."""

@@ -12,6 +12,7 @@ from typing import Annotated
 from fedsim.core.config.catalogue import discover
 from fedsim.core.config.tagged import OneOf
 from fedsim.data.partitions.config import Dealing, Partition
+from fedsim.data.partitions.foreign import DOOR
 from fedsim.data.partitions.iid import Iid
 
 IID = Iid()
@@ -29,8 +30,8 @@ def dealing() -> Mapping[str, type[Dealing]]:
     return {kind: cls for kind, cls in catalogue().items() if issubclass(cls, Dealing)}
 
 
-AnyDealing = Annotated[Dealing, OneOf("kind", dealing)]
+AnyDealing = Annotated[Dealing, OneOf("kind", dealing, DOOR)]
 """Ways to deal pooled examples to clients."""
 
-AnyPartition = Annotated[Partition, OneOf("kind", catalogue)]
+AnyPartition = Annotated[Partition, OneOf("kind", catalogue, DOOR)]
 """The same, for data that may say whose each example is."""

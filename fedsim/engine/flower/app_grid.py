@@ -21,8 +21,8 @@ from flwr.server.utils.validator import validate_message
 from flwr.supercore import log
 
 from fedsim.core import ClusterLostError
-from fedsim.engine.flower.app_folder import App
-from fedsim.engine.flower.app_host import RUN_ID, copy_message
+from fedsim.engine.nodes.app_folder import App
+from fedsim.engine.nodes.app_host import RUN_ID, copy_message
 from fedsim.engine.nodes.grid import FIRST_NODE_ID, FixedGrid
 
 HURRY = 0.25

@@ -15,18 +15,11 @@ from flwr.app import Context, RecordDict
 from flwr.serverapp import ServerApp
 from flwr.supercore import log
 
+from fedsim.clients.foreign.generators import generators, put_back, seeded
 from fedsim.core import ClusterLostError, ScenarioError
-from fedsim.engine.flower.app_folder import App, load
 from fedsim.engine.flower.app_grid import AppGrid
-from fedsim.engine.flower.app_host import (
-    RUN_ID,
-    AppHost,
-    Heard,
-    RemoteAppHost,
-    generators,
-    put_back,
-    seeded,
-)
+from fedsim.engine.nodes.app_folder import App, load
+from fedsim.engine.nodes.app_host import RUN_ID, AppHost, Heard, RemoteAppHost
 from fedsim.engine.ray.session import session
 
 WAITS = {"sample_nodes": ("min_available_nodes", "sample_size"), "wait_for": ("num_clients",)}

@@ -16,9 +16,11 @@ import numpy as np
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
+from fedsim.clients.foreign.states import States
 from fedsim.clients.memory import Memory
 from fedsim.clients.node import Node
 from fedsim.core.config.inputs import Input
+from fedsim.core.sums import DELTA
 from fedsim.engine.nodes.host import Host
 from fedsim.strategies.flower import arrays, codec
 
@@ -61,26 +63,36 @@ class NodeApp(ClientApp):
         index = int(str(content.config_records.pop(NODE)["index"]))
         host = self.host(context)
         node = host.nodes[index]
-        key = f"memory-{index}"
-        _recall(node, host, context, key)
+        _recall(node, host, context)
         if codec.RECORD in content:
             answer = _call(node, action, told, given)
         else:
             began = perf_counter()
             answer = host.handle(index, content)
             answer[TIMING] = ConfigRecord({"seconds": perf_counter() - began})
-        if node.memory is not None:
-            context.state[key] = arrays.record(**node.memory.snapshot())
+        for part, key in _kept(node):
+            context.state[key] = arrays.record(**part.snapshot())
         return Message(answer, reply_to=message)
 
 
-def _recall(node: Node, host: Host, context: Context, key: str) -> None:
+def _recall(node: Node, host: Host, context: Context) -> None:
     """Give a node the memories that its context holds."""
-    if host.plan.memory is None:
-        return
-    node.memory = Memory(host.trainer.layout.size, host.plan.memory)
-    if key in context.state:
-        node.memory.take({name: array.numpy() for name, array in context.state.array_records[key].items()})
+    if node.states is not None:
+        node.states = States()
+    for part, key in _kept(node):
+        part.clear()
+        if key in context.state:
+            part.take({name: array.numpy() for name, array in context.state.array_records[key].items()})
+
+
+def _kept(node: Node) -> list[tuple[Memory | States, str]]:
+    """Return what a node's clients keep, and where in the context it is."""
+    kept: list[tuple[Memory | States, str]] = [(one, _key(node.index, name)) for name, one in node.memories.items()]
+    return kept if node.states is None else [*kept, (node.states, f"states-{node.index}")]
+
+
+def _key(node: int, name: str) -> str:
+    return f"memory-{node}" if name == DELTA else f"memory-{node}.{name}"
 
 
 def _call(node: Node, action: str, told: dict[str, Any], given: dict[str, Any]) -> RecordDict:

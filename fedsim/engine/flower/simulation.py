@@ -46,7 +46,7 @@ def open_flower(
     experiment: Experiment, folder: Path, link: Grid | None, notice: Callable[..., None] | None
 ) -> Iterator[FlowerGrid]:
     """Open a run's nodes behind Flower's grid `link`, or, without one, behind a simulation of Flower's own."""
-    num_nodes, stateful = experiment.num_nodes, experiment.remembers
+    num_nodes, stateful = experiment.num_nodes, experiment.keeps
     training = experiment.trainer.describe()
     if link is not None:
         yield FlowerGrid(link, num_nodes, stateful=stateful, notice=notice, training=training, inputs=experiment.inputs)

@@ -110,8 +110,8 @@ class GossipLoop(Rounds):
     def results(self) -> tuple[dict[str, npt.NDArray[Any]], Parameters]:
         """Return all models (N, d) as `nodes` beside their mean by name, and all models for the sha256."""
         count, layout = self.experiment.population.num_clients, self.experiment.trainer.layout
-        nodes = np.empty((count, layout.size), np.float32)
+        nodes = np.empty((count, layout.total), np.float32)
         for clients, models in self.grid.each("export", dict.fromkeys(range(self.grid.num_nodes), ())).values():
             nodes[clients] = models
         mean = np.add.reduce(nodes, axis=0, dtype=np.float64) / count
-        return {"nodes": nodes, **layout.views(mean.astype(np.float32))}, nodes
+        return {"nodes": nodes, **self.experiment.trainer.named(mean.astype(np.float32))}, nodes

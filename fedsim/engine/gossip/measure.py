@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fedsim.clients.evaluation import reported
 from fedsim.clients.gossip.merge import Tensors
 from fedsim.clients.gossip.node import PeerPlan
 from fedsim.core import Layout
@@ -45,7 +46,7 @@ def peer_values(outcome: PeerOutcome, there: Attendance, layout: Layout, plan: P
         "messages_dropped": float(exchange.dropped),
         "messages_delivered": float(exchange.delivered),
         "messages_in_flight": float(exchange.in_flight),
-        "bytes_exchanged": float(posted * (4 * layout.size + moments)),
+        "bytes_exchanged": float(posted * (layout.nbytes + moments)),
     }
     if clients:
         values["train_loss"] = counted["loss"] / clients
@@ -86,9 +87,8 @@ def _column_sums(parts: Sequence[Sequence[float]]) -> Any:
 
 def judged_values(replies: Sequence[PeerReply], num_clients: int) -> dict[str, float]:
     """Return the metrics of an evaluation: of the mean model, and of the clients' own."""
-    names = {"loss": "test_loss", "accuracy": "test_accuracy"}
     mean = next(reply.told["mean"] for reply in replies if "mean" in reply.told)
-    values = {names.get(name, name): float(value) for name, value in mean.items()}
+    values = reported(mean)
     values["consensus_distance"] = sum(float(reply.told["distance"]) for reply in replies) / num_clients
     accuracy = np.concatenate([reply.arrays.get("accuracy", np.zeros(0)) for reply in replies])
     loss = np.concatenate([reply.arrays.get("loss", np.zeros(0)) for reply in replies])

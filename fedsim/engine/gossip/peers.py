@@ -36,8 +36,10 @@ class PeerHost:
         peers = plan.peers
         assert peers is not None, "a host of gossip needs a plan of gossip"
         self.plan = plan
-        self.trainer = Trainer(plan.model, plan.work, data, plan.seed, plan.device)
-        evaluator = Evaluator(plan.model, data, peers.weights, plan.device)
+        self.trainer = Trainer(
+            plan.model, plan.work, data, plan.seed, plan.device, plan.task.loss if plan.task else None
+        )
+        evaluator = Evaluator(plan.model, data, peers.weights, plan.device, plan.task, plan.seed)
         limit = plan.work.timeout_s
         self.nodes = {index: PeerNode(index, self.trainer, peers, evaluator, plan.faults, limit) for index in nodes}
 

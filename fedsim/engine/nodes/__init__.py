@@ -1,1 +1,1 @@
-"""Where nodes live: the grid that every engine has, the host that trains a node's clients, the serial grid."""
+"""Where nodes live: the grid that every engine has, the host of nodes or of a Flower app, the serial grid."""

@@ -36,7 +36,7 @@ class _HostActor(HostActor):
 
     def alone(self, call: Call, client: int, *given: Any) -> None:
         """Train one client of a task by itself, to find out whether it brings its host down."""
-        self.host.alone(ray_letters.unpack(call, given, self.reader)[1], client)
+        self.host.alone(*ray_letters.unpack(call, given, self.reader), client)
 
 
 class RayGrid(HostedGrid):

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import fsum, sqrt
+from math import fsum, isnan, sqrt
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fedsim.clients.delivery import TELLING, TOLD
 from fedsim.core import Diagnostics, Population, Reply, Strategy
 from fedsim.core.contracts import CUTOFF, WEIGHT, Ids, Parameters, Vector
 from fedsim.participation.environment import Attendance
@@ -54,7 +55,9 @@ def round_values(
     if outcome.used is not None:
         values["objective_tv"] = ledger.total_variation(population.weights)
     if clients:
-        values["train_loss"] = counted["loss"] / clients
+        if not isnan(counted["loss"]):  # what foreign work does not tell
+            values["train_loss"] = counted["loss"] / clients
+        values |= told_values(counted)
         if outcome.cohort_sum is not None:
             values["update_variance"] = update_variance(clients, counted["delta_square"], outcome.cohort_sum / clients)
     values |= sent
@@ -70,6 +73,16 @@ def round_values(
         values["memory_age_max"] = float(ages.max(initial=0))
     values |= outcome.told.values
     return values | weight_values(outcome.told, population) if WEIGHT in outcome.told.vectors else values
+
+
+def told_values(counted: Statistics) -> dict[str, float]:
+    """Return what clients of foreign work tell: the mean of each number over those who tell it.
+
+    >>> told_values({"told.accuracy": 1.5, "telling.accuracy": 2.0, "loss": 1.0})
+    {'client.accuracy': 0.75}
+    """
+    names = [name.removeprefix(TOLD) for name in counted if name.startswith(TOLD)]
+    return {f"client.{name}": counted[f"{TOLD}{name}"] / counted[f"{TELLING}{name}"] for name in names}
 
 
 def reply_bytes(replies: Iterable[Reply]) -> int:

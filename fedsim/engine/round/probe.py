@@ -22,9 +22,10 @@ from typing import Any, get_args, get_type_hints
 import numpy as np
 
 from fedsim.clients.sketch import Sketch
-from fedsim.core import Cohort, Population, Rule, World
+from fedsim.core import Cohort, Correction, Population, Rule, World
 from fedsim.core.coefficients import Coefficients, coefficients
-from fedsim.core.contracts import Ids, Parameters, Vector
+from fedsim.core.contracts import Ids, Parameters
+from fedsim.core.sums import DELTA, Asked, Dot, Vector
 from fedsim.engine.nodes.grid import NodeGrid
 from fedsim.participation.redraw import independent, redraws
 from fedsim.scenario import Scenario
@@ -41,7 +42,9 @@ def family(numbers: Mapping[str, Sequence[float]]) -> dict[str, Rule]:
     """
     found: dict[str, Rule] = {}
     for name, rule in catalogue().items():
-        if issubclass(rule, Rule) and rule.linear and not any(map(_required, fields(rule))):
+        if not issubclass(rule, Rule) or not rule.linear or any(map(_required, fields(rule))):
+            continue
+        if rule().corrected_by() is None:  # a correction alters what clients send, and not what is made of it
             found |= _forms(name, rule, numbers)
     return found
 
@@ -85,15 +88,48 @@ def combine(used: Coefficients, clients: Ids, fresh: Vector, stale: Vector) -> V
     return update if used.stale is None else update + used.stale @ stale
 
 
-def stepped(rule: Rule, state: Any, cohort: Cohort, fresh: Vector, stale: Vector) -> Vector:
-    """Return the same of a rule that is not linear, by its own step; its state's vectors are as long as the rows."""
-    sums = {
-        name: asked.fresh @ fresh[cohort.clients]
-        + (0.0 if asked.stale is None else asked.stale @ stale[cohort.clients])
-        for name, asked in rule.ask(state, cohort).items()
-    }
+def stepped(
+    rule: Rule,
+    state: Any,
+    cohort: Cohort,
+    fresh: Vector,
+    stale: Vector,
+    correction: tuple[Correction, Any] | None = None,
+) -> Vector:
+    """Return the same of a rule that is not linear, by its own step; its state's vectors are as long as the rows.
+
+    `correction` is the one under the rule and its state, where it alters updates.
+    """
+    sums = {name: _summed(asked, cohort, fresh, stale) for name, asked in rule.ask(state, cohort).items()}
     _, update = rule.step(state, cohort, sums)
+    if correction is not None:
+        kind, own = correction
+        sums = {name: _summed(asked, cohort, fresh, stale) for name, asked in kind.ask(own, cohort).items()}
+        _, update = kind.step(own, cohort, sums, update)
     return np.zeros(fresh.shape[1]) if update is None else update
+
+
+def _summed(asked: Asked, cohort: Cohort, fresh: Vector, stale: Vector) -> Vector:
+    """Return what nodes would add up, from everyone's deltas and memories (N, s)."""
+    here = cohort.clients
+    if isinstance(asked, Dot):
+        one, other = (fresh[here] if word == DELTA else stale[here] for word in (asked.one, asked.other))
+        return np.array([asked.weights @ (one * other).sum(axis=1)])
+    assert asked.of == DELTA, "checked before the run"
+    if asked.over == "cohort":
+        return asked.fresh @ fresh[here] + (0.0 if asked.stale is None else asked.stale @ stale[here])
+    absent = np.setdiff1d(np.arange(len(fresh)), here)
+    return asked.fresh[here] @ fresh[here] + (0.0 if asked.stale is None else asked.stale[absent] @ stale[absent])
+
+
+def gathers(rule: Rule, population: Population) -> bool:
+    """Return whether an update can be formed from deltas and memories alone, which is what a probe gathers."""
+    correction, nobody = rule.corrected_by(), Cohort(1, np.zeros(0, np.int64))
+    empty = np.zeros(0, np.float32)
+    asked = [*rule.ask(rule.start(empty, population), nobody).values()]
+    if correction is not None and not correction.linear:
+        asked += correction.ask(correction.start(empty, population), nobody).values()
+    return all(isinstance(one, Dot) or one.of == DELTA for one in asked)
 
 
 def estimate(updates: Vector, target: Vector) -> Estimate:
@@ -168,19 +204,21 @@ class Prober:
         own: Any,
         shadows: Mapping[str, Any],
         scale: Vector | None = None,
+        correction: Any = None,
     ) -> dict[str, Estimate]:
-        """Return the estimates of a round before it is trained, by tag; `own` is the rule's state.
+        """Return the estimates of a round before it is trained, by tag; `own` and `correction` are the states of both.
 
         `scale` (N,) is what each client's memory is multiplied by at the round's learning rate.
         """
-        fresh, stale = self._rows(grid, params, round)
+        fresh, stale = self._rows(grid, params, round, own, correction)
         stale = stale if scale is None else stale * scale[:, None]
         target = self.population.weights @ fresh
         cohorts = [self.redraw(round, draw) for draw in range(self.draws)]
         found = {}
         for tag, rule, state in [(OWN, self.rule, own), *((t, r, shadows[t]) for t, r in self.rules.items())]:
-            if not rule.linear:
-                drawn = [stepped(rule, state, Cohort(round, clients), fresh, stale) for clients in cohorts]
+            altered = self._altered(correction) if tag == OWN else None
+            if not rule.linear or altered is not None:
+                drawn = [stepped(rule, state, Cohort(round, clients), fresh, stale, altered) for clients in cohorts]
                 found[tag] = estimate(np.stack(drawn), target)
                 continue
 
@@ -195,11 +233,21 @@ class Prober:
                     found[tag] = replace(found[tag], bias2_exact=exact[0], variance_exact=exact[1])
         return found
 
-    def _rows(self, grid: NodeGrid, params: Parameters, round: int) -> tuple[Vector, Vector]:
+    def _altered(self, state: Any) -> tuple[Correction, Any] | None:
+        """Return the correction under the run's own rule, when it alters updates."""
+        correction = self.rule.corrected_by()
+        return None if correction is None or correction.linear else (correction, state)
+
+    def _rows(self, grid: NodeGrid, params: Parameters, round: int, own: Any, corrected: Any) -> tuple[Vector, Vector]:
         """Gather everyone's sketched delta and memory, (N, s) each."""
         count, nodes = self.population.num_clients, grid.num_nodes
         ids = {node: np.arange(node, count, nodes) for node in range(nodes)}
-        parts = grid.each("probe", {node: (params, ids[node], round, self.sketch) for node in ids})
+        everybody, correction = Cohort(round, np.arange(count)), self.rule.corrected_by()
+        order = self.rule.order(own, everybody)
+        if correction is not None:
+            order = order.beside(correction.order(corrected, everybody))
+        asked = {node: (params, ids[node], round, self.sketch, order.at(ids[node])) for node in ids}
+        parts = grid.each("probe", asked)
         fresh, stale = np.empty((count, self.sketch.width)), np.empty((count, self.sketch.width))
         for node, (deltas, memories) in parts.items():
             fresh[ids[node]], stale[ids[node]] = deltas, memories

@@ -286,4 +286,5 @@ def refused(round: int, failures: Sequence[Failure]) -> Exception:
     advice = "`on_client_error: drop` counts such clients as crashed and goes on"
     if first.kind in ("non-finite", "shape"):
         return NonFiniteError(f"round {round}, client {first.client}{others}: {first.text}; {advice}")
-    return ClientError(f"round {round}, client {first.client}{others}: {first.kind}: {first.text}\n{advice}")
+    told = f"{first.kind}: {first.text}\n" if "\n" in first.text else f"{first.text}; "
+    return ClientError(f"round {round}, client {first.client}{others}: {told}{advice}")

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import ConfigRecord, Message
 
+from fedsim.clients.evaluation import reported
 from fedsim.core.contracts import ADDED_UP, Parameters, Vector
 from fedsim.engine.nodes.grid import Collected
 from fedsim.engine.round.measure import RunTotals, round_values, traffic
@@ -65,7 +66,9 @@ class Loop(Rounds):
             return {}
         began = perf_counter()
         server, shadows = self.progress.server, self.progress.shadows
-        found = self.prober.measure(self.grid, server.params, round, server.rule, shadows, self._rescaling(round))
+        found = self.prober.measure(
+            self.grid, server.params, round, server.rule, shadows, self._rescaling(round), server.correction
+        )
         self.probed = {"round": round, **{tag: estimate.table() for tag, estimate in found.items()}}
         values = {name: value for tag, estimate in found.items() for name, value in estimate.values(tag).items()}
         return values | {"probe_s": perf_counter() - began}
@@ -104,14 +107,17 @@ class Loop(Rounds):
         ledger = self.progress.ledger.after(outcome, there, sent)
         shadows = self.prober.after(self.progress.shadows, outcome.cohort) if self.prober else {}
         self.progress = TrainingState(round, server, ledger, shadows)
-        values = round_values(outcome, ledger, sent, there, rule, population, server.params)
+        values = round_values(
+            outcome, ledger, sent, there, rule, population, server.params[: self.experiment.trainer.layout.size]
+        )
         every = self.experiment.scenario.memory.audit
         audited = {} if every is None or round % every else self.audit(round)
         return {**values, **self.phases(played.host_seconds), **audited}
 
     def seen(self, round: Round, played: Played) -> Round:
         """Show the global model after the round, and the rule's update."""
-        return replace(round, params=self.progress.server.params, update=played.outcome.update)
+        params = self.progress.server.params[: self.experiment.trainer.layout.size]
+        return replace(round, params=params, update=played.outcome.update)
 
     def vectors(self, round: int, played: Played) -> dict[str, npt.NDArray[Any]]:
         """Return the ledger's vectors, and those of the rule's own that the ledger does not add up."""
@@ -126,7 +132,7 @@ class Loop(Rounds):
     def results(self) -> tuple[dict[str, npt.NDArray[Any]], Parameters]:
         """Return the global model by name, and flat."""
         params = self.progress.server.params
-        return dict(self.experiment.trainer.layout.views(params)), params
+        return self.experiment.trainer.named(params), params
 
     def forget_evaluations(self) -> None:
         """Let go of evaluations under way: the run goes back."""
@@ -140,10 +146,9 @@ class Loop(Rounds):
 
         def work() -> tuple[dict[str, float], float]:
             began = perf_counter()
-            found = {names.get(name, name): value for name, value in evaluator.evaluate(params).items()}
+            found = reported(evaluator.evaluate(params))
             return found, perf_counter() - began
 
-        names = {"loss": "test_loss", "accuracy": "test_accuracy"}
         if self.overlap is not None:
             self._evaluations.append((round, self.overlap.submit(work)))
             return

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedsim.clients.memory import row_bytes
+from fedsim.clients.formats import row_bytes
 from fedsim.core import CapacityError, PeerRule
 from fedsim.engine.experiment import Experiment
 
@@ -54,14 +54,14 @@ def memory_need(experiment: Experiment, folder: Path) -> MemoryNeed | None:
     scenario = experiment.scenario
     if isinstance(scenario.strategy, PeerRule):
         # every client's model, the one it started the round from, and what was heard of its neighbours
-        each = 3 * 4 * experiment.trainer.layout.size
+        each = 3 * 4 * experiment.trainer.layout.total
         return MemoryNeed(experiment.population.num_clients, each, "ram", free_ram(), "client models")
-    if not experiment.remembers:
+    if not experiment.memories:
         return None
     p = experiment.population.probabilities
     count = experiment.population.num_clients
     seen = count if p is None else int(np.ceil((1.0 - (1.0 - p) ** scenario.rounds).sum()))
-    each = row_bytes(experiment.trainer.layout.size, scenario.memory.dtype)
+    each = row_bytes(experiment.trainer.layout.size, scenario.memory.dtype) * len(experiment.memories)
     free = shutil.disk_usage(folder).free if scenario.memory.tier == "disk" else free_ram()
     return MemoryNeed(min(count, seen), each, scenario.memory.tier, free)
 
@@ -82,6 +82,6 @@ def check_memory(experiment: Experiment, folder: Path) -> MemoryNeed | None:
     need = memory_need(experiment, folder)
     if need is not None and need.total > HEADROOM * need.free:
         other = "`memory: {tier: disk}`, " if need.tier == "ram" else ""
-        memory = f"{other}`memory: {{dtype: bfloat16}}`" if experiment.remembers else "a smaller model"
+        memory = f"{other}`memory: {{dtype: bfloat16}}`" if experiment.memories else "a smaller model"
         raise CapacityError(f"{need}: does not fit; {memory} or fewer clients would help")
     return need

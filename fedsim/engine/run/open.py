@@ -58,7 +58,7 @@ def open_grid(
         engine, why = choose(experiment)
         log.info("engine: %s", why)
     memory_folder = None
-    if experiment.remembers and experiment.scenario.memory.tier == "disk":
+    if experiment.memories and experiment.scenario.memory.tier == "disk":
         memory_folder = folder.absolute() / "memory"
         memory_folder.mkdir(exist_ok=True)
     if isinstance(engine, Serial):
@@ -107,7 +107,7 @@ def open_grid(
             classes=engine.classes,
             capacity_s=engine.capacity_timeout_s,
             notice=notice,
-            stateful=experiment.remembers or plan.peers is not None,
+            stateful=experiment.keeps or plan.peers is not None,
             predict=experiment.cost,
         )
         try:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fedsim.metrics.metric import Facts, Metric
+from fedsim.metrics.metric import Facts, Metric, family, of_task
+from fedsim.task import metrics as task
 
-LABELS: Facts = ("labels",)
 OPTIMUM: Facts = ("optimum",)
 SERVER: Facts = ("server",)
 
@@ -13,9 +13,8 @@ METRICS = (
     Metric(
         "test_loss", "1", "loss of the global model on the held-out split (quadratic: the objective itself)", "lower"
     ),
-    Metric(
-        "test_accuracy", "1", "share of the held-out split that the global model labels correctly", "higher", LABELS
-    ),
+    *(of_task(cls()) for cls in task.catalogue().values()),
     Metric("distance", "norm", "distance of the parameters to the known optimum (quadratic)", "lower", OPTIMUM),
     Metric("params_norm", "norm", "Euclidean norm of the global parameters", when=SERVER),
+    family("client", "1", "mean over the cohort of what foreign local work tells by this name", signed=True),
 )

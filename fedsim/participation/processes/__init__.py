@@ -8,6 +8,7 @@ from typing import Annotated
 from fedsim.core.config.catalogue import discover
 from fedsim.core.config.tagged import OneOf
 from fedsim.participation.config import Participation
+from fedsim.participation.foreign import DOOR
 
 
 @cache
@@ -16,5 +17,5 @@ def catalogue() -> dict[str, type[Participation]]:
     return discover(__name__, __path__, "kind")
 
 
-AnyParticipation = Annotated[Participation, OneOf("kind", catalogue)]
+AnyParticipation = Annotated[Participation, OneOf("kind", catalogue, DOOR)]
 """The type of the section `participation:`: any process, chosen by its kind."""

@@ -13,9 +13,11 @@ import numpy.typing as npt
 
 from fedsim.core import Rule, ScenarioError, World
 from fedsim.metrics import METRICS
-from fedsim.metrics.registry import out_of_reach
+from fedsim.metrics.registry import metric_of, out_of_reach
 from fedsim.participation import Participation
-from fedsim.scenario.checks.float32 import LARGEST, last_rate, unfit
+from fedsim.scenario.checks import corrections, foreign, local_work, model_values
+from fedsim.scenario.checks.float32 import unfit
+from fedsim.scenario.checks.server_rate import compared_server_rates_are_of_rounds, server_rate_is_of_rounds
 from fedsim.scenario.messages import did_you_mean
 from fedsim.scenario.sections import DEFAULT_NODES
 
@@ -235,13 +237,6 @@ def starts_and_data_fit_float32(data: Any, model: Any) -> Found:
     yield from ((("model", *keys), message) for keys, message in unfit(getattr(model, "init", None), ("init",)))
 
 
-def rates_do_not_grow_beyond_float32(client: Any, rounds: Any) -> Found:
-    """A rate that grows from round to round still fits in the last one."""
-    if client.lr_decay > 1 and last_rate(client.lr, client.lr_decay, rounds) > LARGEST:
-        text = f"from {client.lr:g} the rate grows beyond {LARGEST:.2g}, what float32 holds, in {rounds:,} rounds"
-        yield ("client", "lr_decay"), text
-
-
 def labels_for_the_law(data: Any, participation: Any) -> Found:
     """Participation that follows labels needs labels."""
     laws = (getattr(getattr(part, "probabilities", None), "law", None) for part in _parts(participation))
@@ -260,7 +255,7 @@ def probe_knows_who_comes(probe: Any, devices: Any) -> Found:
 
 def stop_looks_at_a_metric(stop: Any) -> Found:
     """The metric that ends a run is one that is recorded."""
-    if stop is not None and stop.metric is not None and stop.metric.split(".")[0] not in METRICS:
+    if stop is not None and stop.metric is not None and metric_of(stop.metric) is None:
         yield ("stop", "metric"), f"no metric is called {stop.metric!r}{did_you_mean(stop.metric, METRICS)}"
     elif stop is not None and stop.metric is not None and stop.target is not None:
         never = out_of_reach(stop.metric, stop.target)
@@ -373,7 +368,10 @@ CHECKS: tuple[Check, ...] = (
     rates_fit_float32,
     compared_rates_fit_float32,
     starts_and_data_fit_float32,
-    rates_do_not_grow_beyond_float32,
+    *local_work.CHECKS,
+    *model_values.CHECKS,
+    server_rate_is_of_rounds,
+    compared_server_rates_are_of_rounds,
     labels_for_the_law,
     probe_knows_who_comes,
     stop_looks_at_a_metric,
@@ -387,4 +385,6 @@ CHECKS: tuple[Check, ...] = (
     stock_keeps_its_state,
     stock_sends_its_own_mu,
     stock_runs_on_our_grids,
+    *foreign.CHECKS,
+    *corrections.CHECKS,
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from math import inf
 from typing import Any
 
 LARGEST = 3.4028234663852886e38
@@ -30,15 +29,3 @@ def unfit(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
     elif isinstance(config, tuple | list):
         for place, value in enumerate(config):
             yield from unfit(value, (*path, str(place)))
-
-
-def last_rate(rate: float, decay: float, rounds: int) -> float:
-    """Return the rate of the last round, infinite where no number is so large.
-
-    >>> last_rate(0.1, 10.0, 1000)
-    inf
-    """
-    try:
-        return float(rate * decay ** (rounds - 1))
-    except OverflowError:
-        return inf

@@ -17,3 +17,8 @@ def catalogue() -> Mapping[str, type[Any]]:
     ['bce', 'cross_entropy', 'huber', 'mse', 'token_cross_entropy']
     """
     return discover(__name__, __path__, "kind")
+
+
+def spelled(word: str) -> dict[str, Any]:
+    """Return a loss that is given by its word alone, spelled out."""
+    return {"kind": word}

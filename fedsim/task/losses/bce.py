@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fedsim.core import Targets
+from fedsim.task.loss import Answer
 from fedsim.task.losses.numbers import Entrywise
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ class Bce(Entrywise):
     """
 
     kind: Literal["bce"] = "bce"
+    answers: ClassVar[Answer] = "yes or no"
+    usual: ClassVar[tuple[str, ...]] = ("accuracy",)
     stacked: ClassVar[bool] = True
 
     def entries(self, output: Tensor, y: Tensor) -> Tensor:

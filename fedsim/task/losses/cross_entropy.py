@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fedsim.core import Targets
-from fedsim.task.loss import Loss
+from fedsim.task.loss import Answer, Loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,6 +17,8 @@ class CrossEntropy(Loss):
     """Softmax cross-entropy: -log softmax(output)[y], for one label each; an output per class."""
 
     kind: Literal["cross_entropy"] = "cross_entropy"
+    answers: ClassVar[Answer] = "classes"
+    usual: ClassVar[tuple[str, ...]] = ("accuracy",)
     stacked: ClassVar[bool] = True
 
     def of(self, output: Tensor, y: Tensor) -> Tensor:
@@ -69,8 +71,14 @@ class CrossEntropy(Loss):
         import torch
 
         front = torch.add(logits.permute(2, 0, 1), bias.t().unsqueeze(2))
-        logs, labels = torch.log_softmax(front, dim=0), y.unsqueeze(0)
+        logs, labels = self.log_softmax(front), y.unsqueeze(0)
         losses = logs.gather(0, labels).squeeze(0).mul_(scale).sum(1).neg_()
         softmax = logs.exp_()
         error = softmax.scatter_(0, labels, softmax.gather(0, labels).sub_(1.0)).mul_(scale)
         return losses, error.permute(1, 2, 0)
+
+    def log_softmax(self, front: Tensor) -> Tensor:
+        """Return the log-softmax of logits (C, A, B) over their classes."""
+        import torch
+
+        return torch.log_softmax(front, dim=0)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from fedsim.core import Targets
-from fedsim.task.loss import Loss
+from fedsim.task.loss import Answer, Loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Entrywise(Loss):
     """A loss that compares outputs and targets number by number; an example's is the mean over its numbers."""
+
+    answers: ClassVar[Answer] = "numbers"
+    usual: ClassVar[tuple[str, ...]] = ("mse", "mae", "r2")
 
     @abstractmethod
     def entries(self, output: Tensor, y: Tensor) -> Tensor:

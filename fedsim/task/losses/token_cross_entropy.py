@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fedsim.core import Targets
-from fedsim.task.loss import Loss
+from fedsim.task.loss import Answer, Loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +20,8 @@ class TokenCrossEntropy(Loss):
     """
 
     kind: Literal["token_cross_entropy"] = "token_cross_entropy"
+    answers: ClassVar[Answer] = "classes"
+    usual: ClassVar[tuple[str, ...]] = ("accuracy", "perplexity")
 
     def of(self, output: Tensor, y: Tensor) -> Tensor:
         """Return the loss of each example (B,) from scores (B, T, V) and tokens (B, T).

@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import copy
 import logging
-import random
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
 from io import TextIOBase
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 from flwr.supercore.task_identity import TaskIdentity
 
 from fedsim.clients import numerics
+from fedsim.clients.foreign.generators import seed_generators
 from fedsim.core import ScenarioError
-from fedsim.engine.flower.app_folder import App, load
+from fedsim.engine.nodes.app_folder import App, load
 
 RUN_ID, SERVER_ID = 1, 1
 """The number of the run, and the server's node id as Flower has it."""
@@ -157,53 +153,3 @@ def copy_message(message: Message) -> Message:
     made.metadata.delivered_at = delivered
     result: Message = made
     return result
-
-
-@cache
-def _accelerated() -> bool:
-    import torch
-
-    return bool(torch.accelerator.is_available())
-
-
-def seed_generators(*key: int) -> None:
-    """Seed the generators that Flower apps draw from.
-
-    `torch.manual_seed` also formats the stack for devices that are not there, a thousand times the cost of the rest.
-    """
-    import torch
-
-    number = int(np.random.SeedSequence(key).generate_state(1)[0])
-    random.seed(number)
-    np.random.seed(number)  # noqa: NPY002 - it is the app's generator, not ours
-    if _accelerated():
-        torch.manual_seed(number)
-    else:
-        torch.default_generator.manual_seed(number)
-
-
-def generators() -> tuple[Any, Any, Any]:
-    """Return the states of the generators that Flower apps draw from."""
-    import torch
-
-    return random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-
-
-def put_back(states: tuple[Any, Any, Any]) -> None:
-    """Put the generators into states that `generators` returned."""
-    import torch
-
-    random.setstate(states[0])
-    np.random.set_state(states[1])  # noqa: NPY002
-    torch.set_rng_state(states[2])
-
-
-@contextmanager
-def seeded(*key: int) -> Iterator[None]:
-    """Seed the generators for a block, and put them back: they belong to the process."""
-    before = generators()
-    seed_generators(*key)
-    try:
-        yield
-    finally:
-        put_back(before)

@@ -1,0 +1,125 @@
+"""Datasets that are not ours: a callable or a dataclass that gives arrays, or client data of its own.
+
+It gets `seed` and `folder`, and any of the keys below, where its signature names them, and its own options by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from annotated_types import Ge, Gt, Lt
+
+from fedsim.core import ClientData
+from fedsim.core.foreign.door import Door, Foreign, made, options_of, refuse
+from fedsim.core.foreign.failures import ForeignError, blamed
+from fedsim.core.foreign.reference import Thing
+from fedsim.data.arrays import deal
+from fedsim.data.partitions import IID, AnyPartition
+
+GIVEN = ("seed", "folder", "clients", "test_fraction")
+"""What the run itself gives to a dataset."""
+ARRAYS = ("x", "y", "x_test", "y_test", "client")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignData:
+    """Examples of the user's own, dealt to clients like those of a file."""
+
+    dataset: str
+    """The reference."""
+    clients: Annotated[int, Ge(1)] | None = None
+    """How many clients share the examples; the natural partition counts them itself, client data have their own."""
+    partition: AnyPartition = IID
+    """How the examples are dealt to them."""
+    test_fraction: Annotated[float, Gt(0), Lt(1)] = 0.2
+    """Held out where there is no x_test: stratified by label, or by client for the natural partition."""
+    divide_by: Annotated[float, Gt(0)] | None = None
+    """Features are divided by this, e.g. 255 for images."""
+
+    @property
+    def num_clients(self) -> int | None:
+        """N, or None when only the data know it."""
+        return self.clients
+
+    def found(self, seed: int, folder: str) -> Any:
+        """Return what the foreign code gives."""
+        raise NotImplementedError
+
+    def load(self, seed: int, folder: str = ".") -> ClientData:
+        """Have the foreign code give its examples, and deal them."""
+        assert isinstance(self, Foreign), "made by the door"
+        return dealt(self, self.thing, self.found(seed, folder), seed)
+
+
+def dealt(config: ForeignData, thing: Thing, found: Any, seed: int) -> ClientData:
+    """Return what foreign code gave as client data.
+
+    Raises
+    ------
+    ForeignError : it gave something else. ScenarioError : its arrays do not fit together, or the keys beside it.
+    """
+    if all(hasattr(found, name) for name in ("num_clients", "num_examples", "input_shape", "rows", "test")):
+        given: ClientData = found
+        if config.clients not in (None, given.num_clients):
+            text = f"gives data of {given.num_clients} clients, and `clients` is {config.clients}; leave it out"
+            raise ForeignError(f"{thing.text}: {thing.place}: {text}")
+        return given
+    if not isinstance(found, Mapping):
+        text = f"must give arrays by name (x, y, ...) or client data, got {type(found).__name__}"
+        raise ForeignError(f"{thing.text}: {thing.place}: {text}")
+    with blamed(str(thing.text)):
+        arrays = {str(name): np.asarray(value) for name, value in found.items()}
+    return deal(
+        arrays,
+        str(thing.text),
+        clients=config.clients,
+        partition=config.partition,
+        test_fraction=config.test_fraction,
+        divisor=config.divide_by or 1.0,
+        seed=seed,
+    )
+
+
+def config(door: Door, thing: Thing) -> type:
+    """Return a user's callable, dataclass or arrays as the config class `data: {dataset: ...}`."""
+    target = thing.target
+    if callable(target):
+        options, named = options_of(door, thing, without=GIVEN)
+    elif isinstance(target, Mapping) or hasattr(target, "rows"):
+        options, named = (), frozenset()
+    else:
+        raise refuse(door, thing)
+
+    def found(self: Any, seed: int, folder: str) -> Any:
+        given = {"seed": seed, "folder": folder, "clients": self.clients, "test_fraction": self.test_fraction}
+        with blamed(str(thing.text)):
+            if not callable(target):
+                return target
+            made_of = target(**{name: given[name] for name in named}, **self.options(folder))
+            load = getattr(made_of, "load", None)
+            if callable(load):
+                return load(seed, folder)
+            if isinstance(target, type) and callable(made_of):
+                return made_of()
+            if isinstance(target, type) and hasattr(made_of, "x") and not hasattr(made_of, "rows"):
+                return {name: getattr(made_of, name) for name in ARRAYS if getattr(made_of, name, None) is not None}
+            return made_of
+
+    return made(door, thing, "dataset", ForeignData, options=options, methods={"found": found})
+
+
+def takes(value: Any) -> bool:
+    """Return whether a Python value is meant as examples: arrays by name."""
+    return isinstance(value, Mapping) and {"x", "y"} <= {*value} and "dataset" not in value
+
+
+DOOR = Door(
+    "fedsim.datasets",
+    "a dataset: a function or dataclass that gives arrays x, y, ..., or client data",
+    config,
+    takes,
+)
+"""How a reference stands under `data: {dataset: ...}`."""

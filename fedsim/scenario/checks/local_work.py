@@ -1,0 +1,52 @@
+"""What the section `client:` must agree on within itself, and with the length of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any
+
+from fedsim import optimizers
+from fedsim.core import LocalWork
+from fedsim.scenario.checks.float32 import LARGEST
+from fedsim.scenario.messages import did_you_mean
+
+Found = Iterator[tuple[tuple[str, ...], str]]
+
+DEFAULTS = {f.name: f.default for f in fields(LocalWork)}
+
+
+def optimizer_is_known_and_takes_its_options(client: Any) -> Found:
+    """The optimiser is one there is, and what is given beside it is its own."""
+    yield from ((("client", key), message) for key, message in _optimizer(client))
+
+
+@lru_cache(maxsize=64)
+def _optimizer(client: LocalWork) -> tuple[tuple[str, str], ...]:
+    known = optimizers.catalogue()
+    if client.optimizer not in known:
+        hint = did_you_mean(client.optimizer, known) or f"; there are {', '.join(known)}"
+        return (("optimizer", f"no optimiser is called {client.optimizer!r}{hint}"),)
+    own, found = optimizers.options(known[client.optimizer]), []
+    for key in dict.fromkeys(name for cls in known.values() for name in optimizers.options(cls)):
+        if key not in own and getattr(client, key) != DEFAULTS[key]:
+            homes = [word for word, cls in known.items() if key in optimizers.options(cls)]
+            listed = " and ".join(part for part in (", ".join(homes[:-1]), homes[-1]) if part)
+            found.append((key, f"belongs to {listed}; {client.optimizer} takes {', '.join(own)}"))
+    return (*found, *optimizers.chosen(client).problems())
+
+
+def rates_do_not_grow_beyond_float32(client: Any, rounds: Any) -> Found:
+    """A rate that grows from round to round, or from step to step, still fits in the last one."""
+    try:
+        last = client.rate(rounds, client.local_steps or 1)
+    except OverflowError:
+        last = float("inf")
+    if client.lr <= LARGEST < last:
+        key = "lr_decay" if client.schedule is None else "schedule"
+        text = f"from {client.lr:g} the rate grows beyond {LARGEST:.2g}, what float32 holds, in {rounds:,} rounds"
+        yield ("client", key), text
+
+
+CHECKS = (optimizer_is_known_and_takes_its_options, rates_do_not_grow_beyond_float32)
