@@ -6,11 +6,8 @@ import os
 import threading
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from fedsim.engine.experiment import Experiment
-from fedsim.models.modules.building import build
 from fedsim.scenario import Processes, Serial
 
 START_S = 3.0
@@ -48,36 +45,8 @@ def training_s(experiment: Experiment) -> float:
     share = np.full(data.num_clients, 0.5) if present is None else present
     examples = experiment.trainer.cost(np.arange(data.num_clients)).astype(float)
     steps = np.maximum(1.0, examples / max(1, scenario.client.batch_size))
-    if experiment.scenario.model.trained_by == "quadratic":
-        each = steps * STEP_S
-    else:
-        module = build(scenario.model, data.input_shape, data.num_classes)
-        each = steps * STEP_S + examples * 3 * forward_flops(module, data.input_shape) / FLOPS
+    each = steps * STEP_S + examples * 3 * experiment.trainer.example_flops / FLOPS
     return float(scenario.rounds * (share * each).sum())
-
-
-def forward_flops(module: nn.Module, input_shape: tuple[int, ...]) -> float:
-    """Return the multiplications and additions of one example's forward pass in linear and convolution layers.
-
-    >>> forward_flops(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), (3,))
-    40.0
-    """
-    total = 0.0
-
-    def count(layer: nn.Module, _: object, output: object) -> None:
-        nonlocal total
-        weight = getattr(layer, "weight", None)
-        if isinstance(weight, Tensor) and weight.dim() > 1 and isinstance(output, Tensor):
-            total += 2.0 * weight.numel() * (output.numel() // weight.shape[0])
-
-    hooks = [layer.register_forward_hook(count) for layer in module.modules()]
-    try:
-        with torch.no_grad():
-            module(torch.zeros((1, *input_shape)))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return total
 
 
 def cores_here() -> int:
