@@ -56,7 +56,7 @@ def _table(members: Mapping[str, type], width: int | None) -> list[str]:
     lines = []
     for name, cls in members.items():
         text = first_line(cls)
-        parts = wrap(text, max(width - column, 20)) if width else [text]
+        parts = wrap(text, max(width - column, 20), break_on_hyphens=False) if width else [text]
         lines.append(f"  {name:<{column - 2}}{parts[0] if parts else ''}".rstrip())
         lines.extend(" " * column + part for part in parts[1:])
     return lines

@@ -16,6 +16,7 @@ from typing import Any
 import cloudpickle
 
 from fedsim.core import CapacityError, ClusterLostError, FedsimError
+from fedsim.core.foreign.reference import carried
 from fedsim.engine.nodes import hosted
 from fedsim.engine.nodes.grid import Notice
 from fedsim.engine.nodes.host import HostPlan
@@ -89,7 +90,7 @@ class Hosts:
         self._killed_for_memory = kills_for_memory()
         self._given = Post()
         # by value where there is no reference: a class of a user's own script
-        (self._start,) = self._given.write([(worker, plan, data)], cloudpickle.dumps)
+        (self._start,) = self._given.write([(worker, plan, carried(data))], cloudpickle.dumps)
         self.places = [self._fork(host) for host in range(len(nodes_of))]
         self.training = ""
         for host in range(len(nodes_of)):
