@@ -14,9 +14,9 @@ from flwr.app import ConfigRecord, Message
 
 from fedsim.clients.evaluation import reported
 from fedsim.core.contracts import ADDED_UP, Parameters, Vector
+from fedsim.engine.experiment.probe import Prober
 from fedsim.engine.nodes.grid import Collected
 from fedsim.engine.round.measure import RunTotals, round_values, traffic
-from fedsim.engine.round.probe import Prober
 from fedsim.engine.round.rounds import Played, Rounds
 from fedsim.metrics.metric import Round
 from fedsim.strategies.flower import arrays

@@ -38,8 +38,8 @@ from fedsim.core.flower_project import read_project
 from fedsim.core.sums import DELTA
 from fedsim.data import Partitioned, QuadraticData
 from fedsim.data.reading.targets import as_numbers
+from fedsim.engine.experiment.probe import Prober, gathers
 from fedsim.engine.nodes.host import HostPlan
-from fedsim.engine.round.probe import Prober, gathers
 from fedsim.metrics import Fact
 from fedsim.metrics.registry import know
 from fedsim.participation.clock import Clock
