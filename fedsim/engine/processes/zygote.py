@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib import import_module
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Self
@@ -27,6 +28,8 @@ REQUEST = struct.Struct("=8sq")
 FORK, END = b"fork", b"end"
 ENDING_S = 2.0
 """A process whose connection broke ends by itself within this time, or it is killed."""
+LOADED = ("fedsim.engine.processes.worker", "fedsim.engine.gossip.peers")
+"""What hosts need, loaded once for all of them."""
 PINNED = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "FLWR_TELEMETRY_ENABLED": "0"}
 """One thread per host, so that bits do not depend on the number of cores, and so that nothing but it is forked."""
 
@@ -143,9 +146,8 @@ def _ended(process: int) -> int:
 
 def _main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
-    import fedsim.engine.gossip.peers
-    import fedsim.engine.processes.worker  # noqa: F401  # what hosts need, once for all of them
-
+    for name in LOADED:
+        import_module(name)
     gc.freeze()  # so that a collection in a host touches, and so copies, none of it
     _serve(control)
     os._exit(0)
