@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from fedsim.clients import batches
+from fedsim.clients.augment import refuse_what_is_no_image
 from fedsim.clients.foreign.kernel import Carried, ForeignKernel, Opens
 from fedsim.clients.foreign.model import Loaded
 from fedsim.clients.kernels import Kernel, LaneResult
@@ -65,6 +66,7 @@ class Trainer:
     ) -> None:
         if (config.trained_by == "quadratic") != isinstance(data, QuadraticData):
             raise ScenarioError("model.name: `point` and `dataset: quadratic` belong together")
+        refuse_what_is_no_image(work.augment, data.input_shape)
         self.fingerprint = pin(device)
         self._config, self._work, self._data, self._seed = config, work, data, seed
         self._device = torch.device(device)
@@ -154,6 +156,11 @@ class Trainer:
         rates = [self._work.rate(round, step) for step in range(1, int(steps.max(initial=0)) + 1)]
         found: Vector = np.concatenate([[0.0], np.cumsum(rates)])[steps]
         return found
+
+    @property
+    def carries(self) -> bool:
+        """Whether clients go on in their batches where they were, so that `Given.taken` is wanted."""
+        return self._work.carry_batches
 
     def cost(self, clients: Ids) -> npt.NDArray[np.int64]:
         """Return the predicted cost of each client's round (C,): the examples it goes through."""

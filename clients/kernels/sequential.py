@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from fedsim.clients.augment import Augment
 from fedsim.clients.batches import Batches, draw
 from fedsim.clients.kernels import feed
 from fedsim.clients.kernels.base import LaneResult
@@ -67,7 +68,7 @@ class SequentialKernel:
         given: Given = PLAIN,
     ) -> LaneResult:
         """Train the clients one after the other; see `Kernel.train`."""
-        batches = draw(self._work, self._seed, round, clients, self._source.counts[clients])
+        batches = draw(self._work, self._seed, round, clients, self._source.counts[clients], given.taken)
         steps, update, size = batches.steps, self._update.begun(round, given), self._layout.size
         deltas, slots = self._deltas.rows(len(clients)), self._slots.rows(len(clients))
         done = self._fill(slots, kept)
@@ -127,7 +128,9 @@ class SequentialKernel:
     ) -> Tensor:
         """Train the client at `place`, whose parameters the module holds; return the sum of its steps' losses."""
         total = torch.zeros((), dtype=torch.float64, device=self._device)
-        for number, (x, y) in enumerate(feed.alone(self._source, clients[place : place + 1], batches, place), 1):
+        augment = Augment.of(self._work, self._seed, round)
+        examples = feed.alone(self._source, clients[place : place + 1], batches, place, augment)
+        for number, (x, y) in enumerate(examples, 1):
             if self._own:
                 draws.turn(rng.digest(self._seed, "draws", round, int(clients[place]), number), self._device)
             loss = self._loss.mean(self._module(x), y)

@@ -117,12 +117,14 @@ class Given:
     start : (C, d) where each client starts in place of the model.
     pull : pull (w - start) is added to every gradient.
     rate : learning rates are multiplied by it.
+    taken : (C,) the earlier rounds in which each client delivered, where batches are carried over rounds.
     """
 
     shift: Rows | None = None
     start: Rows | None = None
     pull: float = 0.0
     rate: float = 1.0
+    taken: npt.NDArray[np.int64] | None = None
 
 
 PLAIN = Given()

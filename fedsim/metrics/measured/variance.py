@@ -46,6 +46,8 @@ METRICS = (
         ESTIMATES,
     ),
     Metric("num_cutoffs", "clients", "clients whose participation interval was cut off in this round", when=("told",)),
+    Metric("beta", "1", "share of the memories that the round's update trusts, where it sets itself", when=("told",)),
+    Metric("beta_heuristic", "0/1", "clients do not come by independent coins of known chance", when=("told",)),
     family("probe_bias2", "norm^2", "||E v - g||^2 of the update a strategy would apply", "lower", PROBE, signed=True),
     family(
         "probe_variance", "norm^2", "E||v - E v||^2 of the update a strategy would apply", "lower", PROBE, signed=True

@@ -18,8 +18,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Gt, Le
 
-from fedsim.strategies.corrected import CorrectedFedAvg
 from fedsim.strategies.corrections.scaffnew import Scaffnew
+from fedsim.strategies.shorthands.corrected import CorrectedFedAvg
 
 
 @dataclass(frozen=True, kw_only=True)
