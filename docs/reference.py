@@ -182,6 +182,8 @@ def _kind(node: Node, definitions: Node) -> str:
     if "$ref" in node:
         name = node["$ref"].removeprefix(PREFIX)
         return f"`{_tag(definitions[name])[1]}`" if _tag(definitions[name]) else "section, see below"
+    if node.get("title") == "reference":
+        return "[code of your own](own-code.md)"
     if "const" in node:
         return f"`{_plain(node['const'])}`"
     if "enum" in node:

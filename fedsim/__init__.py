@@ -38,6 +38,8 @@ def __getattr__(name: str) -> Any:
     """Load what a user asks for when it is asked for: importing fedsim loads neither torch nor ray."""
     if name in _WHERE:
         return getattr(import_module(_WHERE[name]), name)
+    if name == "flower":
+        return import_module("fedsim.flower")
     raise AttributeError(f"module 'fedsim' has no attribute '{name}'")
 
 

@@ -90,6 +90,7 @@ def dealt(config: ForeignData, thing: Thing, found: Any, seed: int) -> ClientDat
         test_fraction=config.test_fraction,
         divisor=config.divide_by or 1.0,
         seed=seed,
+        tokens=config.normalise is None,
     )
     return normalised(pooled, config.normalise)
 

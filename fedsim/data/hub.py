@@ -96,6 +96,7 @@ class Hub:
             test_fraction=self.test_fraction,
             divisor=divisor,
             seed=seed,
+            tokens=self.normalise is None,
         )
         return normalised(dealt, self.normalise)
 

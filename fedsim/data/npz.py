@@ -15,11 +15,11 @@ from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.core.config.plain import LATER
 from fedsim.data.arrays import Array, array_problems, channels_last, deal
-from fedsim.data.headers import UNREADABLE, headers
 from fedsim.data.normalise import Normalise, normalised
 from fedsim.data.partitioned import Partitioned
 from fedsim.data.partitions import IID, AnyPartition
 from fedsim.data.partitions.natural import Natural
+from fedsim.data.reading.headers import UNREADABLE, headers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +113,7 @@ class Npz:
             test_fraction=self.test_fraction,
             divisor=self.divide_by or 1.0,
             seed=seed,
+            tokens=self.normalise is None,
         )
         return normalised(dealt, self.normalise)
 

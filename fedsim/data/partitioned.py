@@ -30,6 +30,7 @@ class Partitioned:
     test : the held-out split.
     divisor : features are divided by it when gathered.
     mean, std : (c, 1, ...) float32, what is then subtracted from each channel and what it is divided by; or None.
+    values : (C,) what label k stood for, where labels were renumbered.
     """
 
     x: Features
@@ -41,6 +42,7 @@ class Partitioned:
     divisor: float = 1.0
     mean: npt.NDArray[np.float32] | None = None
     std: npt.NDArray[np.float32] | None = None
+    values: Ints | None = None
 
     @property
     def num_clients(self) -> int:

@@ -36,6 +36,8 @@ class Model(ABC):
     """Whether it convolves images: it needs examples (channels, height, width), with sides of at least `smallest_side`,
     and on a CPU most of its work gains nothing from training clients together."""
 
+    tokens: ClassVar[bool] = False
+    """Whether it takes token ids; other shipped models get whole numbers as float32."""
     brought: ClassVar[bool] = False
     """Whether the module is somebody's own: it may have buffers, parts that do not train and draws of its own, and how
     clients train is found by trying."""
@@ -65,8 +67,8 @@ class Model(ABC):
         return 1
 
     @abstractmethod
-    def module(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        """Return the module: (B, *input_shape) -> (B, num_classes). Its values do not count: `start` gives them.
+    def module(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+        """Return the module: (B, *input_shape) -> (B, num_outputs). Its values do not count: `start` gives them.
 
         Raises
         ------

@@ -15,12 +15,17 @@ from fedsim.scenario.scenario import Scenario
 
 def foreign(scenario: Scenario) -> dict[str, Thing]:
     """Return what the references of a scenario mean, by the dotted keys at which they stand."""
-    return dict(_within(scenario, ()))
+    return {key: config.thing for key, config in _within(scenario, ())}
 
 
-def _within(config: Any, key: tuple[str, ...]) -> Iterator[tuple[str, Thing]]:
+def classes(scenario: Scenario) -> list[type]:
+    """Return the config classes that the references of a scenario became, each once."""
+    return list(dict.fromkeys(type(config) for _, config in _within(scenario, ())))
+
+
+def _within(config: Any, key: tuple[str, ...]) -> Iterator[tuple[str, Foreign]]:
     if isinstance(config, Foreign):
-        yield ".".join((*key, config.key)), config.thing
+        yield ".".join((*key, config.key)), config
     if is_dataclass(config) and not isinstance(config, type):
         for one in fields(config):
             if not one.metadata.get("internal"):

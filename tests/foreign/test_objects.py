@@ -78,6 +78,7 @@ def test_arrays_and_a_lambda_run_and_arrays_are_hashed_by_what_they_hold(
         fedsim.resume("c", rounds=3, data={"dataset": arrays, "clients": 4})
 
 
+@pytest.mark.slow
 def test_compare_and_sweep_take_objects_where_they_take_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = fedsim.compare(BASE, ["fedavg:server_lr=0.5", halved(2)], seeds=1, out="c")

@@ -69,6 +69,10 @@ def _revived(door: Door, thing: Thing, values: Mapping[str, Any]) -> Any:
     return door.config_of(thing)(**values)
 
 
+def _nothing(value: Any) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Door:
     """What foreign things a place takes.
@@ -84,7 +88,7 @@ class Door:
     group: str
     what: str
     config: Callable[[Door, Thing], type] = field(repr=False)
-    takes: Callable[[Any], bool] = field(default=lambda value: False, repr=False)
+    takes: Callable[[Any], bool] = field(default=_nothing, repr=False)
 
     def words(self) -> Collection[str]:
         """Return the words that installed packages have registered."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import sha256
 from importlib import metadata
 from importlib.util import find_spec
@@ -328,7 +328,7 @@ def _home(module: ModuleType) -> Folder | None:
 def _installed(dotted: str, name: str) -> dict[str, Path]:
     """Return what tells an installed package's version: its METADATA."""
     top = dotted.partition(".")[0]
-    names = metadata.packages_distributions().get(top, ()) if top != "fedsim" else ()
+    names = _distributions(tuple(sys.path)).get(top, ()) if top != "fedsim" else ()
     found = {}
     for one in names:
         files = metadata.distribution(one).files or ()
@@ -336,6 +336,11 @@ def _installed(dotted: str, name: str) -> dict[str, Path]:
         if about is not None:
             found[f"{dotted}:{name} of {one}"] = Path(str(about.locate()))
     return found
+
+
+@lru_cache(maxsize=4)
+def _distributions(_: tuple[str, ...]) -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
 
 
 def of_object(target: Any, text: str | None = None) -> Thing:

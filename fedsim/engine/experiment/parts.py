@@ -36,9 +36,10 @@ from fedsim.core.config.inputs import Input, hold, place_of
 from fedsim.core.contracts import WEIGHT, Vector
 from fedsim.core.flower_project import read_project
 from fedsim.core.sums import DELTA
-from fedsim.data import QuadraticData
+from fedsim.data import Partitioned, QuadraticData
+from fedsim.data.reading.targets import as_numbers
+from fedsim.engine.experiment.probe import Prober, gathers
 from fedsim.engine.nodes.host import HostPlan
-from fedsim.engine.probe import Prober, gathers
 from fedsim.metrics import Fact
 from fedsim.metrics.registry import know
 from fedsim.participation.clock import Clock
@@ -90,6 +91,7 @@ class Experiment:
             "optimum": isinstance(self.data, QuadraticData),
             "memories": scenario.strategy.remembers,
             "audit": scenario.memory.audit is not None and mean is not None,
+            "controls": scenario.memory.audit is not None and self._controlled,
             "estimates": WEIGHT in told.vectors and self.population.probabilities is not None,
             "clock": self.clock is not None,
             "probe": scenario.probe is not None,
@@ -116,6 +118,15 @@ class Experiment:
         rule = self.scenario.strategy
         parts = (rule, rule.corrected_by()) if isinstance(rule, Rule) else ()
         return tuple(part for part in parts if part is not None and not part.idle)
+
+    @property
+    def _controlled(self) -> bool:
+        """Whether a correction says what the means of its memories are."""
+        rule = self.scenario.strategy
+        correction = rule.corrected_by() if isinstance(rule, Rule) else None
+        if correction is None:
+            return False
+        return bool(correction.memory_means(correction.start(np.zeros(0, np.float32), self.population)))
 
     @property
     def memories(self) -> tuple[str, ...]:
@@ -285,6 +296,24 @@ def _world(scenario: Scenario, data: ClientData, inputs: Sequence[Input]) -> Wor
     return World(scenario.seed, data.num_clients, data.label_counts, scenario.folder, content)
 
 
+def _meant(scenario: Scenario, data: ClientData) -> ClientData:
+    """Return the data as model and task take them: labels as numbers where numbers are learnt, tokens as whole ones."""
+    if not isinstance(data, Partitioned):
+        return data
+    loss = None if scenario.task is None else scenario.task.loss
+    if loss is not None and loss.answers == "numbers":
+        data = as_numbers(data)
+    if scenario.model.tokens and data.x.dtype != np.int64:
+        raise ScenarioError(
+            f"model.name: {scenario.model.name} takes token ids (int64), and the features of {scenario.data.dataset} "
+            "are numbers"
+        )
+    if data.x.dtype != np.int64 or scenario.model.tokens or scenario.model.brought:
+        return data
+    test = None if data.test is None else replace(data.test, x=data.test.x.astype(np.float32))
+    return replace(data, x=data.x.astype(np.float32), test=test)
+
+
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
@@ -294,6 +323,7 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
         raise ScenarioError("client.timeout_s: only the main thread can be interrupted; run there, or leave it out")
     if data is None:
         data = scenario.data.load(scenario.seed, scenario.folder)
+    data = _meant(scenario, data)
     world = _world(scenario, data, inputs)
     scenario = replace(scenario, model=scenario.model.with_files(scenario.folder))
     process, clock = environment(scenario.participation, scenario.devices, world)
@@ -319,6 +349,8 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
     experiment = Experiment(scenario, data, process, population, clock, inputs)
     for metric in experiment.task.metrics or () if experiment.task is not None else ():
         know(metric)
+    if experiment.task is not None:
+        experiment.evaluator.try_out()
     size = experiment.trainer.layout.size  # a model that does not fit the data is refused here, not in round 1
     if scenario.probe is not None:
         _probeable(rule, population, size, scenario.strategy.name)
