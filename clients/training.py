@@ -33,6 +33,7 @@ from fedsim.core.sums import Vector
 from fedsim.data import QuadraticData
 from fedsim.models import Model
 from fedsim.models.modules.building import build, layout, values
+from fedsim.models.modules.flops import forward_flops
 from fedsim.models.modules.held import Held
 from fedsim.task import Loss, usual_loss
 
@@ -86,7 +87,11 @@ class Trainer:
             loaded = Loaded(module, self.layout, config.buffer_mode, self._device)
             self._kernel = ForeignKernel(foreign.open(loaded, data, work, seed))
         else:
-            found = look(config, module, *self._sample(), self._loss, self._outputs) if config.brought else None
+            found = (
+                look(config, module, *self._sample(), self._loss, self._outputs)
+                if config.brought or self._loss.brought
+                else None
+            )
             self.plan = plan(
                 config, work, module, data.input_shape, device, self._loss, tokens=targets.integers, found=found
             )
@@ -135,6 +140,14 @@ class Trainer:
         if self._held is not None:
             found |= self._held.named(params[self.layout.size :], self.layout.buffers.names)
         return found
+
+    @property
+    def example_flops(self) -> float:
+        """What an example costs in layers with weights, forward; a module of somebody's own as if all were linear."""
+        if self._config.brought or self._config.trained_by == "quadratic":
+            return 2.0 * self.layout.size
+        module = build(self._config, self._data.input_shape, self._outputs, self._seed)
+        return forward_flops(module, self._data.input_shape, tokens=Targets.of(self._data).integers)
 
     def rate(self, round: int) -> float:
         """Return the learning rate of a round's first local step."""

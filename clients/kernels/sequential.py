@@ -51,6 +51,7 @@ class SequentialKernel:
     ) -> None:
         self._module = module.to(device)
         self._weights = trained(self._module)
+        self._alone = tuple(weight.detach().unsqueeze(0) for weight in self._weights)
         self._held, self._own = held, own
         self._loss, self._layout = loss, layout
         self._source, self._work, self._seed, self._device = source(data, device), work, seed, device
@@ -115,9 +116,9 @@ class SequentialKernel:
         with torch.no_grad():
             for weight, start in zip(self._weights, starts, strict=True):
                 weight.copy_(start)
-        vectors = [self._cut(row) for row in slots.view(self._optimizer.slots, self._layout.size)]
+        vectors = [self._cut(row) for row in slots.view(-1, self._layout.size)] if len(slots) else []
         return Stacked(
-            tuple(weight.detach().unsqueeze(0) for weight in self._weights),
+            self._alone,
             tuple(start.unsqueeze(0) for start in starts),
             tuple(tuple(vector[k].unsqueeze(0) for vector in vectors) for k in range(len(starts))),
             done,

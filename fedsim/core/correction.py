@@ -49,6 +49,10 @@ class Correction(ClientHalf, ABC):
         """Yield (dotted key of the scenario, message) for surroundings in which the method has no meaning."""
         yield from ()
 
+    def memory_means(self, state: Any) -> Mapping[str, Vector]:
+        """Return sum_i a_i m_i (d,) of memories by name, as the state holds them; an audit sums them anew."""
+        return {}
+
     @abstractmethod
     def start(self, params: Parameters, population: Population) -> Any:
         """Return the state before round 1."""

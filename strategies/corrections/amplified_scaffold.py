@@ -87,6 +87,10 @@ class AmplifiedScaffold(Correction):
         zero = np.zeros(len(params))
         return Period(zero, zero, zero, np.zeros(population.num_clients, np.int64), population)
 
+    def memory_means(self, state: Period) -> dict[str, Vector]:
+        """Return what c will be."""
+        return {"next": state.following}
+
     def order(self, state: Period, cohort: Cohort) -> Order:
         """Send c, and how often each client came in this period."""
         return Order({"c": state.mean}, {"visits": state.visits[cohort.clients].astype(np.float64)})

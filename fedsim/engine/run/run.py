@@ -18,6 +18,7 @@ from fedsim.engine.experiment import build
 from fedsim.engine.round.rounds import nowhere
 from fedsim.engine.run.earlier import tell_again
 from fedsim.engine.run.folder import LOCK, ROUNDS, PreviousRun, create, read_past, refuse_others, reopen
+from fedsim.engine.run.open import started_ahead
 from fedsim.engine.run.seals import rows_altered
 from fedsim.engine.run.session import Session, checkpoints_of
 from fedsim.metrics import RunEnded, RunStarted, new_run_id
@@ -94,14 +95,37 @@ def execute(
     FedsimError : with the exit code of its kind, after the folder has been left in order.
     Stopped : after a signal, likewise.
     """
+    with started_ahead(scenario) as zygote:
+        return _execute(
+            scenario,
+            out,
+            overwrite,
+            data,
+            inputs,
+            signals or listener(),
+            sinks=sinks,
+            ray=ray,
+            flower=flower,
+            zygote=zygote,
+            at=at,
+        )
+
+
+def _execute(
+    scenario: Scenario,
+    out: str | Path | None,
+    overwrite: bool,
+    data: ClientData | None,
+    inputs: Sequence[Input] | None,
+    signals: Signals,
+    **options: Any,
+) -> Run:
     experiment = build(scenario, data, inputs)
     checkpoints_of(scenario, Path(), "")  # a URL that nobody can open is refused before a folder is made
     default = f"{slug(scenario.name)}-{scenario_hash(scenario, experiment.inputs)[:8]}"
     folder = create(out, default, overwrite=overwrite)
     try:
-        session = Session(
-            experiment, folder, new_run_id(), signals or listener(), sinks=sinks, ray=ray, flower=flower, at=at
-        )
+        session = Session(experiment, folder, new_run_id(), signals, **options)
         return Run(session.run_id, folder.path, session.store, session.run())
     finally:
         folder.release()

@@ -7,6 +7,7 @@ from fedsim.metrics.metric import Facts, Metric, family
 SERVER: Facts = ("server",)
 MEMORIES: Facts = ("server", "memories")
 AUDIT: Facts = ("server", "audit")
+CONTROLS: Facts = ("server", "controls")
 ESTIMATES: Facts = ("estimates",)
 PROBE: Facts = ("probe",)
 
@@ -21,6 +22,13 @@ METRICS = (
         "distance of the running mean memory to the memories summed anew (audit)",
         "lower",
         AUDIT,
+    ),
+    Metric(
+        "control_drift",
+        "norm",
+        "distance of a correction's means to the memories of its clients summed anew, the largest (audit)",
+        "lower",
+        CONTROLS,
     ),
     Metric(
         "objective_tv",

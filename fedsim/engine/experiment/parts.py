@@ -38,8 +38,8 @@ from fedsim.core.flower_project import read_project
 from fedsim.core.sums import DELTA
 from fedsim.data import Partitioned, QuadraticData
 from fedsim.data.reading.targets import as_numbers
+from fedsim.engine.experiment.probe import Prober, gathers
 from fedsim.engine.nodes.host import HostPlan
-from fedsim.engine.probe import Prober, gathers
 from fedsim.metrics import Fact
 from fedsim.metrics.registry import know
 from fedsim.participation.clock import Clock
@@ -91,6 +91,7 @@ class Experiment:
             "optimum": isinstance(self.data, QuadraticData),
             "memories": scenario.strategy.remembers,
             "audit": scenario.memory.audit is not None and mean is not None,
+            "controls": scenario.memory.audit is not None and self._controlled,
             "estimates": WEIGHT in told.vectors and self.population.probabilities is not None,
             "clock": self.clock is not None,
             "probe": scenario.probe is not None,
@@ -117,6 +118,15 @@ class Experiment:
         rule = self.scenario.strategy
         parts = (rule, rule.corrected_by()) if isinstance(rule, Rule) else ()
         return tuple(part for part in parts if part is not None and not part.idle)
+
+    @property
+    def _controlled(self) -> bool:
+        """Whether a correction says what the means of its memories are."""
+        rule = self.scenario.strategy
+        correction = rule.corrected_by() if isinstance(rule, Rule) else None
+        if correction is None:
+            return False
+        return bool(correction.memory_means(correction.start(np.zeros(0, np.float32), self.population)))
 
     @property
     def memories(self) -> tuple[str, ...]:
