@@ -75,7 +75,8 @@ class Trainer:
         module = build(config, data.input_shape, self._outputs, seed)
         self.layout: Layout = layout(module, config.buffer_mode)
         self._own = values(module, config.buffer_mode) if config.keeps_values else None
-        self._held = Held(module.to(self._device), config.buffer_mode) if config.brought or foreign else None
+        brought = config.brought or foreign is not None
+        self._held = Held.of(module.to(self._device), config.buffer_mode) if brought else None
         self.plan: KernelChoice
         self._kernel: Kernel
         if foreign is not None:

@@ -50,6 +50,11 @@ class Held:
         self._others = [(owner, key, tensor, tensor.clone(), tensor._version) for owner, key, tensor in others]
         self.size = sum(tensor.numel() for _, _, tensor, _ in self._kept)
 
+    @classmethod
+    def of(cls, module: nn.Module, mode: str) -> Held | None:
+        """Return the buffers of a module, None where it has none of any kind."""
+        return cls(module, mode) if any(True for _ in module.buffers()) else None
+
     def read(self) -> Tensor:
         """Return the buffers as they are, (b,) float32."""
         parts = []
