@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from fedsim.clients import batches
+from fedsim.clients.augment import refuse_what_is_no_image
 from fedsim.clients.foreign.kernel import Carried, ForeignKernel, Opens
 from fedsim.clients.foreign.model import Loaded
 from fedsim.clients.kernels import Kernel, LaneResult
@@ -32,6 +33,7 @@ from fedsim.core.sums import Vector
 from fedsim.data import QuadraticData
 from fedsim.models import Model
 from fedsim.models.modules.building import build, layout, values
+from fedsim.models.modules.flops import forward_flops
 from fedsim.models.modules.held import Held
 from fedsim.task import Loss, usual_loss
 
@@ -65,6 +67,7 @@ class Trainer:
     ) -> None:
         if (config.trained_by == "quadratic") != isinstance(data, QuadraticData):
             raise ScenarioError("model.name: `point` and `dataset: quadratic` belong together")
+        refuse_what_is_no_image(work.augment, data.input_shape)
         self.fingerprint = pin(device)
         self._config, self._work, self._data, self._seed = config, work, data, seed
         self._device = torch.device(device)
@@ -75,6 +78,7 @@ class Trainer:
         module = build(config, data.input_shape, self._outputs, seed)
         self.layout: Layout = layout(module, config.buffer_mode)
         self._own = values(module, config.buffer_mode) if config.keeps_values else None
+        self._whole: Trainer | None = None
         brought = config.brought or foreign is not None
         self._held = Held.of(module.to(self._device), config.buffer_mode) if brought else None
         self.plan: KernelChoice
@@ -84,7 +88,11 @@ class Trainer:
             loaded = Loaded(module, self.layout, config.buffer_mode, self._device)
             self._kernel = ForeignKernel(foreign.open(loaded, data, work, seed))
         else:
-            found = look(config, module, *self._sample(), self._loss, self._outputs) if config.brought else None
+            found = (
+                look(config, module, *self._sample(), self._loss, self._outputs)
+                if config.brought or self._loss.brought
+                else None
+            )
             self.plan = plan(
                 config, work, module, data.input_shape, device, self._loss, tokens=targets.integers, found=found
             )
@@ -134,6 +142,27 @@ class Trainer:
             found |= self._held.named(params[self.layout.size :], self.layout.buffers.names)
         return found
 
+    @property
+    def example_flops(self) -> float:
+        """What an example costs in layers with weights, forward; a module of somebody's own as if all were linear."""
+        if self._config.brought or self._config.trained_by == "quadratic":
+            return 2.0 * self.layout.size
+        module = build(self._config, self._data.input_shape, self._outputs, self._seed)
+        return forward_flops(module, self._data.input_shape, tokens=Targets.of(self._data).integers)
+
+    def rate(self, round: int) -> float:
+        """Return the learning rate of a round's first local step."""
+        return self._work.rate(round)
+
+    def gradient(self, params: Parameters, clients: Ids) -> npt.NDArray[np.float32]:
+        """Return the gradient of each client's objective (C, d) at a model, over all its examples."""
+        if self._whole is None:
+            work = LocalWork(local_epochs=1, batch_size=max(1, int(self._counts.max(initial=1))), lr=1.0)
+            data = replace(self._data, noise=0.0) if isinstance(self._data, QuadraticData) else self._data
+            self._whole = Trainer(self._config, work, data, self._seed, str(self._device), self._loss)
+        lanes = self._whole.lanes(params, clients, 1)
+        return np.concatenate([-lane.deltas for lane in lanes])
+
     def way(self, round: int, steps: Ids) -> Vector:
         """Return the sum of the learning rates of a client's local steps in a round, for each of `steps` (C,)."""
         if not self._work.rate_by_step:
@@ -141,6 +170,11 @@ class Trainer:
         rates = [self._work.rate(round, step) for step in range(1, int(steps.max(initial=0)) + 1)]
         found: Vector = np.concatenate([[0.0], np.cumsum(rates)])[steps]
         return found
+
+    @property
+    def carries(self) -> bool:
+        """Whether clients go on in their batches where they were, so that `Given.taken` is wanted."""
+        return self._work.carry_batches
 
     def cost(self, clients: Ids) -> npt.NDArray[np.int64]:
         """Return the predicted cost of each client's round (C,): the examples it goes through."""

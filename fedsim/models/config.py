@@ -36,6 +36,8 @@ class Model(ABC):
     """Whether it convolves images: it needs examples (channels, height, width), with sides of at least `smallest_side`,
     and on a CPU most of its work gains nothing from training clients together."""
 
+    tokens: ClassVar[bool] = False
+    """Whether it takes token ids; other shipped models get whole numbers as float32."""
     brought: ClassVar[bool] = False
     """Whether the module is somebody's own: it may have buffers, parts that do not train and draws of its own, and how
     clients train is found by trying."""
@@ -65,8 +67,8 @@ class Model(ABC):
         return 1
 
     @abstractmethod
-    def module(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        """Return the module: (B, *input_shape) -> (B, num_classes). Its values do not count: `start` gives them.
+    def module(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+        """Return the module: (B, *input_shape) -> (B, num_outputs). Its values do not count: `start` gives them.
 
         Raises
         ------
@@ -86,8 +88,8 @@ class Network(Model):
     """A model whose starting weights are drawn, kept or loaded."""
 
     init: Init | Weights = "glorot"
-    """Starting weights: glorot (zero biases), torch, module (the module's own, keyed by the seed), or
-    `{file: w.safetensors}`."""
+    """Starting weights: glorot, kaiming or caffe_xavier with zero biases, torch (PyTorch's defaults), module (the
+    module's own, keyed by the seed), or `{file: w.safetensors}`."""
 
     @property
     def keeps_values(self) -> bool:
@@ -115,8 +117,8 @@ class OwnModule(Network):
     """A module of somebody's own: any `nn.Module`, with buffers, frozen parts and dropout."""
 
     init: Init | Weights = "module"
-    """Starting weights: module (its own, keyed by the seed), a law for all that trains (glorot, torch), or
-    `{file: w.safetensors}`."""
+    """Starting weights: module (its own, keyed by the seed), a law for all that trains (glorot, torch, kaiming,
+    caffe_xavier), or `{file: w.safetensors}`."""
     buffers: BufferMode = "average"
     """Running statistics and other buffers: average (over who came, by the objective weights), local (each client keeps
     its own, as FedBN: Li et al. 2021), frozen (they stay as they started)."""

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from fedsim.core import ClusterLostError, FedsimError, NoCheckpointError, NonFiniteError, ScenarioError
 from fedsim.core.config.inputs import Input, changes, hold, place_of
+from fedsim.core.foreign.reference import given
 from fedsim.core.system.files import told_plainly
 from fedsim.engine.run.folder import LOCK, NOTE, SCENARIO, Note, RunFolder
 from fedsim.metrics.summary import read_summary
 from fedsim.scenario import Ray, Scenario, by_content, read_inputs, scenario_hash, slug, to_mapping
+from fedsim.scenario.foreign import objects
 
 if TYPE_CHECKING:
     from fedsim.core import ClientData
@@ -200,7 +202,8 @@ class Batch:
         there = (folder / SCENARIO).exists()
         if there and not anew and (folder / NOTE).exists():
             try:
-                return resume(folder, signals=signals, data=data, ray=ray)
+                with given(objects(scenario)):
+                    return resume(folder, signals=signals, data=data, ray=ray)
             except (NoCheckpointError, ScenarioError):
                 pass  # nothing there to go on from: from the start
         if folder.is_dir() and not there and [item.name for item in folder.iterdir()] == [LOCK]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from math import nan
@@ -17,8 +17,10 @@ from fedsim.core.system.files import atomic_write
 from fedsim.core.system.signals import Signals
 from fedsim.metrics.csv_text import harmless_texts
 from fedsim.scenario import Scenario, expand, from_dict, load, slug
+from fedsim.scenario.foreign import objects
+from fedsim.scenario.raw import Overrides
 from fedsim.study.batch import Planned, batch_folder, plan_key, reasons, recognised, run_folders
-from fedsim.study.workers import RunJob, run_jobs
+from fedsim.study.workers import RunJob, run_jobs, run_jobs_here
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +91,7 @@ class Sweep:
 
 def sweep(
     source: str | os.PathLike[str] | Mapping[str, Any],
-    overrides: Sequence[str] = (),
+    overrides: Overrides = (),
     *,
     out: str | Path | None = None,
     parallel: int = 1,
@@ -131,7 +133,8 @@ def sweep(
                 if point.outcome is not None:
                     tell(point)
         try:
-            run_jobs(jobs, parallel, signals or Signals(), done)
+            bound = any(objects(job.scenario) for job in jobs)  # no other process can have these objects
+            (run_jobs_here if bound else run_jobs)(jobs, parallel, signals or Signals(), done)
         finally:
             found = Sweep(folder, tuple(points))
             atomic_write(folder / TABLE, harmless_texts(found.table).to_csv(index=False).encode())
@@ -139,7 +142,7 @@ def sweep(
 
 
 def _grid(
-    source: str | os.PathLike[str] | Mapping[str, Any], overrides: Sequence[str]
+    source: str | os.PathLike[str] | Mapping[str, Any], overrides: Overrides
 ) -> tuple[str, list[tuple[dict[str, Any], Scenario]]]:
     """Return the sweep's name, and for each run its values on the axes and its scenario.
 

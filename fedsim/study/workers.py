@@ -66,6 +66,13 @@ def run_jobs(jobs: Sequence[RunJob], parallel: int, signals: Signals, done: Call
             worker.end()
 
 
+def run_jobs_here(jobs: Sequence[RunJob], _: int, signals: Signals, done: Callable[[int, RunResult], None]) -> None:
+    """Run jobs one after the other in this process, as `run_jobs` does in others."""
+    with signals.caught(), Batch(signals, max_hosts([job.scenario for job in jobs])) as batch:
+        for place, job in enumerate(jobs):
+            done(place, batch.run(job.scenario, job.folder, anew=job.anew, inputs=job.inputs))
+
+
 def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
     """Wait until a busy worker has answered or died."""
     busy = [worker for worker in workers if worker.busy]

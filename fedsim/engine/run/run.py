@@ -17,7 +17,8 @@ from fedsim.engine.checkpoint.local import found_in, newest
 from fedsim.engine.experiment import build
 from fedsim.engine.round.rounds import nowhere
 from fedsim.engine.run.earlier import tell_again
-from fedsim.engine.run.folder import LOCK, ROUNDS, PreviousRun, create, read_past, reopen
+from fedsim.engine.run.folder import LOCK, ROUNDS, PreviousRun, create, read_past, refuse_others, reopen
+from fedsim.engine.run.open import started_ahead
 from fedsim.engine.run.seals import rows_altered
 from fedsim.engine.run.session import Session, checkpoints_of
 from fedsim.metrics import RunEnded, RunStarted, new_run_id
@@ -25,6 +26,7 @@ from fedsim.metrics.rounds_csv import whole_rounds
 from fedsim.metrics.sinks.base import Sink
 from fedsim.metrics.summary import read_summary
 from fedsim.scenario import Scenario, dump, scenario_hash, slug
+from fedsim.scenario.raw import Overrides
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,14 +95,37 @@ def execute(
     FedsimError : with the exit code of its kind, after the folder has been left in order.
     Stopped : after a signal, likewise.
     """
+    with started_ahead(scenario) as zygote:
+        return _execute(
+            scenario,
+            out,
+            overwrite,
+            data,
+            inputs,
+            signals or listener(),
+            sinks=sinks,
+            ray=ray,
+            flower=flower,
+            zygote=zygote,
+            at=at,
+        )
+
+
+def _execute(
+    scenario: Scenario,
+    out: str | Path | None,
+    overwrite: bool,
+    data: ClientData | None,
+    inputs: Sequence[Input] | None,
+    signals: Signals,
+    **options: Any,
+) -> Run:
     experiment = build(scenario, data, inputs)
     checkpoints_of(scenario, Path(), "")  # a URL that nobody can open is refused before a folder is made
     default = f"{slug(scenario.name)}-{scenario_hash(scenario, experiment.inputs)[:8]}"
     folder = create(out, default, overwrite=overwrite)
     try:
-        session = Session(
-            experiment, folder, new_run_id(), signals or listener(), sinks=sinks, ray=ray, flower=flower, at=at
-        )
+        session = Session(experiment, folder, new_run_id(), signals, **options)
         return Run(session.run_id, folder.path, session.store, session.run())
     finally:
         folder.release()
@@ -116,12 +141,13 @@ def resume(
     data: ClientData | None = None,
     ray: RaySession | None = None,
     at: Callable[[str, int], None] = nowhere,
+    unchanged: Overrides = (),
 ) -> Run:
     """Continue the run in a folder after any stop; it ends as if it had never stopped.
 
     `rounds` may add rounds; any other change of the scenario is refused with what differs. A finished run is returned
     as it is. Software or a machine that may give other bits are told of, or refused when `strict`. `data`, `ray` and
-    `at` as for `execute`.
+    `at` as for `execute`. `unchanged` are parts of the scenario that are given again, and must be what they were.
 
     Raises
     ------
@@ -133,6 +159,7 @@ def resume(
     try:
         remove_temporaries(folder.path)
         past = read_past(folder.path)
+        refuse_others(folder.path, past.scenario, unchanged)
         scenario = past.scenario if rounds is None else past.with_rounds(rounds)
         summary = read_summary(folder.path)
         finished = summary.get("status") in FINISHED and summary.get("rounds", 0) >= scenario.rounds

@@ -24,12 +24,14 @@ from fedsim.engine.checkpoint.local import Saved
 from fedsim.engine.checkpoint.remote import CheckpointURL, Digests
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.nodes.grid import HostLostError, NodeGrid
+from fedsim.engine.nodes.hosted import HostedGrid
 from fedsim.engine.round.early_stopping import EarlyStopping
 from fedsim.engine.round.rounds import Rounds, RunState, nowhere
 from fedsim.engine.run.described import machine, scenario_text, started, timing
 from fedsim.engine.run.earlier import Earlier, lost, tell_again
 from fedsim.engine.run.emptiness import nobody_took_part
 from fedsim.engine.run.folder import ROUNDS, SCENARIO, SUMMARY, RunFolder, listed, params_sha256, remember
+from fedsim.engine.run.foreign import keep_code, keep_traceback
 from fedsim.engine.run.open import open_grid, open_loop
 from fedsim.engine.run.seals import FILES, seal
 from fedsim.metrics import METRICS, Notice, RunEnded, RunStarted, appearing, columns
@@ -39,12 +41,14 @@ from fedsim.metrics.sinks.base import Sink
 from fedsim.metrics.summary import peak_rss_bytes, write_summary
 from fedsim.participation import hash_so_far
 from fedsim.scenario import Scenario, scenario_hash
+from fedsim.scenario.foreign import blamed, unhashed
 from fedsim.store.delivered import lacking, rounds_of
 from fedsim.store.sink import SPOOL, Database
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
+    from fedsim.engine.processes.zygote import Zygote
     from fedsim.engine.ray.session import RaySession
 
 log = logging.getLogger(__name__)
@@ -76,6 +80,7 @@ class Session:
         fresh: bool = True,
         ray: RaySession | None = None,
         flower: Grid | None = None,
+        zygote: Zygote | None = None,
         at: Callable[[str, int], None] = nowhere,
         until: int | None = None,
         hash: str | None = None,
@@ -91,6 +96,7 @@ class Session:
         self.fresh = fresh
         self.ray = ray
         self.flower = flower
+        self.zygote = zygote
         self.at = at
         self.until = until
         self.store = self.scenario.metrics.store or str(folder.path.absolute().parent / "fedsim.db")
@@ -117,10 +123,13 @@ class Session:
         self.earlier = Earlier.of(self.folder.path)
         atomic_write(self.folder.path / SCENARIO, scenario_text(self.experiment, self.hash).encode())
         remember(self.folder.path, self.run_id, self.scenario, self.hash, self.experiment.inputs)
+        keep_code(self.folder, self.scenario)
         status = "failed"
         error: BaseException | None = None
         self.started = started(self.experiment, self.run_id, self.hash, self.folder.path, self.store)
         self.recorder.emit(self.started)
+        for one in unhashed(self.scenario):
+            self._notice(f"{one}: is unhashed: it has no source, so nobody can tell if it changes", kind="unhashed")
         try:
             with self.signals.caught():
                 status = self._train()
@@ -129,25 +138,28 @@ class Session:
             stop.args = (f"{stop.word} {self._where()}",)
         except FedsimError as failure:
             status, error = "diverged" if isinstance(failure, NonFiniteError) else "failed", failure
+        except Exception as failure:
+            error = blamed(self.scenario, failure)
         finally:
             with self.signals.shielded():
                 self._watch_inputs()
                 summary = self._summary(status, str(error) if error else None)
                 summary = self._leave(summary, status)
         if error is not None:
+            keep_traceback(self.folder, error)
             raise error
         return summary
 
     def _train(self) -> str:
         with ExitStack() as stack:
             grid = stack.enter_context(
-                open_grid(self.experiment, self.folder.path, self.ray, self._notice, self.flower)
+                open_grid(self.experiment, self.folder.path, self.ray, self._notice, self.flower, self.zygote)
             )
             reported = appearing(*self.experiment.facts())
             self.csv = csv = RoundsCsv(self.folder.path / ROUNDS, columns(reported))
             stack.callback(csv.close)
             overlap = None
-            if self.scenario.engine.kind == "ray":
+            if isinstance(grid, HostedGrid):  # the driver has nothing to do while hosts train
                 overlap = stack.enter_context(ThreadPoolExecutor(1, "fedsim-evaluate"))
             environment = self.experiment.environment()
             self.loop = loop = open_loop(
@@ -308,9 +320,11 @@ class Session:
 
     def _summary(self, status: str, why: str | None) -> dict[str, Any]:
         loop = self.loop
+        heuristics = self.experiment.told()[1].heuristics if loop else ()
         return {
             "status": status,
             "reason": (loop.reason if loop else None) or why,
+            **({"heuristics": [f"strategy.{option}" for option in heuristics]} if heuristics else {}),
             **({} if self.empty is None else {"empty": self.empty}),
             "run": self.run_id,
             "name": self.scenario.name,
@@ -320,6 +334,7 @@ class Session:
             "rounds": loop.progress.round if loop and loop.progress else 0,
             "scenario_hash": self.hash,
             "inputs": [listed(one) for one in self.experiment.inputs],
+            **({"unhashed": list(bare)} if (bare := unhashed(self.scenario)) else {}),
             "schedule_hash": loop.schedule.hexdigest() if loop else None,
             "params_sha256": params_sha256(self.results[1]) if self.results else None,
             "final": loop.final if loop else {},
