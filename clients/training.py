@@ -87,7 +87,11 @@ class Trainer:
             loaded = Loaded(module, self.layout, config.buffer_mode, self._device)
             self._kernel = ForeignKernel(foreign.open(loaded, data, work, seed))
         else:
-            found = look(config, module, *self._sample(), self._loss, self._outputs) if config.brought else None
+            found = (
+                look(config, module, *self._sample(), self._loss, self._outputs)
+                if config.brought or self._loss.brought
+                else None
+            )
             self.plan = plan(
                 config, work, module, data.input_shape, device, self._loss, tokens=targets.integers, found=found
             )

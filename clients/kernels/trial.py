@@ -59,7 +59,7 @@ def look(config: Model, module: nn.Module, x: Tensor, y: Tensor, loss: Loss, out
                 return Found("sequential", f"its buffers move while it trains ({', '.join(moved[:3])})")
             if drew:
                 return Found("sequential", "it draws random numbers while it trains, keyed by client and step")
-            if is_chain(module, x):
+            if loss.stacked and is_chain(module, x):
                 return Found("stack")
             return _in_lanes(module, x, y, loss)
         finally:
