@@ -263,6 +263,7 @@ def test_a_resumed_run_of_a_file_has_the_bits_of_an_undisturbed_one(mode: str, t
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["my_model", "lora_tiny"])
 def test_an_example_runs_from_its_own_folder(name: str, tmp_path: Path) -> None:
     folder = shutil.copytree(ROOT / "examples" / name, tmp_path / name)
