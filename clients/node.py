@@ -283,7 +283,8 @@ class Turn:
     def lanes(self) -> list[Lane]:
         """Return the lanes to train; none where more than the model goes into them, and `finish` trains them."""
         alone = self.delivery
-        if alone.timeout_s is not None or alone.buffers is not None or alone.given is not None:
+        more = (alone.timeout_s, alone.buffers, alone.given, alone.foreign)
+        if any(part is not None for part in more):
             return []
         return self.node.trainer.asked(self.task.params, alone.alive, self.task.round)
 
