@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +50,11 @@ class Run:
     store: str
     summary: Mapping[str, Any] = field(repr=False)
 
+    @classmethod
+    def of(cls, session: Session, summary: Mapping[str, Any]) -> Run:
+        """Return the run that a session has finished."""
+        return cls(session.run_id, session.folder.path, session.store, summary)
+
     @property
     def status(self) -> str:
         """Return completed, stopped, diverged, interrupted or failed."""
@@ -93,15 +99,39 @@ def execute(
     FedsimError : with the exit code of its kind, after the folder has been left in order.
     Stopped : after a signal, likewise.
     """
+    with begun(
+        scenario,
+        out=out,
+        overwrite=overwrite,
+        sinks=sinks,
+        signals=signals,
+        data=data,
+        inputs=inputs,
+        ray=ray,
+        flower=flower,
+        at=at,
+    ) as session:
+        return Run.of(session, session.run())
+
+
+@contextmanager
+def begun(
+    scenario: Scenario,
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    data: ClientData | None = None,
+    inputs: Sequence[Input] | None = None,
+    signals: Signals | None = None,
+    **options: Any,
+) -> Iterator[Session]:
+    """Open a run that begins at round 1, in a folder that is held meanwhile; who drives it is left to the caller."""
     experiment = build(scenario, data, inputs)
     checkpoints_of(scenario, Path(), "")  # a URL that nobody can open is refused before a folder is made
     default = f"{slug(scenario.name)}-{scenario_hash(scenario, experiment.inputs)[:8]}"
     folder = create(out, default, overwrite=overwrite)
     try:
-        session = Session(
-            experiment, folder, new_run_id(), signals or listener(), sinks=sinks, ray=ray, flower=flower, at=at
-        )
-        return Run(session.run_id, folder.path, session.store, session.run())
+        yield Session(experiment, folder, new_run_id(), signals or listener(), **options)
     finally:
         folder.release()
 
@@ -128,6 +158,23 @@ def resume(
     ScenarioError : no run is there, its scenario or a file that it reads was changed, or `strict` and it ran elsewhere.
     NoCheckpointError : it has checkpoints, and none is good.
     """
+    with continued(
+        path, rounds=rounds, strict=strict, sinks=sinks, signals=signals, data=data, ray=ray, at=at
+    ) as session:
+        return session if isinstance(session, Run) else Run.of(session, session.run())
+
+
+@contextmanager
+def continued(
+    path: str | Path,
+    *,
+    rounds: int | None = None,
+    strict: bool = False,
+    signals: Signals | None = None,
+    data: ClientData | None = None,
+    **options: Any,
+) -> Iterator[Session | Run]:
+    """Open a run that goes on where it was, or say what it came to when it is finished; see `resume`."""
     killed = (place_of(path) / LOCK).exists()  # its summary may be of an earlier end
     folder = reopen(path)
     try:
@@ -140,17 +187,16 @@ def resume(
             store = str(summary.get("store") or "")
             if store:
                 tell_again(store, *_ends(past, folder.path, store, summary))
-            return Run(past.run, folder.path, store, summary)
+            yield Run(past.run, folder.path, store, summary)
+            return
         session = Session(
             build(scenario, data, past.inputs),
             folder,
             past.run,
             signals or listener(),
-            sinks=sinks,
-            ray=ray,
-            at=at,
             fresh=False,
             hash=past.hash,
+            **options,
         )
         if isinstance(session.checkpoints, Path):
             remove_temporaries(session.checkpoints)
@@ -175,7 +221,7 @@ def resume(
             if strict:
                 raise ScenarioError(f"{folder.path}: {line}; the bits may differ, and --strict was said")
             session.warn(f"{line}; the bits may differ")
-        return Run(session.run_id, folder.path, session.store, session.run())
+        yield session
     finally:
         folder.release()
 
