@@ -99,27 +99,34 @@ class Batches:
 def processed(work: LocalWork, counts: Integers) -> Integers:
     """Return how many examples clients with `counts` examples go through in a round, without drawing any batch."""
     if work.epochs is not None:
-        return counts * work.epochs
+        return _usable(work, counts) * work.epochs
     assert work.local_steps is not None
     return np.minimum(counts, work.batch_size) * work.local_steps
 
 
-def draw(work: LocalWork, seed: int, round: int, clients: Integers, counts: Integers) -> Batches:
+def draw(
+    work: LocalWork, seed: int, round: int, clients: Integers, counts: Integers, taken: Integers | None = None
+) -> Batches:
     """Draw the batches of a round for some clients (C,), at least one, that hold `counts` (C,) examples.
 
     Each client has an endless stream of examples, one keyed permutation of its examples after the other.
     `local_epochs` cuts each permutation into batches of `batch_size`, the last one short. `local_steps` cuts the
-    stream into that many batches of min(batch_size, count), across the ends of permutations. A client whose examples
-    fit into one batch takes them in their own order, as shuffling would only move rounding. No examples, no steps.
+    stream into that many batches of min(batch_size, count), across the ends of permutations. With `drop_last` what is
+    left of a permutation after its last whole batch is left out, in both. A client whose examples fit into one batch
+    takes them in their own order, as shuffling would only move rounding. No examples, no steps.
+
+    Each round has a stream of its own. With `carry_batches` a client has one for the whole run, and goes on in it where
+    it was after the `taken` (C,) rounds that it took part in; None means none.
     """
-    if (counts == counts[0]).all():
+    if not work.carry_batches and (counts == counts[0]).all():
         return _draw_alike(work, seed, round, clients, counts)
-    starts, sizes, inside = _cuts(work, counts)
+    carried = np.zeros_like(counts) if taken is None else taken
+    starts, sizes, inside, first = _cuts(work, counts, carried if work.carry_batches else np.zeros_like(counts))
     whole = counts <= work.batch_size
     if whole.all():
         return Batches(inside, Cuts.made(sizes))
-    key = rng.digest(seed, "batches", round)
-    stream, heads = _streams(key, clients, counts, (starts + sizes).max(axis=1), ~whole)
+    key = rng.digest(seed, "batches.carried") if work.carry_batches else rng.digest(seed, "batches", round)
+    stream, heads = _streams(key, clients, counts, (starts + sizes).max(axis=1), ~whole, first)
     positions = stream[starts[:, :, None] + inside + heads[:, None, None]]
     if whole.any():
         positions = np.where(whole[:, None, None], inside, positions)
@@ -141,35 +148,55 @@ def _draw_alike(work: LocalWork, seed: int, round: int, clients: Integers, count
 @lru_cache(maxsize=64)
 def _row(work: LocalWork, count: int) -> tuple[Integers, Cuts, int]:
     """Return the places (K, B) in the stream of a client with `count` examples, its cuts, and the stream's length."""
-    starts, sizes, inside = _cuts(work, np.array([count]))
+    starts, sizes, inside, _ = _cuts(work, np.array([count]), np.array([0]))
     places = inside[0] if count <= work.batch_size else starts[0, :, None] + inside[0]
     return places, Cuts.made(sizes), int((starts + sizes).max(initial=0))
 
 
-def _cuts(work: LocalWork, counts: Integers) -> tuple[Integers, Integers, Integers]:
-    """Return where in its stream each batch starts (C, K), its size (C, K), and its places from there (C, K, B)."""
+def _usable(work: LocalWork, counts: Integers) -> Integers:
+    """Return how many examples of each permutation are used."""
+    full = np.maximum(np.minimum(counts, work.batch_size), 1)
+    return counts // full * full if work.drop_last else counts
+
+
+def _cuts(work: LocalWork, counts: Integers, taken: Integers) -> tuple[Integers, Integers, Integers, Integers]:
+    """Return where in its stream each batch starts (C, K), its size (C, K), and its places from there (C, K, B).
+
+    The stream begins with the permutation of a client that its first batch is in: which one, (C,), comes last.
+    """
+    usable = _usable(work, counts)
     if work.local_steps is not None:
         full = np.minimum(counts, work.batch_size)[:, None]
-        starts = full * np.arange(work.local_steps)
+        each = np.maximum(usable, 1)[:, None]
+        passes, within = np.divmod(full * (taken[:, None] * work.local_steps + np.arange(work.local_steps)), each)
+        first = passes[:, 0]
+        starts = (passes - first[:, None]) * counts[:, None] + within
         sizes = np.broadcast_to(full, starts.shape)
     else:
         assert work.epochs is not None
-        per_epoch = -(-counts // work.batch_size)
+        first = taken * work.epochs
+        per_epoch = -(-usable // work.batch_size)
         steps = np.arange(int(per_epoch.max(initial=0)) * work.epochs)
         epoch, batch = np.divmod(steps, np.maximum(per_epoch, 1)[:, None])
         inside = batch * work.batch_size
-        sizes = np.where(epoch < work.epochs, np.clip(counts[:, None] - inside, 0, work.batch_size), 0)
+        sizes = np.where(epoch < work.epochs, np.clip(usable[:, None] - inside, 0, work.batch_size), 0)
         starts = np.where(sizes > 0, epoch * counts[:, None] + inside, 0)
     last = np.maximum(sizes - 1, 0)[:, :, None]
-    return starts, sizes, np.minimum(np.arange(int(sizes.max(initial=0))), last)
+    return starts, sizes, np.minimum(np.arange(int(sizes.max(initial=0))), last), first
 
 
 def _streams(
-    key: int, clients: Integers, counts: Integers, lengths: Integers, shuffled: npt.NDArray[np.bool_]
+    key: int,
+    clients: Integers,
+    counts: Integers,
+    lengths: Integers,
+    shuffled: npt.NDArray[np.bool_],
+    first: Integers,
 ) -> tuple[Integers, Integers]:
     """Return all shuffled clients' streams in one array, and where each client's begins, (C,).
 
-    A stream holds as many whole permutations as `lengths` (C,) examples need; the others' streams are empty.
+    A stream begins with permutation number `first` (C,) and holds as many whole permutations as `lengths` (C,)
+    examples need; the others' streams are empty.
     """
     epochs = np.where(shuffled, -(-lengths // np.maximum(counts, 1)), 0)
     ends = np.cumsum(epochs * counts)
@@ -177,7 +204,7 @@ def _streams(
     stream = np.zeros(max(int(ends[-1]), 1), np.int64)
     for epoch in range(int(epochs.max())):
         rows = np.flatnonzero(epochs > epoch)
-        order = rng.permutations(key, clients[rows], counts[rows], epoch)
+        order = rng.permutations(key, clients[rows], counts[rows], first[rows] + epoch)
         inside = np.arange(order.shape[1])
         valid = inside < counts[rows, None]
         stream[((heads + epoch * counts)[rows, None] + inside)[valid]] = order[valid]

@@ -21,7 +21,8 @@ from fedsim.clients.training import Trainer
 from fedsim.core import CapacityError, Failure
 from fedsim.core.client_half import Given
 from fedsim.core.contracts import Ids, Parameters
-from fedsim.core.foreign.failures import ForeignError
+from fedsim.core.foreign.failures import ForeignError, place_of_error
+from fedsim.core.foreign.failures import told as one_line
 
 Faults = Callable[[int, Ids], Mapping[Any, npt.NDArray[np.bool_]]]
 """Injected events of a round: kind -> who is struck; crash and message_loss deliver nothing, nan a poisoned delta."""
@@ -217,9 +218,10 @@ class Delivery:
 
 
 def _failure(client: int, error: Exception) -> Failure:
-    """Return the failure of a client that raised, with the traceback, which names the user's own file and line."""
+    """Return the failure of a client that raised: in one line with the user's own file and line, then the traceback."""
     if isinstance(error, ClientTimeoutError):
         return Failure(int(client), "timeout", str(error))
+    trace = "".join(traceback.format_exception(error)).strip()
     if isinstance(error, ForeignError):
-        return Failure(int(client), "raised", str(error))
-    return Failure(int(client), "raised", "".join(traceback.format_exception(error)).strip())
+        return Failure(int(client), "raised", f"{error}\n{error.details or trace}")
+    return Failure(int(client), "raised", f"{one_line(error)}\n{trace}" if place_of_error(error) else trace)

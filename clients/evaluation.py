@@ -55,11 +55,32 @@ class Evaluator:
         targets = Targets.of(data)
         learnt = (task or LearningTask()).filled(targets)
         assert learnt.loss is not None
+        self._name = config.name
         self._loss, self._metrics = learnt.loss, learnt.metrics or ()
         module = build(config, data.input_shape, self._loss.outputs(targets), seed)
         self._module = module.to(self._device).eval()
-        self._layout, self._seed, self._own = layout(self._module, config.buffer_mode), seed, config.foreign
-        self._held = Held(self._module, config.buffer_mode) if config.foreign else None
+        self._layout, self._seed, self._own = layout(self._module, config.buffer_mode), seed, config.brought
+        self._held = Held(self._module, config.buffer_mode) if config.brought else None
+
+    def try_out(self) -> None:
+        """Refuse a model whose outputs the loss cannot compare with the targets, by one test example.
+
+        Raises
+        ------
+        ScenarioError : with what the loss says.
+        """
+        x, y = (fresh(array[:1], self._device) for array in (self._test.x, self._test.y))
+        with torch.no_grad(), draws.kept(self._device) if self._own else nullcontext():
+            output = self._module(x)
+            try:
+                fits = self._loss.of(output, y).shape == (1,)
+            except (ValueError, RuntimeError, IndexError) as error:
+                raise ScenarioError(f"model.name: {self._name}: {error}") from error
+        if not fits:
+            raise ScenarioError(
+                f"model.name: {self._name}: outputs of shape {tuple(output.shape)} do not fit {self._loss.kind}, which "
+                f"has targets of shape {tuple(y.shape)}"
+            )
 
     def evaluate(self, params: Parameters) -> dict[str, float]:
         """Return the metrics of a model (d + b,), its module in eval mode."""

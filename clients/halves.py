@@ -21,6 +21,7 @@ class Halves:
 
     def __init__(self, halves: Sequence[ClientHalf], trainer: Trainer, memories: Mapping[str, Memory]) -> None:
         self._halves, self._trainer, self._memories = halves, trainer, memories
+        self._looks = any(half.gradients for half in halves)
         self._kept: tuple[Ids, Before] | None = None
         self.names = tuple(name for half in halves for name in half.memories)
         assert len(set(self.names)) == len(self.names), f"one name, one memory: {self.names}"
@@ -38,7 +39,8 @@ class Halves:
             starts = [part.start for part in parts if part.start is not None]
             assert len(starts) <= 1, "a client starts at one place"
             shift = None if not shifts else _float32(shifts[0] if len(shifts) == 1 else sum(shifts[1:], shifts[0]))
-            return Given(shift, _float32(starts[0]) if starts else None, task.order.pull)
+            start = _float32(starts[0]) if starts else None
+            return Given(shift, start, task.order.pull, task.order.rate)
 
         return given
 
@@ -47,7 +49,8 @@ class Halves:
         if not self._halves:
             return {}
         before = self._before(task, lane.clients)
-        trained = Trained(lane.deltas, lane.steps, self._trainer.way(task.round, lane.steps))
+        way = task.order.rate * self._trainer.way(task.round, lane.steps)
+        trained = Trained(lane.deltas, lane.steps, way)
         found = {name: _float32(rows) for half in self._halves for name, rows in half.remember(before, trained).items()}
         missing = set(self.names) - set(found)
         assert not missing, f"a client half keeps {sorted(missing)} and says nothing of it after training"
@@ -77,6 +80,8 @@ class Halves:
             seen=seen,
             shared=task.order.shared,
             numbers={name: each[here] for name, each in task.order.numbers.items()},
+            rate=task.order.rate * self._trainer.rate(task.round),
+            gradient=self._trainer.gradient(task.params, clients) if self._looks else None,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,10 +21,12 @@ from fedsim.clients.memory import Memory
 from fedsim.clients.sketch import Sketch
 from fedsim.clients.training import Trainer
 from fedsim.core import ClientHalf, Reply, Task
-from fedsim.core.client_half import NOTHING, Order
+from fedsim.core.client_half import NOTHING, PLAIN, Given, Order
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.core.sums import BUFFERS, DELTA, Asked, Dot, LinearSum, Vector
 
+TAKEN = "taken"
+"""The memory of how many rounds a client delivered in, where batches are carried over rounds."""
 PROBE_ROWS = 64
 """Memories read at a time by a probe, or for a sum over all of them."""
 
@@ -59,6 +61,8 @@ class Node:
         held = trainer.layout.buffers
         if held.local and held.size:  # what each client keeps for itself of the module
             self.memories[BUFFERS] = Memory(held.size)
+        if trainer.carries:
+            self.memories[TAKEN] = Memory(1)
         self.halves = Halves(halves, trainer, self.memories)
 
     @property
@@ -83,7 +87,7 @@ class Node:
             timeout_s=self.timeout_s,
             buffers=self._buffers(task.clients),
             struck=task.struck,
-            given=self.halves.given(task),
+            given=self._given(task),
             foreign=self._carried(task),
         )
         return Turn(self, task, delivery, perf_counter() - began)
@@ -109,7 +113,7 @@ class Node:
     def alone(self, task: Task, client: int) -> None:
         """Train one client of a task by itself and throw the result away."""
         self._open(task.round)
-        one, given = np.array([client]), self.halves.given(task)
+        one, given = np.array([client]), self._given(task)
         kept, carried = self._buffers(one), self._carried(task)
         for _ in self.trainer.lanes(task.params, one, task.round, buffers=kept, given=given, foreign=carried):
             continue
@@ -126,7 +130,7 @@ class Node:
         fresh, stale = np.zeros((len(clients), sketch.width)), np.zeros((len(clients), sketch.width))
         first = 0
         whole = Task(round, params, clients, {}, order=order)
-        given, carried = self.halves.given(whole), self._carried(whole)
+        given, carried = self._given(whole), self._carried(whole)
         for lane in self.trainer.lanes(
             params, clients, round, given=given, buffers=self._buffers(clients), foreign=carried
         ):
@@ -188,6 +192,20 @@ class Node:
         rows[places] = known
         return rows
 
+    def _given(self, task: Task) -> Callable[[Ids], Given] | None:
+        """Return what tells a lane's clients what to train with beside the model; None when that is nothing."""
+        told = self.halves.given(task)
+        if TAKEN not in self.memories:
+            return told
+        return lambda clients: replace(PLAIN if told is None else told(clients), taken=self._taken(clients))
+
+    def _taken(self, clients: Ids) -> Ids:
+        """Return in how many earlier rounds each client delivered (C,)."""
+        taken = np.zeros(len(clients), np.int64)
+        places, rows = self.memories[TAKEN].read(clients)
+        taken[places] = rows[:, 0]
+        return taken
+
     def _add(self, task: Task, totals: dict[str, Vector], delivered: list[Ids], lane: LaneResult) -> None:
         """Add a lane to every sum, clients ascending, in float64; then note the deltas as memories."""
         delivered.append(lane.clients)
@@ -215,7 +233,9 @@ class Node:
             self.states.write(lane.clients, lane.states)
         if task.remember and self.memory is not None:
             self.memory.write(lane.clients, lane.deltas)
-        for name in (*self.halves.names, *((BUFFERS,) if BUFFERS in self.memories else ())):
+        if TAKEN in self.memories:
+            made[TAKEN] = (self._taken(lane.clients) + 1).astype(np.float32)[:, None]
+        for name in (*self.halves.names, *(name for name in (BUFFERS, TAKEN) if name in self.memories)):
             self.memories[name].write(lane.clients, made[name])
 
     def _old(self, task: Task, clients: Ids) -> dict[str, tuple[Ids, Rows]]:

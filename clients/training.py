@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from fedsim.clients import batches
+from fedsim.clients.augment import refuse_what_is_no_image
 from fedsim.clients.foreign.kernel import Carried, ForeignKernel, Opens
 from fedsim.clients.foreign.model import Loaded
 from fedsim.clients.kernels import Kernel, LaneResult
@@ -65,6 +66,7 @@ class Trainer:
     ) -> None:
         if (config.trained_by == "quadratic") != isinstance(data, QuadraticData):
             raise ScenarioError("model.name: `point` and `dataset: quadratic` belong together")
+        refuse_what_is_no_image(work.augment, data.input_shape)
         self.fingerprint = pin(device)
         self._config, self._work, self._data, self._seed = config, work, data, seed
         self._device = torch.device(device)
@@ -75,7 +77,8 @@ class Trainer:
         module = build(config, data.input_shape, self._outputs, seed)
         self.layout: Layout = layout(module, config.buffer_mode)
         self._own = values(module, config.buffer_mode) if config.keeps_values else None
-        self._held = Held(module.to(self._device), config.buffer_mode) if config.foreign or foreign else None
+        self._whole: Trainer | None = None
+        self._held = Held(module.to(self._device), config.buffer_mode) if config.brought or foreign else None
         self.plan: KernelChoice
         self._kernel: Kernel
         if foreign is not None:
@@ -83,7 +86,7 @@ class Trainer:
             loaded = Loaded(module, self.layout, config.buffer_mode, self._device)
             self._kernel = ForeignKernel(foreign.open(loaded, data, work, seed))
         else:
-            found = look(config, module, *self._sample(), self._loss, self._outputs) if config.foreign else None
+            found = look(config, module, *self._sample(), self._loss, self._outputs) if config.brought else None
             self.plan = plan(
                 config, work, module, data.input_shape, device, self._loss, tokens=targets.integers, found=found
             )
@@ -104,7 +107,7 @@ class Trainer:
             return QuadraticKernel(self._data, self._work, self._seed)
         common = (self.layout, self._data, self._work, self._seed, self._device)
         if self.plan.kernel == "sequential":
-            return SequentialKernel(module, self._loss, *common, held=self._held, own=self._config.foreign)
+            return SequentialKernel(module, self._loss, *common, held=self._held, own=self._config.brought)
         if self.plan.kernel == "stack":
             return LaneKernel(StackStepper(self.layout, self._loss), *common)
         return LaneKernel(VmapStepper(module.to(self._device), self._loss), *common)
@@ -120,7 +123,7 @@ class Trainer:
             assert drawn is not None, "a model without values of its own has a law"
             return drawn
         buffers = self._own[self.layout.size :]
-        if drawn is None and numbers and self._config.weights is None:
+        if drawn is None and numbers and self._config.start_file is None:
             data, mode = self._data, self._config.buffer_mode
             again = build(self._config, data.input_shape, self._outputs, self._seed, *numbers)
             drawn = values(again, mode)[: self.layout.size]
@@ -133,6 +136,19 @@ class Trainer:
             found |= self._held.named(params[self.layout.size :], self.layout.buffers.names)
         return found
 
+    def rate(self, round: int) -> float:
+        """Return the learning rate of a round's first local step."""
+        return self._work.rate(round)
+
+    def gradient(self, params: Parameters, clients: Ids) -> npt.NDArray[np.float32]:
+        """Return the gradient of each client's objective (C, d) at a model, over all its examples."""
+        if self._whole is None:
+            work = LocalWork(local_epochs=1, batch_size=max(1, int(self._counts.max(initial=1))), lr=1.0)
+            data = replace(self._data, noise=0.0) if isinstance(self._data, QuadraticData) else self._data
+            self._whole = Trainer(self._config, work, data, self._seed, str(self._device), self._loss)
+        lanes = self._whole.lanes(params, clients, 1)
+        return np.concatenate([-lane.deltas for lane in lanes])
+
     def way(self, round: int, steps: Ids) -> Vector:
         """Return the sum of the learning rates of a client's local steps in a round, for each of `steps` (C,)."""
         if not self._work.rate_by_step:
@@ -140,6 +156,11 @@ class Trainer:
         rates = [self._work.rate(round, step) for step in range(1, int(steps.max(initial=0)) + 1)]
         found: Vector = np.concatenate([[0.0], np.cumsum(rates)])[steps]
         return found
+
+    @property
+    def carries(self) -> bool:
+        """Whether clients go on in their batches where they were, so that `Given.taken` is wanted."""
+        return self._work.carry_batches
 
     def cost(self, clients: Ids) -> npt.NDArray[np.int64]:
         """Return the predicted cost of each client's round (C,): the examples it goes through."""

@@ -100,7 +100,7 @@ Node = Mapping[str, Any]
 
 def pages() -> dict[str, str]:
     """Return every page by the name of its file."""
-    rules = {name: import_module(f"fedsim.strategies.{name}") for name in strategies.catalogue()}
+    rules = {name: import_module(cls.__module__) for name, cls in strategies.catalogue().items()}
     optimisers = {kind: import_module(cls.__module__) for kind, cls in transforms().items()}
     world = {
         "## Processes": {f"kind: {name}": cls for name, cls in participation.catalogue().items()},
@@ -182,6 +182,8 @@ def _kind(node: Node, definitions: Node) -> str:
     if "$ref" in node:
         name = node["$ref"].removeprefix(PREFIX)
         return f"`{_tag(definitions[name])[1]}`" if _tag(definitions[name]) else "section, see below"
+    if node.get("title") == "reference":
+        return "[code of your own](own-code.md)"
     if "const" in node:
         return f"`{_plain(node['const'])}`"
     if "enum" in node:

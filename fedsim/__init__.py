@@ -14,7 +14,7 @@ from fedsim.renamed import tell_of_new_names
 
 if TYPE_CHECKING:
     from fedsim.analysis.frames import load
-    from fedsim.api import compare, run
+    from fedsim.api import compare, resume, run, sweep
     from fedsim.core.client_work import Work
     from fedsim.engine.run.run import Run
 
@@ -26,16 +26,20 @@ _WHERE = {
     "Work": "fedsim.core.client_work",
     "compare": "fedsim.api",
     "load": "fedsim.analysis.frames",
+    "resume": "fedsim.api",
     "run": "fedsim.api",
+    "sweep": "fedsim.api",
 }
 
-__all__ = ["Run", "Work", "__version__", "compare", "load", "run"]
+__all__ = ["Run", "Work", "__version__", "compare", "load", "resume", "run", "sweep"]
 
 
 def __getattr__(name: str) -> Any:
     """Load what a user asks for when it is asked for: importing fedsim loads neither torch nor ray."""
     if name in _WHERE:
         return getattr(import_module(_WHERE[name]), name)
+    if name == "flower":
+        return import_module("fedsim.flower")
     raise AttributeError(f"module 'fedsim' has no attribute '{name}'")
 
 

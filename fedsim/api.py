@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from fedsim.scenario import Scenario, from_dict, load, override
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from fedsim.analysis.comparison import Comparison
     from fedsim.core import Rule
     from fedsim.engine.run.run import Run
+    from fedsim.study.sweep import Sweep
 
 
 def read(source: str | os.PathLike[str] | Mapping[str, Any] | Scenario, overrides: Mapping[str, Any]) -> Scenario:
@@ -29,10 +31,19 @@ def read(source: str | os.PathLike[str] | Mapping[str, Any] | Scenario, override
 def dotted(overrides: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return keywords as overrides of dotted keys.
 
-    >>> dotted({"strategy__beta": 0.3})
-    [('strategy.beta', 0.3)]
+    >>> dotted({"strategy__beta": 0.3, "loss": "mse", "metrics": ["mae"]})
+    [('strategy.beta', 0.3), ('task.loss', 'mse'), ('task.metrics', ['mae'])]
     """
-    return [(key.replace("__", "."), value) for key, value in overrides.items()]
+    return [(_key(name, value), value) for name, value in overrides.items()]
+
+
+SHORT = {"loss": "task.loss", "client_work": "client.work"}
+"""Keywords that stand for a key inside a section."""
+
+
+def _key(name: str, value: Any) -> str:
+    listed = isinstance(value, Sequence) and not isinstance(value, str)
+    return "task.metrics" if name == "metrics" and listed else SHORT.get(name, name).replace("__", ".")
 
 
 def run(
@@ -48,7 +59,9 @@ def run(
     ----------
     source : a scenario file, its content as a mapping, or a scenario that was read before.
     out, overwrite : as `--out` and `--overwrite` of `fedsim run`.
-    overrides : values by dotted key, as `--set`; in a keyword write two underscores for a dot.
+    overrides : values by dotted key, as `--set`; in a keyword write two underscores for a dot. `model=`, `data=`,
+        `strategy=` and `participation=` replace the whole section, and may be classes, functions and objects;
+        `client_work=`, `loss=` and `metrics=[...]` stand for `client.work`, `task.loss` and `task.metrics`.
 
     Raises
     ------
@@ -115,3 +128,78 @@ def compare(
         last=last,
         overwrite=overwrite,
     )
+
+
+def sweep(
+    source: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    parallel: int = 1,
+    overwrite: bool = False,
+    **overrides: Any,
+) -> Sweep:
+    """Run every combination of the values under a scenario's `sweep:`.
+
+    Parameters
+    ----------
+    source : a scenario file, or its content as a mapping.
+    out, parallel, overwrite : as of `fedsim sweep`.
+    overrides : as of `run`. Objects without a source run one after the other in this process.
+
+    Raises
+    ------
+    ScenarioError : with every problem of every combination, before anything runs.
+
+    Examples
+    --------
+    ::
+
+        found = fedsim.sweep("scenario.yaml", model=Net, sweep={"model.hidden": [16, 64], "seed": [1, 2, 3]})
+        found.table
+    """
+    from fedsim.study.sweep import sweep as run_all
+
+    place = None if out is None else os.fspath(out)
+    return run_all(source, dotted(overrides), out=place, parallel=parallel, overwrite=overwrite)
+
+
+def resume(
+    folder: str | os.PathLike[str],
+    *,
+    rounds: int | None = None,
+    strict: bool = False,
+    **objects: Any,
+) -> Run:
+    """Continue a run after any stop; it ends as if it had never stopped.
+
+    Parameters
+    ----------
+    folder, rounds, strict : as of `fedsim resume`.
+    objects : what the run was given as Python objects, by the same keywords as of `run`; needed for those that have no
+        source.
+
+    Raises
+    ------
+    ScenarioError : another object than the run had, or a changed file.
+    """
+    from fedsim.core.foreign.reference import given
+    from fedsim.engine.run.run import resume as go_on
+
+    options = dotted(objects)
+    with given(dict(texts(options))):
+        return go_on(os.fspath(folder), rounds=rounds, strict=strict, unchanged=options)
+
+
+def texts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the objects in a value by the texts that stand for them in a run's folder."""
+    from fedsim.core.foreign.door import is_plain
+    from fedsim.core.foreign.reference import digest_of, of_object
+
+    if isinstance(value, Mapping) and not digest_of(value):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for inner in value:
+            yield from texts(inner)
+    elif is_dataclass(value) or not is_plain(value):
+        kinds = [type(value)] if is_dataclass(value) and not isinstance(value, type) else []
+        yield from ((str(of_object(one).text), one) for one in (value, *kinds))

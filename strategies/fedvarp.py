@@ -19,13 +19,13 @@ may do unequal numbers of steps, which are not divided by.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from fedsim.core.contracts import Cohort, Diagnostics, LinearSum, Parameters, Population, Rule, Sums, Vector
+from fedsim.core.contracts import Asked, Cohort, Diagnostics, LinearSum, Parameters, Population, Rule, Sums, Vector
 from fedsim.strategies.fedstale import FedStale, StaleState
 from fedsim.strategies.inverse import Inverse, Probabilities, uniform_only
 
@@ -75,7 +75,7 @@ class FedVARP(Rule):
             return self._unbiased.start(params, population)
         return StaleState(np.zeros(len(params)), Inverse(population))
 
-    def ask(self, state: StaleState, cohort: Cohort) -> dict[str, LinearSum]:
+    def ask(self, state: StaleState, cohort: Cohort) -> Mapping[str, Asked]:
         """Ask for sum_S (delta_i - h_i): as it is for the update, as it will be stored for H."""
         if self._unbiased is not None:
             return self._unbiased.ask(state, cohort)

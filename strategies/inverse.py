@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -36,6 +36,13 @@ class Inverse:
             )
         return 1.0 / self.population.probabilities
 
+    def exact(self, population: Population) -> bool:
+        """Return whether clients come independently, each with the p_i that is used here."""
+        known = self.population.probabilities
+        if self.estimator is not None or not population.coins or population.probabilities is None or known is None:
+            return False
+        return np.array_equal(known, population.probabilities)
+
     def after(self, cohort: Cohort) -> Inverse:
         """Return the same after one more round; empty and skipped rounds count too."""
         if self.estimator is None:
@@ -56,7 +63,7 @@ def begin(probabilities: Probabilities, population: Population) -> Inverse:
         if len(listed) != population.num_clients:
             text = f"has {len(listed)} entries for {population.num_clients} clients"
             raise ScenarioError(f"strategy.probabilities: {text}")
-        return Inverse(Population(population.num_examples, population.weights, listed))
+        return Inverse(replace(population, probabilities=listed))
     return Inverse(population)
 
 

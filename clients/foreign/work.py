@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from fedsim.clients.augment import Augment
 from fedsim.clients.batches import draw
 from fedsim.clients.foreign.generators import no_unseeded, seeded
 from fedsim.clients.foreign.guard import unchanged
@@ -61,6 +62,7 @@ class ClientBatches:
         self.lr = work.rate(round)
         self.num_examples = int(source.counts[client])
         self._source, self._ids = source, ids
+        self._augment = Augment.of(work, seed, round)
         self._drawn = draw(work, seed, round, ids, source.counts[ids])
 
     @property
@@ -72,7 +74,7 @@ class ClientBatches:
         return int(self._drawn.steps[0])
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return feed.alone(self._source, self._ids, self._drawn, 0)
+        return feed.alone(self._source, self._ids, self._drawn, 0, self._augment)
 
 
 class _Curved:
@@ -80,6 +82,7 @@ class _Curved:
 
     def __init__(self, data: QuadraticData, device: torch.device) -> None:
         self._data, self._device = data, device
+        self.black: Tensor | None = None
         self.key = id(data)
         self.counts = data.num_examples
         self.example_bytes = 4 * data.centers.shape[1]

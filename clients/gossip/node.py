@@ -19,6 +19,7 @@ from fedsim.clients.evaluation import Evaluator
 from fedsim.clients.gossip.merge import Merged, Row, TensorMoments, Tensors, merge, moments
 from fedsim.clients.kernels import LaneResult
 from fedsim.clients.training import Trainer
+from fedsim.core.client_half import Given
 from fedsim.core.contracts import Ids, Vector
 from fedsim.core.state import save_arrays
 from fedsim.strategies.peers.mixing import Rows
@@ -95,6 +96,7 @@ class PeerNode:
         else:
             self.models = np.stack([self.trainer.initial(int(client)) for client in self.clients])
         self.kept: Models | None = None
+        self.taken = np.zeros(len(self.clients), np.int64)
         self.inbox: dict[tuple[int, int], _Waiting] = {}
         self.moments = self._moments(self.models)
         self._stale = np.zeros(len(self.clients), bool)
@@ -122,8 +124,10 @@ class PeerNode:
                 if self.kept is None:
                     self.kept = np.zeros((len(self.models), lane.kept.shape[1]), np.float32)
                 self.kept[here] = lane.kept
+            taken[here] += 1
             delivered.append(lane.clients)
 
+        taken = self.taken.copy()
         done = Delivery(
             self.trainer,
             self.faults,
@@ -132,7 +136,9 @@ class PeerNode:
             round,
             None if self.kept is None else self.kept[places],
             timeout_s=self.timeout_s,
+            given=self._given if self.trainer.carries else None,
         ).run(take)
+        self.taken = taken
         good = np.concatenate(delivered)
         here = self._places(good)
         told: dict[str, Any] = {
@@ -148,6 +154,10 @@ class PeerNode:
             told["variance_before"] = before.sum(axis=0).tolist()
             told["variance_trained"] = fresh.variances.sum(axis=0).tolist()
         return told, good, Publication(good, offered, fresh.means, fresh.variances)
+
+    def _given(self, clients: Ids) -> Given:
+        """Return where clients are in the batches that they carry over rounds."""
+        return Given(taken=self.taken[self._places(clients)])
 
     def merge(self, round: int, rows: Rows, kept: tuple[Ids, Ids], published: Published) -> dict[str, Any]:
         """Merge models that were published in this round or wait in the inbox.
@@ -270,6 +280,8 @@ class PeerNode:
         arrays: dict[str, npt.NDArray[Any]] = {"models": self.models, "variances": self.moments.variances}
         if self.kept is not None:
             arrays["velocity"] = self.kept  # its name since the first version, in which it was momentum alone
+        if self.trainer.carries:
+            arrays["taken"] = self.taken
         if self.inbox:
             arrays["waiting"] = np.array([(*key, item.uses) for key, item in sorted(self.inbox.items())], np.int64)
             for name in ("model", "means", "variances"):
@@ -284,6 +296,7 @@ class PeerNode:
         with np.load(folder / f"node-{self.index}.npz", allow_pickle=False) as arrays:
             self.models = arrays["models"]
             self.kept = arrays.get("velocity")
+            self.taken = arrays.get("taken", self.taken)
             self.moments = TensorMoments(self._moments(self.models).means, arrays["variances"])
             self._stale[:] = True
             if "waiting" in arrays:

@@ -67,7 +67,7 @@ def plan(
         name, told = "vmap", f"; linear layers by vmap: {loss.kind} has no derivative by hand"
     if work.lane != "auto":
         return KernelChoice(name, work.lane, f"client.lane is {work.lane}{told}")
-    if kind == "cpu" and (config.convolves or (config.foreign and convolves(module))):
+    if kind == "cpu" and (config.convolves or (config.brought and convolves(module))):
         return KernelChoice("sequential", 1, "convolutions on a CPU gain nothing from a longer lane")
     each = 2 * 4 * size + work.batch_size * kept_bytes(module, input_shape, tokens=tokens)
     return KernelChoice(name, fit(room, each), f"{each} bytes a client, {room} bytes a lane on {kind}{told}")

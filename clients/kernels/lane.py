@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fedsim.clients.augment import Augment
 from fedsim.clients.batches import Batches, draw
 from fedsim.clients.kernels import feed
 from fedsim.clients.kernels.base import LaneResult
@@ -62,7 +63,7 @@ class LaneKernel:
         given: Given = PLAIN,
     ) -> LaneResult:
         """Train the clients of one lane; see `Kernel.train`."""
-        batches = draw(self.work, self.seed, round, clients, self.source.counts[clients])
+        batches = draw(self.work, self.seed, round, clients, self.source.counts[clients], given.taken)
         return self.go(self.source, batches, params, clients, round, kept, given)
 
     @property
@@ -83,13 +84,13 @@ class LaneKernel:
     ) -> LaneResult:
         """Train on batches that have been drawn, of examples that any source gives; `clients` are what it knows."""
         steps, order = batches.steps, batches.order
-        update = self.update.begun(round, given.pull)
+        update = self.update.begun(round, given)
         with torch.inference_mode():
             stacked = self._load(params, kept, len(clients), order)
             if given.shift is not None:
                 stacked = replace(stacked, shift=self._cut(self._sorted(given.shift, order)))
             losses = torch.zeros(len(clients), dtype=torch.float64, device=self.device)
-            for number, batch in enumerate(self._steps(source, clients, batches, order), 1):
+            for number, batch in enumerate(self._steps(source, clients, batches, order, round), 1):
                 count = len(batch.x)
                 losses[:count].add_((stepper or self.stepper).step(stacked.first(count), batch, update.at(number)))
             deltas, slots = self._take(stacked)
@@ -103,10 +104,13 @@ class LaneKernel:
             kept=None if slots is None else completed(self._optimizer, slots[back], steps, kept),
         )
 
-    def _steps(self, source: Source, clients: Ids, batches: Batches, order: Ids | None) -> Iterator[feed.Step]:
+    def _steps(
+        self, source: Source, clients: Ids, batches: Batches, order: Ids | None, round: int
+    ) -> Iterator[feed.Step]:
+        augment = Augment.of(self.work, self.seed, round)
         if order is None:
-            return feed.steps(source, clients, batches, self.device)
-        return feed.steps(source, clients[order], batches.at(order), self.device)
+            return feed.steps(source, clients, batches, self.device, augment)
+        return feed.steps(source, clients[order], batches.at(order), self.device, augment)
 
     def _load(
         self, params: Parameters | Tensor, kept: npt.NDArray[np.float32] | None, count: int, order: Ids | None

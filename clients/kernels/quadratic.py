@@ -40,7 +40,7 @@ class QuadraticKernel:
         given: Given = PLAIN,
     ) -> LaneResult:
         """Train the clients of a lane; see `Kernel.train`."""
-        update = self._update.begun(round, given.pull)
+        update = self._update.begun(round, given)
         work = update.work
         centers, curvature = self._data.centers[clients], self._data.curvature[clients, None]
         start = np.broadcast_to(params.astype(np.float64), centers.shape)

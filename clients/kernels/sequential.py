@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from fedsim.clients.augment import Augment
 from fedsim.clients.batches import Batches, draw
 from fedsim.clients.kernels import feed
 from fedsim.clients.kernels.base import LaneResult
@@ -50,6 +51,7 @@ class SequentialKernel:
     ) -> None:
         self._module = module.to(device)
         self._weights = trained(self._module)
+        self._alone = tuple(weight.detach().unsqueeze(0) for weight in self._weights)
         self._held, self._own = held, own
         self._loss, self._layout = loss, layout
         self._source, self._work, self._seed, self._device = source(data, device), work, seed, device
@@ -67,8 +69,8 @@ class SequentialKernel:
         given: Given = PLAIN,
     ) -> LaneResult:
         """Train the clients one after the other; see `Kernel.train`."""
-        batches = draw(self._work, self._seed, round, clients, self._source.counts[clients])
-        steps, update, size = batches.steps, self._update.begun(round, given.pull), self._layout.size
+        batches = draw(self._work, self._seed, round, clients, self._source.counts[clients], given.taken)
+        steps, update, size = batches.steps, self._update.begun(round, given), self._layout.size
         deltas, slots = self._deltas.rows(len(clients)), self._slots.rows(len(clients))
         done = self._fill(slots, kept)
         losses = torch.zeros(len(clients), dtype=torch.float64, device=self._device)
@@ -114,9 +116,9 @@ class SequentialKernel:
         with torch.no_grad():
             for weight, start in zip(self._weights, starts, strict=True):
                 weight.copy_(start)
-        vectors = [self._cut(row) for row in slots.view(self._optimizer.slots, self._layout.size)]
+        vectors = [self._cut(row) for row in slots.view(-1, self._layout.size)] if len(slots) else []
         return Stacked(
-            tuple(weight.detach().unsqueeze(0) for weight in self._weights),
+            self._alone,
             tuple(start.unsqueeze(0) for start in starts),
             tuple(tuple(vector[k].unsqueeze(0) for vector in vectors) for k in range(len(starts))),
             done,
@@ -127,7 +129,9 @@ class SequentialKernel:
     ) -> Tensor:
         """Train the client at `place`, whose parameters the module holds; return the sum of its steps' losses."""
         total = torch.zeros((), dtype=torch.float64, device=self._device)
-        for number, (x, y) in enumerate(feed.alone(self._source, clients[place : place + 1], batches, place), 1):
+        augment = Augment.of(self._work, self._seed, round)
+        examples = feed.alone(self._source, clients[place : place + 1], batches, place, augment)
+        for number, (x, y) in enumerate(examples, 1):
             if self._own:
                 draws.turn(rng.digest(self._seed, "draws", round, int(clients[place]), number), self._device)
             loss = self._loss.mean(self._module(x), y)

@@ -28,6 +28,10 @@ class Source(Protocol):
         """Bytes of one example's features as float32."""
 
     @property
+    def black(self) -> Tensor | None:
+        """What a feature of 0 became in each channel (c, 1, ...); None where it stayed 0."""
+
+    @property
     def key(self) -> Any:
         """Whose examples these are: sources of the same data have the same one."""
 
@@ -50,6 +54,7 @@ class Gathered:
 
     def __init__(self, data: ClientData, device: torch.device) -> None:
         self._data, self._device = data, device
+        self.black: Tensor | None = None
         self.key = id(data)
         self.counts = data.num_examples
         self.example_bytes = 4 * prod(data.input_shape)
@@ -66,6 +71,10 @@ class Pooled:
     def __init__(self, data: Partitioned, device: torch.device) -> None:
         self._x, self._y = shared(data.x, device), shared(data.y, device)
         self._order, self._offsets, self._divisor = data.order, data.offsets, data.divisor
+        self._statistics, self.black = None, None
+        if data.mean is not None and data.std is not None:
+            self._statistics = fresh(data.mean, device), fresh(data.std, device)
+            self.black = -self._statistics[0] / self._statistics[1]
         self.key = id(data)
         self._device = device
         self.counts = data.num_examples
@@ -80,5 +89,8 @@ class Pooled:
         y = self._y.index_select(0, index).view(*positions.shape, *self._y.shape[1:])
         if x.dtype == torch.int64:  # tokens
             return x, y
-        x = x.float()
-        return x if self._divisor == 1.0 else x.div_(self._divisor), y
+        x = x.float() if self._divisor == 1.0 else x.float().div_(self._divisor)
+        if self._statistics is None:
+            return x, y
+        mean, std = self._statistics
+        return x.sub_(mean).div_(std), y

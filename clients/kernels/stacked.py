@@ -47,6 +47,10 @@ class Stacked:
 
     def apply(self, update: Update, gradients: Sequence[Tensor]) -> None:
         """Take one step in place, as `update` says; the gradients (A, *shapes[k]) are used up."""
+        if update.plain and not self.shift:
+            for weight, gradient in zip(self.weights, gradients, strict=True):
+                weight.add_(gradient, alpha=-update.rate)
+            return
         work, optimizer = update.work, update.optimizer
         if self.shift:
             for gradient, shift in zip(gradients, self.shift, strict=True):

@@ -122,6 +122,7 @@ def spans(kernel: Kernel) -> bool:
         and type(kernel.stepper.loss) is CrossEntropy
         and kernel.device.type == "cpu"
         and kernel.update.heavy_ball
+        and not kernel.work.augment  # keyed by the client, which a stream knows as a row
         and vector() is not None
     )
 
@@ -238,7 +239,7 @@ class _Joined:
 
     def __init__(self, part: Sequence[_Drawn]) -> None:
         steps = len(part[0].widths)
-        self.key = None
+        self.key, self.black = None, None
         self.example_bytes = part[0].kernel.source.example_bytes
         self.counts = np.concatenate([one.kernel.source.counts[one.lane.clients] for one in part])
         self._clients = np.concatenate([one.lane.clients for one in part])

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from fedsim.clients.kernels.vmap import VmapStepper
 from fedsim.core import ScenarioError
+from fedsim.core.foreign.failures import told
 from fedsim.models import Model
 from fedsim.models.modules import draws
-from fedsim.models.modules.building import told, trained
+from fedsim.models.modules.building import trained
 from fedsim.models.modules.chain import is_chain
 from fedsim.models.modules.held import Held
 from fedsim.task import Loss

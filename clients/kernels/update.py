@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from fedsim.core import LocalWork
+from fedsim.core.client_half import PLAIN, Given
 from fedsim.optimizers import Optimizer, chosen
 from fedsim.optimizers.sgd import Sgd
 
@@ -32,6 +33,7 @@ class Update:
     heavy_ball : whether the step is v <- momentum v + g; w <- w - lr v, and the gradient is not clipped.
     plain : whether the step is w <- w - lr g and nothing else.
     alike : whether all steps of a round are the same but for the gradient.
+    factor : what the rates of the round are multiplied by.
     """
 
     work: LocalWork
@@ -42,6 +44,7 @@ class Update:
     heavy_ball: bool
     plain: bool
     alike: bool
+    factor: float = 1.0
 
     @classmethod
     def of(cls, work: LocalWork) -> Update:
@@ -53,13 +56,15 @@ class Update:
         alike = not (optimizer.counts or work.rate_by_step)
         return cls(work, optimizer, 1, 1, work.rate(1), heavy_ball, plain, alike)
 
-    def begun(self, round: int, pull: float = 0.0) -> Update:
-        """Return the first step of a round, in which `pull` is added to proximal_mu."""
-        begun = replace(self, round=round, number=1, rate=self.work.rate(round))
-        if not pull:
+    def begun(self, round: int, given: Given = PLAIN) -> Update:
+        """Return the first step of a round, with another pull and another length where these are given."""
+        begun = replace(self, round=round, number=1, rate=self.work.rate(round) * given.rate, factor=given.rate)
+        if not given.pull:
             return begun
-        return replace(begun, plain=False, work=replace(self.work, proximal_mu=self.work.proximal_mu + pull))
+        return replace(begun, plain=False, work=replace(self.work, proximal_mu=self.work.proximal_mu + given.pull))
 
     def at(self, number: int) -> Update:
         """Return the step of another number of the same round."""
-        return self if self.alike else replace(self, number=number, rate=self.work.rate(self.round, number))
+        if self.alike:
+            return self
+        return replace(self, number=number, rate=self.work.rate(self.round, number) * self.factor)

@@ -28,17 +28,27 @@ class Order:
     shared : vectors (d,) for everybody, by name; they travel as float32.
     numbers : (|S|,) a number for each client of the cohort, by name.
     pull : pull (w - x) is added to every gradient, x being where the client starts.
+    rate : the learning rates of the round are multiplied by it.
+    silent : nothing travels in this round; it is played for what is learnt locally and for those who look on.
     """
 
     shared: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     numbers: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     pull: float = 0.0
+    rate: float = 1.0
+    silent: bool = False
 
     def beside(self, other: Order) -> Order:
         """Return both orders as one; their names differ."""
         twice = set(self.shared) & set(other.shared) | set(self.numbers) & set(other.numbers)
         assert not twice, f"one name, one use: {twice}"
-        return Order({**self.shared, **other.shared}, {**self.numbers, **other.numbers}, self.pull + other.pull)
+        return Order(
+            {**self.shared, **other.shared},
+            {**self.numbers, **other.numbers},
+            self.pull + other.pull,
+            self.rate * other.rate,
+            self.silent or other.silent,
+        )
 
     def at(self, places: npt.NDArray[Any]) -> Order:
         """Return the order for some places of the cohort."""
@@ -49,7 +59,7 @@ class Order:
     @property
     def empty(self) -> bool:
         """Whether nothing goes down but the model."""
-        return not (self.shared or self.numbers or self.pull)
+        return self == NOTHING if not (self.shared or self.numbers) else False
 
 
 NOTHING = Order()
@@ -66,6 +76,9 @@ class Before:
     own : the memories of the half by name, (C, d); zeros where a client has none yet.
     seen : (C,) whether a client has memories.
     shared, numbers : the order, as it concerns this lane: (d,) and (C,).
+    rate : the learning rate of the first local step.
+    gradient : (C, d) the gradient of each client's objective at the model, over all its examples, for a half that asks
+        for `gradients`.
     """
 
     round: int
@@ -74,6 +87,8 @@ class Before:
     seen: npt.NDArray[np.bool_]
     shared: Mapping[str, npt.NDArray[Any]]
     numbers: Mapping[str, npt.NDArray[np.float64]]
+    rate: float = 0.0
+    gradient: Rows | None = None
 
 
 @dataclass(frozen=True)
@@ -101,11 +116,15 @@ class Given:
     shift : (C, d) added to every gradient.
     start : (C, d) where each client starts in place of the model.
     pull : pull (w - start) is added to every gradient.
+    rate : learning rates are multiplied by it.
+    taken : (C,) the earlier rounds in which each client delivered, where batches are carried over rounds.
     """
 
     shift: Rows | None = None
     start: Rows | None = None
     pull: float = 0.0
+    rate: float = 1.0
+    taken: npt.NDArray[np.int64] | None = None
 
 
 PLAIN = Given()
@@ -119,6 +138,8 @@ class ClientHalf:
 
     memories: ClassVar[tuple[str, ...]] = ()
     """Names of what each client keeps between its rounds, (d,) each; beside `delta`, which `remembers` asks for."""
+    gradients: ClassVar[bool] = False
+    """True when it looks at each client's gradient at the model, which costs one more pass over its examples."""
 
     def begin(self, lane: Before) -> Given:
         """Return what the lane trains with."""

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fedsim.core.contracts import Cohort, Population, Rule
-from fedsim.core.sums import DELTA, Asked, LinearSum, Vector
+from fedsim.core.sums import DELTA, Asked, Dot, Vector
 
 T = TypeVar("T")
 
@@ -60,7 +60,8 @@ def coefficients(rule: Rule, state: Any, cohort: Cohort, weights: Vector) -> Coe
 
 def _units(asked: Asked, cohort: Cohort, width: int) -> Vector:
     """Return a sum over unit vectors: deltas of the cohort first, then the memories of all clients."""
-    assert isinstance(asked, LinearSum), "the rule of a product of vectors is not linear"
+    if isinstance(asked, Dot):
+        return np.zeros(1)  # a linear rule lets it enter the next state only
     assert asked.of == DELTA, "the rule that adds up other vectors than deltas is not linear"
     found, present = np.zeros(width), len(cohort)
     if asked.over == "cohort":

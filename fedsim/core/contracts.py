@@ -42,12 +42,16 @@ class Population:
     weights : (N,) objective weights a_i, summing to 1.
     probabilities : (N,) marginal participation p_i in (0, 1], or None when the run does not know them.
     steps : (N,) local steps K_i that each client takes in a round, or None when the run does not know them.
+    seed : the run's seed, for a rule that draws; what it draws must be a function of it and of the round.
+    coins : True when clients come independently of each other and of earlier rounds; False also when that is not known.
     """
 
     num_examples: npt.NDArray[np.int64]
     weights: Vector
     probabilities: Vector | None = None
     steps: Ids | None = None
+    seed: int = 0
+    coins: bool = False
 
     @property
     def num_clients(self) -> int:
@@ -80,10 +84,12 @@ class Diagnostics:
     values : metrics of the round, by their registered names.
     vectors : (N,) a number per client. `weight`, an estimate of 1/p_i as the round used it, is compared with the p_i
         where these are known; `cutoff`, whose estimate was capped in this round, is counted. Others are told as is.
+    heuristics : options whose formula does not hold in this run, so that what they give is a heuristic.
     """
 
     values: Mapping[str, float] = field(default_factory=dict)
     vectors: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    heuristics: tuple[str, ...] = ()
 
 
 SILENT = Diagnostics()
@@ -114,6 +120,10 @@ class Strategy:
     def needs_probabilities(self) -> bool:
         """Return whether the population's p_i must be known before round 1."""
         return False
+
+    def needs_coins(self) -> str | None:
+        """Return the option that has a meaning only where clients come independently of each other, if there is one."""
+        return None
 
     def diagnostics(self, state: Any, cohort: Cohort) -> Diagnostics:
         """Return what there is to tell of a round, given the state before it and who took part; the same names always.

@@ -17,6 +17,17 @@ from fedsim.core.sums import Asked, Sums, Vector
 
 if TYPE_CHECKING:
     from fedsim.core.contracts import Cohort, Parameters, Population, Rule
+    from fedsim.core.local_work import LocalWork
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a correction stands in: sections of the scenario that it may look at, and the rule above it."""
+
+    rule: Rule
+    client: LocalWork
+    participation: Any
+    memory: Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +45,13 @@ class Correction(ClientHalf, ABC):
         """Yield (key, message) for options that exclude each other."""
         yield from ()
 
-    def unfit(self, rule: Rule) -> Iterator[tuple[str, str]]:
-        """Yield (key of the strategy, message) for rules under which the method has no meaning."""
+    def problems_in(self, setting: Setting) -> Iterator[tuple[str, str]]:
+        """Yield (dotted key of the scenario, message) for surroundings in which the method has no meaning."""
         yield from ()
+
+    def memory_means(self, state: Any) -> Mapping[str, Vector]:
+        """Return sum_i a_i m_i (d,) of memories by name, as the state holds them; an audit sums them anew."""
+        return {}
 
     @abstractmethod
     def start(self, params: Parameters, population: Population) -> Any:

@@ -10,6 +10,8 @@ class FedsimError(Exception):
     """A stop with a reason. `exit_code` is what the process returns."""
 
     exit_code = 1
+    details = ""
+    """The whole traceback, where foreign code raised: it is kept in the run's folder."""
 
 
 @dataclass(frozen=True)

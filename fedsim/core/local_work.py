@@ -7,6 +7,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
+import numpy.typing as npt
 from annotated_types import Ge, Gt, Lt
 
 from fedsim.core.client_work import AnyWork, OwnWork
@@ -15,12 +17,13 @@ from fedsim.core.config.plain import LATER
 from fedsim.core.flower_project import Value, read_project
 from fedsim.core.schedules import AnySchedule
 
+Counts = npt.NDArray[np.int64]
 STEP = (
     *("momentum", "weight_decay", "proximal_mu", "lane", "lane_bytes"),
-    *("optimizer", "nesterov", "betas", "eps", "clip_norm"),
+    *("optimizer", "nesterov", "betas", "eps", "clip_norm", "carry_batches"),
 )
 """Options of the step, which foreign work takes by itself."""
-COUNT = ("local_steps", "local_epochs")
+COUNT = ("local_steps", "local_epochs", "drop_last", "augment")
 Beta = Annotated[float, Ge(0), Lt(1)]
 
 
@@ -80,6 +83,16 @@ class LocalWork:
     """What the app finds in `config` beside `server-round`; `lr` is its own option `lr` or `learning-rate`, else
     client.lr."""
 
+    drop_last: bool = field(default=False, metadata=LATER)
+    """Leave out what remains of each pass over a client's examples after its last whole batch. A client with fewer
+    examples than a batch still takes one with all it has."""
+    carry_batches: bool = field(default=False, metadata=LATER)
+    """Carry one shuffled pass over from round to round: a client goes on where it was after the last round in which it
+    delivered, and its examples are shuffled anew when all were used. Otherwise each round begins a pass of its own."""
+    augment: tuple[Literal["crop", "flip"], ...] = field(default=(), metadata=LATER)
+    """What happens to images in training, in this order, anew in each step: crop pads by 4 black pixels and crops to
+    the old size anywhere, flip mirrors left to right with probability 1/2."""
+
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for options that exclude each other."""
         if self.app is None:
@@ -97,6 +110,8 @@ class LocalWork:
             yield "local_epochs", "give local_steps or local_epochs, not both"
         if self.schedule is not None and self.lr_decay != 1.0:
             yield "schedule", "give lr_decay or a schedule, not both"
+        if len(set(self.augment)) < len(self.augment):
+            yield "augment", f"each once, got {', '.join(self.augment)}"
 
     def problems_in(self, folder: str) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for an app that is not there, or has no such options."""
@@ -121,6 +136,17 @@ class LocalWork:
     def epochs(self) -> int | None:
         """Local epochs, or None when the work is counted in steps."""
         return None if self.local_steps is not None else (self.local_epochs or 1)
+
+    def steps(self, counts: Counts) -> Counts:
+        """Return how many local steps clients with `counts` (C,) examples take in a round.
+
+        >>> LocalWork(batch_size=4, drop_last=True).steps(np.array([3, 4, 7, 8])).tolist()
+        [1, 1, 1, 2]
+        """
+        if self.local_steps is not None:
+            return np.full(len(counts), self.local_steps, np.int64)
+        whole = np.maximum(counts // self.batch_size, np.minimum(counts, 1))
+        return (self.epochs or 1) * (whole if self.drop_last else -(-counts // self.batch_size))
 
     def rate(self, round: int, step: int = 1) -> float:
         """Return the learning rate of a local step in a round, both counted from 1.

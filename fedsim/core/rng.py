@@ -70,16 +70,17 @@ def uniforms(key: int, *coordinates: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def permutations(
-    key: int, clients: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], epoch: int
+    key: int, clients: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], epoch: int | npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
     """Return one keyed permutation per client: row i shuffles 0..counts[i]-1; the columns beyond hold the rest.
 
-    Shape (len(clients), max(counts)). A client's permutation depends on (key, client, epoch) and its own count, so it
-    is the same in every company: places beyond a client's count sort last.
+    Shape (len(clients), max(counts)); `epoch` is one for all, or one for each client (C,). A client's permutation
+    depends on (key, client, epoch) and its own count, so it is the same in every company: places beyond a client's
+    count sort last.
     """
     width = int(counts.max(initial=0))
     places = np.arange(width, dtype=np.int64)
-    order = bits(key, clients[:, None], np.int64(epoch), places[None, :]) >> np.uint64(1)
+    order = bits(key, clients[:, None], np.reshape(epoch, (-1, 1)), places[None, :]) >> np.uint64(1)
     if (counts != width).any():
         order[places[None, :] >= counts[:, None]] = np.uint64(0xFFFFFFFFFFFFFFFF)
     return np.argsort(order, axis=1, kind="stable").astype(np.int64, copy=False)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fedsim.core import ScenarioError
-from fedsim.data.headers import Header
 from fedsim.data.partitioned import Features, Partitioned, hold_out, hold_out_within, pool
 from fedsim.data.partitions.config import Dealing, Partition
 from fedsim.data.partitions.natural import Natural
+from fedsim.data.reading.headers import Header
+from fedsim.data.reading.targets import meant
 
 Array = npt.NDArray[Any]
 
@@ -27,11 +29,15 @@ def deal(
     divisor: float,
     seed: int,
     names: Sequence[str] | None = None,
+    numbers: bool = False,
+    tokens: bool = True,
 ) -> Partitioned:
     """Check the arrays x, y (x_test, y_test, the natural partition's column), hold out, and deal to clients.
 
-    Labels are sorted and renumbered from 0. Without x_test a `test_fraction` is held out: stratified by label, or by
-    client for the natural partition. Errors call the arrays' origin `source` and list what it holds as `names`.
+    What targets are meant as is told in `reading.targets`, unless they are said to be `numbers`: labels are sorted and
+    renumbered from 0. Without x_test a `test_fraction` is held out: stratified by label, or by client for the natural
+    partition. Whole numbers of 64 bits stay so, as features, where they may be `tokens`
+    and are divided by nothing. Errors call the arrays' origin `source` and list what it holds as `names`.
 
     Raises
     ------
@@ -40,12 +46,19 @@ def deal(
     column = partition.column if isinstance(partition, Natural) else None
     for key, message in array_problems(arrays, source, column, arrays if names is None else names):
         raise ScenarioError(f"data.{key}: {message}")
-    x, y = _features(source, arrays, "x"), _labels(source, arrays, "y")
-    test = (_features(source, arrays, "x_test"), _labels(source, arrays, "y_test")) if "x_test" in arrays else None
-    values = np.unique(y if test is None else np.concatenate([y, test[1]]))
-    y = np.searchsorted(values, y).astype(np.int64)
-    if test is not None:
-        test = test[0], np.searchsorted(values, test[1]).astype(np.int64)
+    tokens = tokens and divisor == 1.0
+    x, known = (
+        _features(source, arrays, "x", tokens=tokens),
+        meant(source, arrays["y"], arrays.get("y_test"), numbers=numbers),
+    )
+    y: Any = known.y
+    test = None if known.y_test is None else (_features(source, arrays, "x_test", tokens=tokens), known.y_test)
+    if isinstance(partition, Dealing) and partition.by_label and not known.labels:
+        kind = "rows of classes" if known.classes else "numbers"
+        raise ScenarioError(
+            f"data.partition.kind: {partition.kind} deals by label, and the targets are {kind}; iid and quantity "
+            "do not look at them"
+        )
 
     train = np.arange(len(y))
     if isinstance(partition, Natural):
@@ -64,9 +77,10 @@ def deal(
         if clients is None or not isinstance(partition, Dealing):
             raise ScenarioError(f"data.clients: is needed by the {partition.kind} partition")
         if test is None:
-            train = hold_out(y, test_fraction, seed)
+            train = hold_out(y if known.labels else np.zeros(len(y), np.int64), test_fraction, seed)
         owners = partition.owners(y[train], clients, seed)
-    return pool(x, y, owners, clients, len(values), train=train, test=test, divisor=divisor)
+    dealt = pool(x, y, owners, clients, known.classes, train=train, test=test, divisor=divisor)
+    return replace(dealt, values=known.values)
 
 
 def array_problems(
@@ -114,9 +128,9 @@ def _label_problem(arrays: Mapping[str, Array | Header], name: str) -> Iterator[
     y, x = arrays[name], arrays.get(name.replace("y", "x", 1))
     if y.dtype.hasobject:
         yield _python_objects(name, "int")
-    elif y.dtype.kind not in "fiub" or y.ndim != 1:
+    elif y.dtype.kind not in "fiub" or y.ndim == 0 or 0 in y.shape:
         cure = f"; number them: numpy.unique({name}, return_inverse=True)[1]" if y.dtype.kind in "US" else ""
-        yield f"{name} should be integer labels, shape (n,), got {_told(y)}{cure}"
+        yield f"{name} should be integer labels or numbers, shape (n, ...), got {_told(y)}{cure}"
     elif x is not None and x.ndim and len(y.shape) and x.shape[0] != y.shape[0]:
         yield f"{x.shape[0]} examples but {y.shape[0]} labels in {name}"
 
@@ -134,9 +148,9 @@ def _python_objects(name: str, kind: str) -> str:
     return f"{name} holds Python objects; save it with .astype({kind})"
 
 
-def _features(source: str, arrays: Mapping[str, Array], name: str) -> Features:
+def _features(source: str, arrays: Mapping[str, Array], name: str, *, tokens: bool) -> Features:
     x = arrays[name]
-    if x.dtype != np.uint8:
+    if x.dtype != np.uint8 and not (tokens and x.dtype == np.int64):
         with np.errstate(over="ignore"):  # too large for float32 is infinite, which is refused
             x = x.astype(np.float32)
         if not np.isfinite(x).all():
@@ -146,14 +160,6 @@ def _features(source: str, arrays: Mapping[str, Array], name: str) -> Features:
     if x.ndim == 1:
         return x[:, None]
     return x[:, None] if x.ndim == 3 else x
-
-
-def _labels(source: str, arrays: Mapping[str, Array], name: str) -> Array:
-    row = _first_broken(arrays[name])
-    if row is not None:
-        text = f"{name} should be integer labels, got {arrays[name][row]} in row {row}"
-        raise ScenarioError(f"data.path: {source}: {text}")
-    return arrays[name].astype(np.int64)
 
 
 def _column(source: str, arrays: Mapping[str, Array], name: str) -> Array:

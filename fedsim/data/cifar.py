@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,12 @@ from annotated_types import Ge
 
 from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import InputPath, place_of
-from fedsim.data.files import find_all, missing, read
+from fedsim.core.config.plain import LATER
+from fedsim.data.normalise import Normalise, normalised
 from fedsim.data.partitioned import Partitioned, pool
 from fedsim.data.partitions import IID, AnyDealing
 from fedsim.data.partitions.dealing import Ints
+from fedsim.data.reading.files import find_all, missing, read
 
 _PIXELS = 3 * 32 * 32
 _OFFICIAL = {10: "cifar-10-batches-bin", 100: "cifar-100-binary"}
@@ -43,6 +45,9 @@ class Cifar:
     """How many clients share the training images."""
     partition: AnyDealing = IID
     """How the training images are dealt to them."""
+    normalise: Normalise = field(default=None, metadata=LATER)
+    """{mean: [...], std: [...]}, one number a channel, or `channel` for those of the training examples; null: as is."""
+    channels: ClassVar[int] = 3
 
     @property
     def num_clients(self) -> int | None:
@@ -63,7 +68,7 @@ class Cifar:
         *parts, test = [_records(path, self.classes) for path in find_all(self._place(folder), self._files())]
         x, y = np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
         owners = self.partition.owners(y, self.clients, seed)
-        return pool(x, y, owners, self.clients, self.classes, test=test, divisor=255.0)
+        return normalised(pool(x, y, owners, self.clients, self.classes, test=test, divisor=255.0), self.normalise)
 
     def _place(self, folder: str) -> Path:
         place = place_of(self.path, folder)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fedsim.core import ScenarioError
+from fedsim.core.config.plain import LATER
+from fedsim.data.normalise import Normalise, normalised
 from fedsim.data.partitioned import Partitioned, hold_out, pool
 from fedsim.data.partitions import IID, AnyDealing
 
@@ -33,6 +35,9 @@ class Digits:
     """How the images are dealt to them."""
     test_fraction: Annotated[float, Gt(0), Lt(1)] = 0.2
     """Held out for the global evaluation before the rest is dealt; stratified by label."""
+    normalise: Normalise = field(default=None, metadata=LATER)
+    """{mean: [...], std: [...]}, one number a channel, or `channel` for those of the training examples; null: as is."""
+    channels: ClassVar[int] = 1
 
     @property
     def num_clients(self) -> int | None:
@@ -54,7 +59,7 @@ class Digits:
         y = np.ascontiguousarray(table[:, 64])
         train = hold_out(y, self.test_fraction, seed)
         owners = self.partition.owners(y[train], self.clients, seed)
-        return pool(x, y, owners, self.clients, 10, train=train, divisor=16.0)
+        return normalised(pool(x, y, owners, self.clients, 10, train=train, divisor=16.0), self.normalise)
 
 
 def _bundled_file() -> Path:

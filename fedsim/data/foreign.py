@@ -6,17 +6,20 @@ It gets `seed` and `folder`, and any of the keys below, where its signature name
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
 
-from fedsim.core import ClientData
+from fedsim.core import ClientData, ScenarioError
+from fedsim.core.config.plain import LATER
 from fedsim.core.foreign.door import Door, Foreign, made, options_of, refuse
 from fedsim.core.foreign.failures import ForeignError, blamed
 from fedsim.core.foreign.reference import Thing
 from fedsim.data.arrays import deal
+from fedsim.data.normalise import Normalise, normalised
+from fedsim.data.partitioned import Partitioned
 from fedsim.data.partitions import IID, AnyPartition
 
 GIVEN = ("seed", "folder", "clients", "test_fraction")
@@ -38,6 +41,8 @@ class ForeignData:
     """Held out where there is no x_test: stratified by label, or by client for the natural partition."""
     divide_by: Annotated[float, Gt(0)] | None = None
     """Features are divided by this, e.g. 255 for images."""
+    normalise: Normalise = field(default=None, metadata=LATER)
+    """{mean: [...], std: [...]}, one number a channel, or `channel` for those of the training examples; null: as is."""
 
     @property
     def num_clients(self) -> int | None:
@@ -66,13 +71,18 @@ def dealt(config: ForeignData, thing: Thing, found: Any, seed: int) -> ClientDat
         if config.clients not in (None, given.num_clients):
             text = f"gives data of {given.num_clients} clients, and `clients` is {config.clients}; leave it out"
             raise ForeignError(f"{thing.text}: {thing.place}: {text}")
-        return given
+        if config.normalise is None:
+            return given
+        if not isinstance(given, Partitioned):
+            text = f"is for arrays, and {thing.text} gives client data of its own; leave it out"
+            raise ScenarioError(f"data.normalise: {text}")
+        return normalised(given, config.normalise)
     if not isinstance(found, Mapping):
         text = f"must give arrays by name (x, y, ...) or client data, got {type(found).__name__}"
         raise ForeignError(f"{thing.text}: {thing.place}: {text}")
     with blamed(str(thing.text)):
         arrays = {str(name): np.asarray(value) for name, value in found.items()}
-    return deal(
+    pooled = deal(
         arrays,
         str(thing.text),
         clients=config.clients,
@@ -80,7 +90,9 @@ def dealt(config: ForeignData, thing: Thing, found: Any, seed: int) -> ClientDat
         test_fraction=config.test_fraction,
         divisor=config.divide_by or 1.0,
         seed=seed,
+        tokens=config.normalise is None,
     )
+    return normalised(pooled, config.normalise)
 
 
 def config(door: Door, thing: Thing) -> type:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +13,9 @@ from annotated_types import Ge, Gt, Lt
 
 from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import Reads, place_of
+from fedsim.core.config.plain import LATER
 from fedsim.data.arrays import Array, deal
+from fedsim.data.normalise import Normalise, normalised
 from fedsim.data.partitioned import Partitioned
 from fedsim.data.partitions import IID, AnyPartition
 from fedsim.data.partitions.natural import Natural
@@ -45,6 +47,8 @@ class Hub:
     """How the examples are dealt to them."""
     test_fraction: Annotated[float, Gt(0), Lt(1)] = 0.2
     """Held out when `test` is null: stratified by label, or by client for the natural partition."""
+    normalise: Normalise = field(default=None, metadata=LATER)
+    """{mean: [...], std: [...]}, one number a channel, or `channel` for those of the training examples; null: as is."""
 
     @property
     def num_clients(self) -> int | None:
@@ -84,7 +88,7 @@ class Hub:
         if self.test is not None:
             test, _ = _columns(source, name, self.test, {"x_test": self.features, "y_test": self.labels})
             arrays |= test
-        return deal(
+        dealt = deal(
             arrays,
             name,
             clients=self.clients,
@@ -92,7 +96,9 @@ class Hub:
             test_fraction=self.test_fraction,
             divisor=divisor,
             seed=seed,
+            tokens=self.normalise is None,
         )
+        return normalised(dealt, self.normalise)
 
 
 def _columns(source: Any, name: str, split: str, columns: dict[str, str]) -> tuple[dict[str, Array], float]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,12 @@ from annotated_types import Ge
 
 from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import InputPath, place_of
-from fedsim.data.files import find_all, missing, read
+from fedsim.core.config.plain import LATER
+from fedsim.data.normalise import Normalise, normalised
 from fedsim.data.partitioned import Partitioned, pool
 from fedsim.data.partitions import IID, AnyDealing
 from fedsim.data.partitions.dealing import Ints
+from fedsim.data.reading.files import find_all, missing, read
 
 _IMAGES, _LABELS = 0x803, 0x801  # unsigned bytes in three dimensions, in one
 _ENDS = ("", ".gz")
@@ -42,6 +44,9 @@ class Idx:
     """What the training files' names begin with, e.g. emnist-digits-train."""
     test: str = "t10k"
     """What the test files' names begin with, e.g. emnist-digits-test."""
+    normalise: Normalise = field(default=None, metadata=LATER)
+    """{mean: [...], std: [...]}, one number a channel, or `channel` for those of the training examples; null: as is."""
+    channels: ClassVar[int] = 1
 
     @property
     def num_clients(self) -> int | None:
@@ -69,7 +74,9 @@ class Idx:
             )
         classes = int(max(y.max(), test_y.max())) + 1
         owners = self.partition.owners(y, self.clients, seed)
-        return pool(x, y, owners, self.clients, classes, test=(test_x, test_y), divisor=255.0)
+        return normalised(
+            pool(x, y, owners, self.clients, classes, test=(test_x, test_y), divisor=255.0), self.normalise
+        )
 
     def _files(self) -> dict[str, list[str]]:
         """Return the names of the four files: four spellings each."""

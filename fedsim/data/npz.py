@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 from zipfile import is_zipfile
@@ -13,11 +13,13 @@ from annotated_types import Ge, Gt, Lt
 
 from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import InputPath, place_of
+from fedsim.core.config.plain import LATER
 from fedsim.data.arrays import Array, array_problems, channels_last, deal
-from fedsim.data.headers import UNREADABLE, headers
+from fedsim.data.normalise import Normalise, normalised
 from fedsim.data.partitioned import Partitioned
 from fedsim.data.partitions import IID, AnyPartition
 from fedsim.data.partitions.natural import Natural
+from fedsim.data.reading.headers import UNREADABLE, headers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,8 @@ class Npz:
     """Held out when the file has no x_test: stratified by label, or by client for the natural partition."""
     divide_by: Annotated[float, Gt(0)] | None = None
     """Features are divided by this, e.g. 255 for images; bytes need it (1 leaves them as they are)."""
+    normalise: Normalise = field(default=None, metadata=LATER)
+    """{mean: [...], std: [...]}, one number a channel, or `channel` for those of the training examples; null: as is."""
 
     @property
     def num_clients(self) -> int | None:
@@ -100,7 +104,7 @@ class Npz:
         path = place_of(self.path, folder)
         column = [] if self._column is None else [self._column]
         arrays, names = _read(path, ["x", "y", "x_test", "y_test", *column])
-        return deal(
+        dealt = deal(
             arrays,
             str(path),
             names=names,
@@ -109,7 +113,9 @@ class Npz:
             test_fraction=self.test_fraction,
             divisor=self.divide_by or 1.0,
             seed=seed,
+            tokens=self.normalise is None,
         )
+        return normalised(dealt, self.normalise)
 
 
 def _read(path: Path, wanted: list[str]) -> tuple[dict[str, Array], list[str]]:

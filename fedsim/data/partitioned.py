@@ -29,6 +29,8 @@ class Partitioned:
     num_classes : C; 0 for numbers.
     test : the held-out split.
     divisor : features are divided by it when gathered.
+    mean, std : (c, 1, ...) float32, what is then subtracted from each channel and what it is divided by; or None.
+    values : (C,) what label k stood for, where labels were renumbered.
     """
 
     x: Features
@@ -38,6 +40,9 @@ class Partitioned:
     num_classes: int
     test: Examples | None
     divisor: float = 1.0
+    mean: npt.NDArray[np.float32] | None = None
+    std: npt.NDArray[np.float32] | None = None
+    values: Ints | None = None
 
     @property
     def num_clients(self) -> int:
@@ -78,7 +83,8 @@ class Partitioned:
         """
         starts, ends = self.offsets[clients], self.offsets[clients + 1]
         index = self.order[np.minimum(positions + starts[:, None], ends[:, None] - 1)]
-        return Examples(_cast(self.x[index], self.divisor), self.y[index])
+        x = _cast(self.x[index], self.divisor)
+        return Examples(standardised(x, self.mean, self.std), self.y[index])
 
     def label_counts(self, clients: Ints | None = None) -> Ints:
         """Return how many examples of each label each client (or each of `clients`) holds, shape (N, C).
@@ -148,6 +154,11 @@ def hold_out_within(owners: Ints, fraction: float, seed: int) -> Ints:
             "on; give a larger fraction, or x_test and y_test"
         )
     return np.sort(order[kept])
+
+
+def standardised(x: Inputs, mean: npt.NDArray[np.float32] | None, std: npt.NDArray[np.float32] | None) -> Inputs:
+    """Return (x - mean) / std in float32; x itself without them."""
+    return x if mean is None or std is None else (x - mean) / std
 
 
 def _cast(x: Features, divisor: float) -> Inputs:

@@ -23,6 +23,7 @@ from fedsim.core import (
     ClientHalf,
     Cohort,
     Diagnostics,
+    FedsimError,
     Population,
     Process,
     Rule,
@@ -35,7 +36,8 @@ from fedsim.core.config.inputs import Input, hold, place_of
 from fedsim.core.contracts import WEIGHT, Vector
 from fedsim.core.flower_project import read_project
 from fedsim.core.sums import DELTA
-from fedsim.data import QuadraticData
+from fedsim.data import Partitioned, QuadraticData
+from fedsim.data.reading.targets import as_numbers
 from fedsim.engine.nodes.host import HostPlan
 from fedsim.engine.probe import Prober, gathers
 from fedsim.metrics import Fact
@@ -43,8 +45,9 @@ from fedsim.metrics.registry import know
 from fedsim.participation.clock import Clock
 from fedsim.participation.devices import environment
 from fedsim.participation.environment import Environment, local_steps
-from fedsim.participation.redraw import redraws
+from fedsim.participation.redraw import coins, redraws
 from fedsim.scenario import Scenario, placed, read_inputs
+from fedsim.scenario.foreign import blamed
 from fedsim.strategies.flower import codec, stock
 from fedsim.strategies.flower.adapter import RuleStrategy
 from fedsim.strategies.flower.coordinator import Coordinator
@@ -88,6 +91,7 @@ class Experiment:
             "optimum": isinstance(self.data, QuadraticData),
             "memories": scenario.strategy.remembers,
             "audit": scenario.memory.audit is not None and mean is not None,
+            "controls": scenario.memory.audit is not None and self._controlled,
             "estimates": WEIGHT in told.vectors and self.population.probabilities is not None,
             "clock": self.clock is not None,
             "probe": scenario.probe is not None,
@@ -116,6 +120,15 @@ class Experiment:
         return tuple(part for part in parts if part is not None and not part.idle)
 
     @property
+    def _controlled(self) -> bool:
+        """Whether a correction says what the means of its memories are."""
+        rule = self.scenario.strategy
+        correction = rule.corrected_by() if isinstance(rule, Rule) else None
+        if correction is None:
+            return False
+        return bool(correction.memory_means(correction.start(np.zeros(0, np.float32), self.population)))
+
+    @property
     def memories(self) -> tuple[str, ...]:
         """The names of what clients keep."""
         return (*((DELTA,) if self.remembers else ()), *(name for half in self.halves for name in half.memories))
@@ -124,7 +137,8 @@ class Experiment:
     def keeps(self) -> bool:
         """Whether clients keep anything where they live, so that a lost host takes it along."""
         held = self.trainer.layout.buffers
-        return bool(self.memories) or (held.local and held.size > 0) or self.foreign is not None
+        kept = self.memories or self.trainer.carries or self.foreign is not None
+        return bool(kept) or (held.local and held.size > 0)
 
     @property
     def rescales(self) -> bool:
@@ -271,11 +285,33 @@ def build(scenario: Scenario, data: ClientData | None = None, inputs: Sequence[I
         return experiment
     except ScenarioError as error:
         raise placed(scenario, error) from error
+    except FedsimError:
+        raise
+    except Exception as error:
+        raise blamed(scenario, error) from None
 
 
 def _world(scenario: Scenario, data: ClientData, inputs: Sequence[Input]) -> World:
     content = "".join(one.sha256 for one in inputs)
     return World(scenario.seed, data.num_clients, data.label_counts, scenario.folder, content)
+
+
+def _meant(scenario: Scenario, data: ClientData) -> ClientData:
+    """Return the data as model and task take them: labels as numbers where numbers are learnt, tokens as whole ones."""
+    if not isinstance(data, Partitioned):
+        return data
+    loss = None if scenario.task is None else scenario.task.loss
+    if loss is not None and loss.answers == "numbers":
+        data = as_numbers(data)
+    if scenario.model.tokens and data.x.dtype != np.int64:
+        raise ScenarioError(
+            f"model.name: {scenario.model.name} takes token ids (int64), and the features of {scenario.data.dataset} "
+            "are numbers"
+        )
+    if data.x.dtype != np.int64 or scenario.model.tokens or scenario.model.brought:
+        return data
+    test = None if data.test is None else replace(data.test, x=data.test.x.astype(np.float32))
+    return replace(data, x=data.x.astype(np.float32), test=test)
 
 
 def _in_main_thread() -> bool:
@@ -287,13 +323,16 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
         raise ScenarioError("client.timeout_s: only the main thread can be interrupted; run there, or leave it out")
     if data is None:
         data = scenario.data.load(scenario.seed, scenario.folder)
+    data = _meant(scenario, data)
     world = _world(scenario, data, inputs)
-    scenario = replace(scenario, model=scenario.model.read(scenario.folder))
+    scenario = replace(scenario, model=scenario.model.with_files(scenario.folder))
     process, clock = environment(scenario.participation, scenario.devices, world)
     rule: Rule = scenario.strategy
     known = None if clock is not None and clock.selects else process.probabilities
     weights = objective_weights(rule.weights, data.num_examples)
-    population = Population(data.num_examples, weights, known, local_steps(scenario.client, data))
+    by_coins = coins(scenario.participation) and (clock is None or not clock.selects)
+    steps = local_steps(scenario.client, data)
+    population = Population(data.num_examples, weights, known, steps, scenario.seed, by_coins)
     if rule.needs_probabilities() and population.probabilities is None:
         raise ScenarioError(
             "strategy.probabilities: 'known' needs a process that knows its own p_i, which this one does not; "
@@ -310,6 +349,8 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
     experiment = Experiment(scenario, data, process, population, clock, inputs)
     for metric in experiment.task.metrics or () if experiment.task is not None else ():
         know(metric)
+    if experiment.task is not None:
+        experiment.evaluator.try_out()
     size = experiment.trainer.layout.size  # a model that does not fit the data is refused here, not in round 1
     if scenario.probe is not None:
         _probeable(rule, population, size, scenario.strategy.name)

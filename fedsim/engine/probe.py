@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, fields, replace
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -53,9 +53,9 @@ def _forms(name: str, rule: type[Any], numbers: Mapping[str, Sequence[float]]) -
     hints, forms = get_type_hints(rule), rule.forms
     found = {} if any(option in numbers for option in forms) else {name: rule()}
     for option in forms:
-        words = [word for word in get_args(hints[option]) if word != getattr(rule, option)]
+        words = get_args(hints[option]) if get_origin(hints[option]) is Literal else ()
         found |= {f"{name}_{value:g}": rule(**{option: value}) for value in numbers.get(option, ())}
-        found |= {f"{name}_{word}": rule(**{option: word}) for word in words}
+        found |= {f"{name}_{word}": rule(**{option: word}) for word in words if word != getattr(rule, option)}
     return found
 
 

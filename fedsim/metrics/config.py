@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fedsim.core.config.catalogue import discover
 from fedsim.core.config.tagged import OneOf
 from fedsim.core.errors import ScenarioError
+from fedsim.core.foreign.door import Door, made, options_of, refuse
+from fedsim.core.foreign.failures import blamed
+from fedsim.core.foreign.reference import Thing
 from fedsim.metrics import sinks
 
 if TYPE_CHECKING:
@@ -23,7 +26,30 @@ def catalogue() -> dict[str, type[Any]]:
     return discover(sinks.__name__, sinks.__path__, "kind")
 
 
-AnySink = Annotated[Any, OneOf("kind", catalogue)]
+def _foreign(door: Door, thing: Thing) -> type:
+    """Return a user's sink as the config class `metrics: {sinks: [{kind: ...}]}`."""
+    target = thing.target
+    if not callable(target) or not (
+        callable(getattr(target, "open", None)) or callable(getattr(target, "write", None))
+    ):
+        raise refuse(door, thing)
+    options, named = options_of(door, thing, without=("run_folder",))
+
+    def opened(self: Any, run_folder: Path) -> Any:
+        with blamed(str(thing.text)):
+            made_of = target(**dict.fromkeys(named, run_folder), **self.options())
+            return made_of.open(run_folder) if hasattr(made_of, "open") else made_of
+
+    return made(door, thing, "kind", SinkConfig, options=options, methods={"open": opened})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinkConfig:
+    """A sink of the user's own."""
+
+
+DOOR = Door("fedsim.sinks", "a sink: a class derived from fedsim.metrics.sinks.base.Sink, with write(events)", _foreign)
+AnySink = Annotated[Any, OneOf("kind", catalogue, DOOR)]
 
 
 @dataclass(frozen=True, kw_only=True)

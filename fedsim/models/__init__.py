@@ -18,6 +18,6 @@ def catalogue() -> dict[str, type[Model]]:
     """Return the models by the word that chooses them in `model: {name: ...}`.
 
     >>> sorted(catalogue())
-    ['cnn', 'lenet', 'linear', 'mlp', 'point', 'resnet18-gn']
+    ['cnn', 'embedding-gru', 'lenet', 'linear', 'linear-regression', 'mlp', 'point', 'resnet18-gn', 'transformer-tiny']
     """
     return discover(__name__, __path__, "name")

@@ -43,7 +43,7 @@ class Cnn(Network):
         if self.kernel % 2 == 0:
             yield "kernel", f"must be odd, got {self.kernel}"
 
-    def module(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    def module(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         """Return the network: (B, channels, H, W) -> logits (B, C).
 
         Borders are padded, so k poolings need images of at least 2^k on a side.
@@ -63,7 +63,7 @@ class Cnn(Network):
                     nn.Conv2d(inside, outside, side, padding=side // 2)
                     for inside, outside in pairwise([first, *channels])
                 )
-                self.dense = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise([features, *dense, num_classes]))
+                self.dense = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise([features, *dense, num_outputs]))
 
             def forward(self, x: Tensor) -> Tensor:
                 h = x

@@ -36,7 +36,9 @@ class Model(ABC):
     """Whether it convolves images: it needs examples (channels, height, width), with sides of at least `smallest_side`,
     and on a CPU most of its work gains nothing from training clients together."""
 
-    foreign: ClassVar[bool] = False
+    tokens: ClassVar[bool] = False
+    """Whether it takes token ids; other shipped models get whole numbers as float32."""
+    brought: ClassVar[bool] = False
     """Whether the module is somebody's own: it may have buffers, parts that do not train and draws of its own, and how
     clients train is found by trying."""
 
@@ -48,14 +50,14 @@ class Model(ABC):
     @property
     def keeps_values(self) -> bool:
         """Whether the module's own values count, so that it is made under a keyed generator."""
-        return self.foreign
+        return self.brought
 
     @property
-    def weights(self) -> Weights | None:
+    def start_file(self) -> Weights | None:
         """The file of the starting values, if they come from one."""
         return None
 
-    def read(self, folder: str) -> Model:
+    def with_files(self, folder: str) -> Model:
         """Return the model with the content of its files, relative to `folder`: hosts read none."""
         return self
 
@@ -65,8 +67,8 @@ class Model(ABC):
         return 1
 
     @abstractmethod
-    def module(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        """Return the module: (B, *input_shape) -> (B, num_classes). Its values do not count: `start` gives them.
+    def module(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+        """Return the module: (B, *input_shape) -> (B, num_outputs). Its values do not count: `start` gives them.
 
         Raises
         ------
@@ -86,22 +88,22 @@ class Network(Model):
     """A model whose starting weights are drawn, kept or loaded."""
 
     init: Init | Weights = "glorot"
-    """Starting weights: glorot (zero biases), torch, module (the module's own, keyed by the seed), or
-    `{file: w.safetensors}`."""
+    """Starting weights: glorot, kaiming or caffe_xavier with zero biases, torch (PyTorch's defaults), module (the
+    module's own, keyed by the seed), or `{file: w.safetensors}`."""
 
     @property
     def keeps_values(self) -> bool:
         """Whether the module's own values count."""
-        return self.foreign or self.init == "module" or self.weights is not None
+        return self.brought or self.init == "module" or self.start_file is not None
 
     @property
-    def weights(self) -> Weights | None:
+    def start_file(self) -> Weights | None:
         """The file of the starting values, if they come from one."""
         return self.init if isinstance(self.init, Weights) else None
 
-    def read(self, folder: str) -> Network:
+    def with_files(self, folder: str) -> Network:
         """Return the model with the content of its file."""
-        return self if self.weights is None else replace(self, init=self.weights.read(folder))
+        return self if self.start_file is None else replace(self, init=self.start_file.read(folder))
 
     def start(self, layout: Layout, seed: int, *numbers: int) -> Parameters | None:
         """Return the parameters of round 0 (d,), drawn by the law `init` from (seed, numbers); None: the module's."""
@@ -111,16 +113,16 @@ class Network(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Foreign(Network):
+class OwnModule(Network):
     """A module of somebody's own: any `nn.Module`, with buffers, frozen parts and dropout."""
 
     init: Init | Weights = "module"
-    """Starting weights: module (its own, keyed by the seed), a law for all that trains (glorot, torch), or
-    `{file: w.safetensors}`."""
+    """Starting weights: module (its own, keyed by the seed), a law for all that trains (glorot, torch, kaiming,
+    caffe_xavier), or `{file: w.safetensors}`."""
     buffers: BufferMode = "average"
     """Running statistics and other buffers: average (over who came, by the objective weights), local (each client keeps
     its own, as FedBN: Li et al. 2021), frozen (they stay as they started)."""
-    foreign: ClassVar[bool] = True
+    brought: ClassVar[bool] = True
 
     @property
     def buffer_mode(self) -> BufferMode:

@@ -6,34 +6,18 @@ name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fedsim.core import Layout
-from fedsim.core.contracts import Parameters
 from fedsim.core.foreign.door import Door, Foreign, made, options_of, refuse
 from fedsim.core.foreign.failures import ForeignError, blamed
 from fedsim.core.foreign.reference import Thing
-from fedsim.models.config import Model
-from fedsim.models.starting import Init, drawn
+from fedsim.models.config import OwnModule
 
 if TYPE_CHECKING:
     from torch import nn
 
 SHAPES = ("input_shape", "num_classes", "num_outputs")
 """What the run itself gives to a model."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ForeignModel(Model):
-    """A module of the user's own."""
-
-    init: Init = "glorot"
-    """Law of the starting weights."""
-
-    def start(self, layout: Layout, seed: int, *numbers: int) -> Parameters:
-        """Return the parameters of round 0 (d,), drawn by the law `init` from (seed, numbers)."""
-        return drawn(self.init, layout, seed, *numbers)
 
 
 def config(door: Door, thing: Thing) -> type:
@@ -54,7 +38,7 @@ def config(door: Door, thing: Thing) -> type:
             )
         return built
 
-    return made(door, thing, "name", ForeignModel, options=options, methods={"module": module})
+    return made(door, thing, "name", OwnModule, options=options, methods={"module": module})
 
 
 def _options(config: Foreign) -> dict[str, Any]:

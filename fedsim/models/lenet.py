@@ -29,7 +29,7 @@ class LeNet(Network):
         """Two 5x5 convolutions, the first padded, and two poolings."""
         return 12
 
-    def module(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    def module(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         """Return the network: (B, channels, H, W) -> logits (B, C)."""
         from torch import nn
 
@@ -45,7 +45,7 @@ class LeNet(Network):
                 self.conv2 = nn.Conv2d(6, 16, 5)
                 self.dense1 = nn.Linear(features, 120)
                 self.dense2 = nn.Linear(120, 84)
-                self.output = nn.Linear(84, num_classes)
+                self.output = nn.Linear(84, num_outputs)
 
             def forward(self, x: Tensor) -> Tensor:
                 h = halve(self.conv1(x))

@@ -19,6 +19,6 @@ class Linear(Network):
     name: Literal["linear"] = "linear"
     trained_by: ClassVar[Literal["stack"]] = "stack"
 
-    def module(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    def module(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         """Return one linear layer: (B, *input_shape) -> logits (B, C)."""
-        return layered(input_shape, [], num_classes)
+        return layered(input_shape, [], num_outputs)

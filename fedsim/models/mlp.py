@@ -23,19 +23,19 @@ class Mlp(Network):
     """Units of each hidden layer, first to last."""
     trained_by: ClassVar[Literal["stack"]] = "stack"
 
-    def module(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    def module(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         """Return the layers: (B, *input_shape) -> logits (B, C)."""
-        return layered(input_shape, self.hidden, num_classes)
+        return layered(input_shape, self.hidden, num_outputs)
 
 
-def layered(input_shape: tuple[int, ...], hidden: Sequence[int], num_classes: int) -> nn.Module:
+def layered(input_shape: tuple[int, ...], hidden: Sequence[int], num_outputs: int) -> nn.Module:
     """Return linear layers with ReLU between them, on the flattened example: (B, *input_shape) -> logits (B, C)."""
     from torch import nn
 
     class Layered(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            widths = [prod(input_shape), *hidden, num_classes]
+            widths = [prod(input_shape), *hidden, num_outputs]
             self.layers = nn.ModuleList(nn.Linear(inside, outside) for inside, outside in pairwise(widths))
 
         def forward(self, x: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ class Point(Model):
         if not all(isfinite(number) for start in self.starts for number in start):
             yield "init", "must be finite numbers"
 
-    def module(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    def module(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         """Return a vector `point` (d,): given centers (B, d), its squared distances to them (B,)."""
         import torch
         from torch import nn

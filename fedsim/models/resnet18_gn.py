@@ -35,7 +35,7 @@ class ResNet18(Network):
         if 64 % self.groups:
             yield "groups", f"must divide 64 (1, 2, 4, 8, 16, 32 or 64), got {self.groups}"
 
-    def module(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    def module(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         """Return (B, channels, H, W) -> logits (B, C): a 3x3 stem without pooling (as for CIFAR), four stages."""
         from torch import nn
 
@@ -69,7 +69,7 @@ class ResNet18(Network):
                 self.norm = nn.GroupNorm(groups, 64)
                 widths = [64, 64, 64, 128, 128, 256, 256, 512, 512]
                 self.blocks = nn.Sequential(*(Block(a, b, 1 if a == b else 2) for a, b in pairwise(widths)))
-                self.output = nn.Linear(512, num_classes)
+                self.output = nn.Linear(512, num_outputs)
 
             def forward(self, x: Tensor) -> Tensor:
                 h = self.blocks(self.norm(self.stem(x)).relu())

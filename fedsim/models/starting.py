@@ -16,9 +16,9 @@ from fedsim.core import Layout, ScenarioError, rng
 from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.core.contracts import Parameters
 
-Init = Literal["glorot", "torch", "module"]
-"""The law of the starting weights: Glorot and Bengio's uniform law with zero biases, PyTorch's own defaults, or what
-the module itself draws, under a generator keyed by the seed."""
+Init = Literal["glorot", "torch", "module", "kaiming", "caffe_xavier"]
+"""The law of the starting weights, by fans; or `module`, what the module itself draws, under a generator keyed by the
+seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,12 @@ def drawn(law: Init, layout: Layout, seed: int, *numbers: int) -> Parameters:
     - `glorot` (Glorot and Bengio 2010, eq. 16): weights U(-b, b) with b = sqrt(6 / (fan_in + fan_out)), biases 0.
     - `torch`, PyTorch's default for linear and convolution layers: weights and biases U(-b, b) with
       b = 1 / sqrt(fan_in).
+    - `kaiming` (He et al., ICCV 2015, eq. 10, for ReLU): weights N(0, 2 / fan_in), biases 0.
+    - `caffe_xavier`, the filler `xavier` of Caffe (caffe/filler.hpp, its default variance_norm FAN_IN): weights
+      U(-b, b) with b = sqrt(3 / fan_in), of variance 1 / fan_in, biases 0.
 
-    Normalisation layers start at weight 1, bias 0 in both.
+    fan_in is the number of inputs of a unit, fan_out the number of units times the size of a kernel. Normalisation
+    layers start at weight 1, bias 0 in all.
     """
     stream = rng.stream(seed, "model", *numbers)
     shapes = dict(zip(layout.names, layout.shapes, strict=True))
@@ -54,6 +58,9 @@ def drawn(law: Init, layout: Layout, seed: int, *numbers: int) -> Parameters:
         weight = shapes.get(f"{layer}.weight", view.shape)
         if len(weight) < 2:  # the affine part of a normalisation
             view[...] = 1.0 if role == "weight" else 0.0
+        elif law == "kaiming" and role == "weight":
+            deviation = np.float32(sqrt(2 / _fans(weight)[0]))
+            view[...] = stream.standard_normal(view.shape, dtype=np.float32) * deviation
         elif law == "torch" or role == "weight":
             bound = _bound(weight, law)
             view[...] = _uniform(stream, bound, view.shape)
@@ -66,6 +73,12 @@ def _uniform(stream: np.random.Generator, bound: float, shape: tuple[int, ...]) 
 
 def _bound(weight: tuple[int, ...], law: str) -> float:
     """Return the half width of the uniform law for a weight of shape (out, in, *kernel)."""
+    fan_in, fan_out = _fans(weight)
+    if law == "glorot":
+        return sqrt(6 / (fan_in + fan_out))
+    return sqrt(3 / fan_in) if law == "caffe_xavier" else 1 / sqrt(fan_in)
+
+
+def _fans(weight: tuple[int, ...]) -> tuple[int, int]:
     receptive = prod(weight[2:])
-    fan_in, fan_out = weight[1] * receptive, weight[0] * receptive
-    return sqrt(6 / (fan_in + fan_out)) if law == "glorot" else 1 / sqrt(fan_in)
+    return weight[1] * receptive, weight[0] * receptive

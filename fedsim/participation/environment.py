@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from fedsim.core import ClientData, LocalWork, Process
 from fedsim.core.contracts import Ids
 from fedsim.participation.clock import Arrivals, Clock
@@ -61,7 +59,4 @@ class Environment:
 
 def local_steps(work: LocalWork, data: ClientData) -> Ids:
     """Return how many SGD steps each client takes in a round (N,)."""
-    counts = data.num_examples
-    if work.epochs is None:
-        return np.full(len(counts), work.local_steps or 1, np.int64)
-    return work.epochs * -(-counts // work.batch_size)
+    return work.steps(data.num_examples)

@@ -72,5 +72,18 @@ def independent(config: Participation, world: World) -> Vector | None:
     return None
 
 
+def coins(config: Participation) -> bool:
+    """Return whether each client comes or stays by a coin of its own, independently of others and of earlier rounds.
+
+    >>> coins(Bernoulli(probabilities=0.5)), coins(AllOf(processes=(Full(), Markov(probabilities=0.5))))
+    (True, False)
+    """
+    if isinstance(config, AllOf):
+        return all(map(coins, config.processes))
+    if isinstance(config, Groups):
+        return all(coins(group.process) for group in config.groups)
+    return isinstance(config, Full | Bernoulli)
+
+
 def _listed(probabilities: Vector) -> tuple[float, ...]:
     return tuple(probabilities.tolist())

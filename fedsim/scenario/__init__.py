@@ -3,7 +3,7 @@
 from fedsim.scenario.checks.emptiness import warnings, why_nobody
 from fedsim.scenario.identity import by_content, holder, read_inputs, scenario_hash
 from fedsim.scenario.loading import expand, from_dict, load, override
-from fedsim.scenario.raw import as_plain
+from fedsim.scenario.raw import as_plain, plain_text
 from fedsim.scenario.scenario import Scenario
 from fedsim.scenario.schema import json_schema, schema_text
 from fedsim.scenario.sections import Checkpoint, Evaluate, Flower, HostClass, MemoryOptions, Probe, Ray, Serial, Stop
@@ -32,6 +32,7 @@ __all__ = [
     "load",
     "override",
     "placed",
+    "plain_text",
     "read_inputs",
     "scenario_hash",
     "schema_text",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
@@ -16,11 +16,11 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import ErrorDetails
 
 from fedsim.core import Problem, ScenarioError, Strategy
-from fedsim.core.foreign.door import Door, Foreign, is_plain
+from fedsim.core.foreign.door import Door, Foreign
 from fedsim.core.foreign.failures import ForeignError, RefusedError, blamed
 from fedsim.core.foreign.reference import Object
 from fedsim.scenario.messages import describe, did_you_mean, either, show
-from fedsim.scenario.tree import Entry, Items, Keys, Node, Place, Scalar, is_broken, nearest, plain
+from fedsim.scenario.tree import Entry, Items, Keys, Node, Place, Scalar, is_broken, nearest, plain, unfolded
 from fedsim.scenario.types import Key, Shape, keys_of, shape
 
 INVALID: Final = object()
@@ -54,7 +54,7 @@ def read(node: Node, annotation: Any, path: Path, key: Place, report: Findings) 
         return INVALID
     allowed = shape(annotation)
     if isinstance(node, Scalar) and isinstance(node.value, Object) and allowed.door is not None:
-        node = _unfolded(node.value, node.place, allowed)
+        node = unfolded(node.value, node.place, str(allowed.key))
     if allowed.spelled is not None and isinstance(node, Scalar) and isinstance(node.value, str):
         node, key = _spelled(node, allowed.spelled), node.place
     if isinstance(node, Keys) and allowed.members is not None:
@@ -105,30 +105,6 @@ def read_config(node: Keys, cls: type, path: Path, key: Place, report: Findings,
 
 def _told_of(cls: type) -> AbstractContextManager[None]:
     return blamed(str(cls.thing.text)) if issubclass(cls, Foreign) else nullcontext()
-
-
-def _unfolded(given: Object, place: Place, allowed: Shape) -> Node:
-    """Return the mapping that stands for a Python object: what it is, and its fields where it is a dataclass."""
-    assert allowed.key is not None
-    target = given.target
-    entries = {}
-    if is_dataclass(target) and not isinstance(target, type):
-        held = {f.name: getattr(target, f.name) for f in fields(target) if f.init and f.name != allowed.key}
-        if all(map(is_plain, held.values())):
-            given = Object(type(target))
-            entries = {name: Entry(place, as_node(value, place)) for name, value in held.items()}
-    return Keys({allowed.key: Entry(place, Scalar(given, place)), **entries}, place)
-
-
-def as_node(value: Any, place: Place) -> Node:
-    """Return the tree of a plain value all of which stands at one place."""
-    if is_dataclass(value) and not isinstance(value, type):
-        value = {f.name: getattr(value, f.name) for f in fields(value) if f.init and not f.metadata.get("internal")}
-    if isinstance(value, Mapping):
-        return Keys({name: Entry(place, as_node(inner, place)) for name, inner in value.items()}, place)
-    if isinstance(value, list | tuple):
-        return Items(tuple(as_node(inner, place) for inner in value), place)
-    return Scalar(value, place)
 
 
 def read_keys(

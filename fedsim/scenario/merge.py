@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fedsim.core.foreign.reference import Object
 from fedsim.scenario.check import Findings
 from fedsim.scenario.messages import show
-from fedsim.scenario.tree import Entry, Items, Keys, Node, Place, Scalar, plain
+from fedsim.scenario.tree import Entry, Items, Keys, Node, Place, Scalar, plain, unfolded
 from fedsim.scenario.types import below, keys_of, shape
 
 
@@ -20,6 +21,8 @@ def overlay(base: Node, over: Node, annotation: Any, report: Findings, path: tup
     """
     if isinstance(base, Items) and isinstance(over, Keys) and over.entries and all(k.isdecimal() for k in over.entries):
         return _overlay_items(base, over, annotation, report, path)
+    if isinstance(base, Scalar) and isinstance(base.value, Object) and shape(annotation).door is not None:
+        base = unfolded(base.value, base.place, str(shape(annotation).key))
     if not isinstance(base, Keys) or not isinstance(over, Keys):
         return over
     merged = (

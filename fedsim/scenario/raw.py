@@ -234,6 +234,10 @@ def _with_overrides(raw: Raw, overrides: Overrides) -> Raw:
     """
     values: list[tuple[str, Node]] = []
     problems = list(raw.problems)
+    whole = {option[0] for option in overrides if not isinstance(option, str) and _is_section(*option)}
+    if raw.tree is not None and whole:
+        kept = {key: entry for key, entry in raw.tree.entries.items() if key not in whole}
+        raw = replace(raw, tree=Keys(kept, raw.tree.place))
     for number, option in enumerate(overrides, start=1):
         place = Place(f"--set {_option(option)}", number, 0, "--set")
         if not isinstance(option, str):
@@ -253,6 +257,13 @@ def _with_overrides(raw: Raw, overrides: Overrides) -> Raw:
         values.append((dotted.strip(), _placed(found.root or Scalar(None, place), place)))
     raw = replace(raw, problems=tuple(problems))
     return laid_over(raw, values) if values else raw
+
+
+def _is_section(key: str, value: Any) -> bool:
+    """Return whether a value says what a whole section is: it comes in the place of what was there."""
+    known = keys_of(Scenario).get(key)
+    word = shape(known.annotation).key if known is not None else None
+    return word is not None and isinstance(value, Mapping) and word in value
 
 
 def _meant(raw: Raw, dotted: str) -> tuple[Any, Door | None]:
@@ -294,6 +305,12 @@ def laid_over(raw: Raw, values: Sequence[tuple[str, Node]]) -> Raw:
     merged = overlay(raw.tree, over, Scenario, report)
     assert isinstance(merged, Keys)
     return replace(raw, tree=merged, problems=tuple(report.problems))
+
+
+def plain_text(text: str) -> Any:
+    """Return the value that a YAML text of ours holds."""
+    root = document.read(text.encode(), "", "--set").root
+    return None if root is None else plain(root)
 
 
 def as_plain(value: Any, key: str) -> Any:

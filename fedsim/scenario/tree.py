@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
+from fedsim.core.foreign.door import is_plain
 from fedsim.core.foreign.reference import Object
 
 Source = Literal["file", "base", "--set", "sweep", "default"]
@@ -97,3 +98,26 @@ def exactly(node: Node, path: Sequence[str]) -> Node | None:
     """Return the value at `path`, or None when it is not written down."""
     found = nearest(node, path)
     return found if not path or found is not nearest(node, path[:-1]) else None
+
+
+def unfolded(given: Object, place: Place, key: str) -> Node:
+    """Return the mapping that stands for a Python object: what it is, and its fields where it is a dataclass."""
+    target = given.target
+    entries = {}
+    if is_dataclass(target) and not isinstance(target, type):
+        held = {f.name: getattr(target, f.name) for f in fields(target) if f.init and f.name != key}
+        if all(map(is_plain, held.values())):
+            given = Object(type(target))
+            entries = {name: Entry(place, as_node(value, place)) for name, value in held.items()}
+    return Keys({key: Entry(place, Scalar(given, place)), **entries}, place)
+
+
+def as_node(value: Any, place: Place) -> Node:
+    """Return the tree of a plain value all of which stands at one place."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {f.name: getattr(value, f.name) for f in fields(value) if f.init and not f.metadata.get("internal")}
+    if isinstance(value, Mapping):
+        return Keys({name: Entry(place, as_node(inner, place)) for name, inner in value.items()}, place)
+    if isinstance(value, list | tuple):
+        return Items(tuple(as_node(inner, place) for inner in value), place)
+    return Scalar(value, place)

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from fedsim.core import ClusterLostError, FedsimError, NoCheckpointError, NonFiniteError, ScenarioError
 from fedsim.core.config.inputs import Input, changes, hold, place_of
+from fedsim.core.foreign.reference import given
 from fedsim.core.system.files import told_plainly
 from fedsim.engine.round.waiting import Play, alone
 from fedsim.engine.run.folder import LOCK, NOTE, SCENARIO, Note, RunFolder
 from fedsim.metrics.summary import read_summary
 from fedsim.scenario import Ray, Scenario, by_content, read_inputs, scenario_hash, slug, to_mapping
+from fedsim.scenario.foreign import objects
 
 if TYPE_CHECKING:
     from fedsim.core import ClientData
@@ -207,7 +209,9 @@ class Batch:
         there = (folder / SCENARIO).exists()
         if there and not anew and (folder / NOTE).exists():
             try:
-                with continued(folder, signals=signals, data=data, ray=ray) as found:
+                with ExitStack() as stack:
+                    with given(objects(scenario)):
+                        found = stack.enter_context(continued(folder, signals=signals, data=data, ray=ray))
                     if isinstance(found, Run):
                         return found
                     return Run.of(found, (yield from found.play()))

@@ -100,7 +100,7 @@ def compare(
 
         left = [place for place, before in enumerate(known) if before is None]
         jobs = {place: RunJob(runs[place].scenario, folders[place], runs[place].inputs, overwrite) for place in left}
-        run_all(jobs, parallel, lanes=lanes, signals=signals, done=newly, batch=batch, say=say)
+        run_all(jobs, parallel, lanes=lanes, signals=signals, done=newly, here=True, say=say)
         entries = [ended[place] for place in range(len(plan))]
         _assert_same_schedules(entries)
         found = Comparison(scenario.name, folder, rules, chosen, numbers, tuple(entries), target, last)

@@ -15,7 +15,8 @@ from typing import Any
 
 from fedsim.core import Problem, Rule, ScenarioError
 from fedsim.core.config.plain import plain_value
-from fedsim.scenario import Scenario, as_plain, from_dict, load, override, to_mapping
+from fedsim.scenario import Scenario, as_plain, from_dict, load, override, plain_text, to_mapping
+from fedsim.strategies import catalogue
 
 Block = str | Mapping[str, Any] | Rule
 Blocks = Block | Iterable[Block]
@@ -27,6 +28,11 @@ def parse(text: str) -> list[tuple[str, dict[str, str]]]:
     >>> parse("fedavg,fedstale:beta=0.3:server_lr=0.5,mifa:server_optimizer={kind: adam, tau: 0.1}")[1:]
     [('fedstale', {'beta': '0.3', 'server_lr': '0.5'}), ('mifa', {'server_optimizer': '{kind: adam, tau: 0.1}'})]
 
+    A reference has a colon of its own:
+
+    >>> parse("./rule.py:Fading:fade=0.05")
+    [('./rule.py:Fading', {'fade': '0.05'})]
+
     An item without a name is one more option of the strategy before it:
 
     >>> parse("fedstale:beta=0.3,server_lr=0.5")
@@ -37,6 +43,8 @@ def parse(text: str) -> list[tuple[str, dict[str, str]]]:
     found: list[tuple[str, dict[str, str]]] = []
     for item in _split(text, ","):
         name, *options = _split(item, ":")
+        if options and "=" not in options[0] and "=" not in name and name not in catalogue():  # ./file.py:Name
+            name, *options = f"{name}:{options[0]}", *options[1:]
         if "=" in name and found and not options:
             options, name = [name], found[-1][0]
         else:
@@ -81,10 +89,26 @@ def as_override(strategies: Blocks) -> str:
         if isinstance(one, str):
             for name, options in parse(one):
                 inner = "".join(f", {json.dumps(key)}: {value}" for key, value in options.items())
-                blocks.append(f'{{"name": {name}{inner}}}')
+                word = json.dumps(name, ensure_ascii=False) if ":" in name else name
+                blocks.append(f'{{"name": {word}{inner}}}')
         else:
             blocks.append(json.dumps(as_plain(one, "compare"), ensure_ascii=False))
     return f"compare=[{', '.join(blocks)}]"
+
+
+def _override(strategies: Blocks) -> str | tuple[str, Any]:
+    """Return strategies as an override; objects that no text can hold come as they are."""
+    blocks = (
+        [strategies] if isinstance(strategies, str | Mapping) or not isinstance(strategies, Iterable) else strategies
+    )
+    blocks = list(blocks)
+    try:
+        return as_override(blocks)
+    except TypeError:
+        found: list[Any] = []
+        for one in blocks:
+            found += plain_text(as_override(one).partition("=")[2]) if isinstance(one, str) else [one]
+        return "compare", found
 
 
 def blame_strategies(error: ScenarioError, number: int) -> ScenarioError:
@@ -108,7 +132,7 @@ def read_with_strategies(
 
     Raises ScenarioError with every problem of the scenario, the overrides and the strategies.
     """
-    options: list[str | tuple[str, Any]] = [*overrides] if strategies is None else [*overrides, as_override(strategies)]
+    options: list[str | tuple[str, Any]] = [*overrides] if strategies is None else [*overrides, _override(strategies)]
     try:
         if isinstance(source, Scenario):
             return override(source, options) if options else source

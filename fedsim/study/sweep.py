@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from math import nan
@@ -17,6 +17,7 @@ from fedsim.core.system.files import atomic_write
 from fedsim.core.system.signals import Signals
 from fedsim.metrics.csv_text import harmless_texts
 from fedsim.scenario import Scenario, expand, from_dict, load, slug
+from fedsim.scenario.raw import Overrides
 from fedsim.study.batch import Planned, batch_folder, plan_key, reasons, recognised, run_folders
 from fedsim.study.workers import RunJob, run_all
 
@@ -89,7 +90,7 @@ class Sweep:
 
 def sweep(
     source: str | os.PathLike[str] | Mapping[str, Any],
-    overrides: Sequence[str] = (),
+    overrides: Overrides = (),
     *,
     out: str | Path | None = None,
     parallel: int | None = None,
@@ -144,7 +145,7 @@ def sweep(
 
 
 def _grid(
-    source: str | os.PathLike[str] | Mapping[str, Any], overrides: Sequence[str]
+    source: str | os.PathLike[str] | Mapping[str, Any], overrides: Overrides
 ) -> tuple[str, list[tuple[dict[str, Any], Scenario]]]:
     """Return the sweep's name, and for each run its values on the axes and its scenario.
 

@@ -7,7 +7,6 @@ under way is then saved as after any interrupt. A worker whose parent is gone en
 
 from __future__ import annotations
 
-import pickle
 import signal
 import traceback
 from collections import deque
@@ -26,6 +25,7 @@ from fedsim.core.system.signals import Signals, Stopped
 from fedsim.engine.round.waiting import Play
 from fedsim.metrics.summary import read_summary
 from fedsim.scenario import Scenario, from_dict, to_mapping
+from fedsim.scenario.foreign import objects
 from fedsim.study.batch import Batch, max_hosts
 from fedsim.study.lanes import grouping, run_together
 
@@ -90,35 +90,28 @@ def run_all(
     lanes: bool,
     signals: Signals,
     done: Done,
-    batch: Batch | None = None,
+    here: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> None:
     """Run jobs in streams on some processes, None: as many as there are cores; see `lanes.grouping`.
 
-    With a `batch` a single process is this one.
+    `here` says that a single process may be this one; runs that hold objects without a source can be in no other.
     """
     if not jobs:
         return
     places = list(jobs)
-    found = grouping([job.scenario for job in jobs.values()], parallel, lanes=lanes)
+    bound = any(objects(job.scenario) for job in jobs.values())
+    found = grouping([job.scenario for job in jobs.values()], 1 if bound else parallel, lanes=lanes)
     groups = [{places[number]: jobs[places[number]] for number in group} for group in found.groups]
     if say is not None and len(jobs) > 1:
         say(str(found))
-    if batch is None or (found.parallel > 1 and all(map(_travels, jobs.values()))):
+    if not bound and not (here and found.parallel == 1):
         run_jobs(groups, found.parallel, signals, done)
         return
-    with signals.caught():
+    hosts = max_hosts([job.scenario for job in jobs.values()])
+    with signals.caught(), Batch(signals, hosts) as batch:
         for group in groups:
             run_together({place: _play(batch, job) for place, job in group.items()}, done)
-
-
-def _travels(job: RunJob) -> bool:
-    """Return whether a process can be told of a job: not of objects that stand in a scenario without a source."""
-    try:
-        pickle.dumps(to_mapping(job.scenario))
-    except Exception:
-        return False
-    return True
 
 
 def _ready(workers: Sequence[_Worker]) -> list[_Worker]:

@@ -66,6 +66,10 @@ class FedDyn(Correction):
         """Start with h = 0."""
         return Drift(np.zeros(len(params)), population)
 
+    def memory_means(self, state: Drift) -> dict[str, Vector]:
+        """Return h, the mean of the remembered gradients."""
+        return {"gradient": state.h}
+
     def order(self, state: Drift, cohort: Cohort) -> Order:
         """Pull with strength alpha."""
         return Order(pull=self.alpha)

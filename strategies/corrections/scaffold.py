@@ -70,6 +70,10 @@ class Scaffold(Correction):
         """Start with c = 0."""
         return Control(np.zeros(len(params)), population)
 
+    def memory_means(self, state: Control) -> dict[str, Vector]:
+        """Return c, the mean of the controls."""
+        return {"control": state.mean}
+
     def order(self, state: Control, cohort: Cohort) -> Order:
         """Send c."""
         return Order(shared={"c": state.mean})

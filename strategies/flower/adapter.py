@@ -193,8 +193,13 @@ class RuleStrategy(Coordinator):
             failures=tuple(failure for reply in received for failure in reply.failures),
             used=self._used(current.state, cohort),
             told=self.rule.diagnostics(current.state.rule, cohort),
-            vectors=(1 + len(current.order.shared), current.plan.vectors),
+            beside=self._beside(current, size),
         )
+
+    def _beside(self, current: _Round, size: int) -> tuple[int, int] | None:
+        """Return the bytes that travel beside model and delta, down and up: vectors of length d as float32."""
+        order = current.order
+        return None if order.silent else (4 * size * len(order.shared), 4 * size * (current.plan.vectors - 1))
 
     def _corrected(
         self, state: ServerState, cohort: Cohort, sums: Sums, update: Vector | None

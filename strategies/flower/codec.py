@@ -46,7 +46,8 @@ def encode_task(task: Task, model: Any) -> RecordDict:
     for asked in task.sums.values():
         columns += _columns(asked)
     if not task.order.empty:
-        words["order"] = {"numbers": list(task.order.numbers), "pull": task.order.pull}
+        order = task.order
+        words["order"] = [list(order.numbers), order.pull, order.rate, order.silent]
         columns += task.order.numbers.values()
     if task.everyone is not None:
         columns += [task.everyone.astype(np.int64, copy=False)]
@@ -104,7 +105,8 @@ def decode_task(content: RecordDict) -> Task:
     order = NOTHING
     if "order" in words:
         shared = {name.removeprefix(SHARED): each.numpy() for name, each in model.items() if name != PARAMS}
-        order = Order(shared, {name: next(columns) for name in words["order"]["numbers"]}, words["order"]["pull"])
+        numbers, *others = words["order"]
+        order = Order(shared, {name: next(columns) for name in numbers}, *others)
     return Task(
         round=words["round"],
         params=model[PARAMS].numpy(),

@@ -35,7 +35,8 @@ class RoundResult:
     """What one round came to, for those who measure: nothing here feeds back into the run.
 
     `used` is the update as coefficients of deltas and memories, where the strategy is linear in them;
-    `told` is what it says of itself. `vectors` are how many of length d went down to each client, and up from it.
+    `told` is what it says of itself. `beside` are the
+    bytes that went down to each client beside the model, and up beside its delta; None when nothing travels at all.
     """
 
     invited: Cohort
@@ -47,7 +48,7 @@ class RoundResult:
     failures: tuple[Failure, ...] = ()
     used: Coefficients | None = None
     told: Diagnostics = SILENT
-    vectors: tuple[int, int] = (1, 1)
+    beside: tuple[int, int] | None = (0, 0)
 
 
 class Coordinator(Strategy):

@@ -15,7 +15,7 @@ from torch.nn import functional
 from fedsim.clients.evaluation import Evaluator
 from fedsim.clients.training import Trainer
 from fedsim.core import LocalWork, ScenarioError
-from fedsim.models.config import Foreign
+from fedsim.models.config import OwnModule
 from fedsim.models.mlp import Mlp
 from fedsim.models.modules.building import build, values
 from tests.clients.fakes import COUNTS, collect, ragged
@@ -26,7 +26,7 @@ EVERYONE = np.flatnonzero(COUNTS > 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written(Foreign):
+class Written(OwnModule):
     """A module that is written out in a test."""
 
     name: Literal["written"] = "written"
@@ -37,7 +37,7 @@ class Written(Foreign):
         return made
 
 
-def trainer(model: Foreign | Mlp, work: LocalWork = WORK, shape: tuple[int, ...] = (6,)) -> Trainer:
+def trainer(model: OwnModule | Mlp, work: LocalWork = WORK, shape: tuple[int, ...] = (6,)) -> Trainer:
     return Trainer(model, work, ragged(shape), seed=7)
 
 
@@ -108,7 +108,7 @@ class Branching(ByHand):
     ],
     ids=lambda value: getattr(value, "which", getattr(value, "name", None)) or None,
 )
-def test_the_kernel_is_found_by_trying(model: Foreign, kernel: str, reason: str) -> None:
+def test_the_kernel_is_found_by_trying(model: OwnModule, kernel: str, reason: str) -> None:
     found = trainer(model).plan
     assert (found.kernel, reason in found.reason) == (kernel, True), found
 
@@ -116,7 +116,7 @@ def test_the_kernel_is_found_by_trying(model: Foreign, kernel: str, reason: str)
 @pytest.mark.parametrize(
     "model", [Layers(which="tanh"), LowRank(), Written(make=Shared), Normalised(dropout=0.0, buffers="frozen")]
 )
-def test_a_ragged_lane_of_an_own_module_equals_the_plain_loop(model: Foreign) -> None:
+def test_a_ragged_lane_of_an_own_module_equals_the_plain_loop(model: OwnModule) -> None:
     work = replace(WORK, local_steps=None, local_epochs=2, momentum=0.5)
     alone = collect(trainer(model, replace(work, lane=1)), EVERYONE)
     lane = collect(trainer(model, replace(work, lane=5)), EVERYONE)

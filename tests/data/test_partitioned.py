@@ -20,7 +20,7 @@ from fedsim.data.partitions.shards import Shards
 
 
 def test_the_catalogue_names_every_dataset() -> None:
-    assert set(catalogue()) == {"digits", "synthetic", "quadratic", "idx", "cifar", "npz", "hub"}
+    assert set(catalogue()) == {"digits", "synthetic", "quadratic", "idx", "cifar", "npz", "hub", "table", "text"}
 
 
 @pytest.mark.parametrize("config", catalogue().values(), ids=lambda config: config.__name__)

@@ -96,6 +96,19 @@ def test_the_metric_of_the_page_has_a_column(tmp_path: Path, monkeypatch: pytest
     assert (header.split(",")[-1], row.split(",")[-1]) == ("came_fraction", "1.0")
 
 
+def test_local_training_of_the_page_learns_and_every_key_of_it_counts(tmp_path: Path) -> None:
+    (text,) = blocks(ROOT / "docs" / "local-training.md", "yaml")
+    scenario = yaml.safe_load(text)
+    run = fedsim.run(scenario, out=tmp_path / "run")
+    assert run.final["test_accuracy"] > 0.9
+    shas = {fedsim.run(scenario, out=tmp_path / "short", rounds=3).summary["params_sha256"]}
+    for key in ("optimizer", "clip_norm", "schedule", "drop_last", "carry_batches"):
+        client = {name: value for name, value in scenario["client"].items() if name != key}
+        other = fedsim.run({**scenario, "client": client}, out=tmp_path / key, rounds=3)
+        shas.add(other.summary["params_sha256"])
+    assert len(shas) == 6
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())

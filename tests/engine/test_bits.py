@@ -27,8 +27,13 @@ WORLD: dict[str, Any] = {
 LANES = {"client": {"local_steps": 3, "batch_size": 8, "lr": 0.1, "lane": 4}}
 SINGLE = {"client": {"local_steps": 3, "batch_size": 8, "lr": 0.1, "lane": 1}}
 LARGE = {"model": {"name": "mlp", "hidden": [512]}, "rounds": 3}  # too large to travel inside the call
+EVERYBODY = {"client": {"local_steps": 1, "batch_size": 8, "lr": 0.1}, "participation": {"kind": "full"}}
 CASES: dict[str, dict[str, Any]] = {
     **{name: {"strategy": {"name": name}} for name, kind in strategies.catalogue().items() if issubclass(kind, Rule)},
+    "scaffnew": {"strategy": {"name": "scaffnew"}, **EVERYBODY},
+    "stale-dyn": {"strategy": {"name": "fedstale", "correction": {"name": "feddyn"}}, "memory": {"dtype": "int8"}},
+    "mime": {"strategy": {"name": "fedau", "correction": {"name": "mime-lite"}}, **LANES},
+    "admm": {"strategy": {"name": "fedavg", "correction": {"name": "fedadmm"}}, **SINGLE},
     "estimated": {"strategy": {"name": "fedstale", "probabilities": "estimated", "weights": "examples"}},
     "coarse-memory": {"strategy": {"name": "fedvarp"}, "memory": {"dtype": "bfloat16"}},
     "lanes": {"strategy": {"name": "mifa"}, **LANES},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from fedsim.api import read
 from fedsim.clients.batches import draw
 from fedsim.core import ScenarioError, rng
 from fedsim.engine.experiment import build as experiment_of
+from fedsim.engine.run.run import resume
 from fedsim.models import Model
 from fedsim.models.mlp import Mlp
 from fedsim.models.modules import draws
@@ -172,7 +174,7 @@ def test_a_shipped_model_starts_from_a_file_or_as_the_module_does(tmp_path: Path
     module = build(Mlp(init="module"), data.input_shape, 10, 3)
     (tmp_path / "w.safetensors").write_bytes(b"nothing")
     scenario = {**WORLD, "model": {"name": "mlp", "init": {"file": "w.safetensors"}}}
-    (tmp_path / "s.yaml").write_text(__import__("json").dumps(scenario))
+    (tmp_path / "s.yaml").write_text(json.dumps(scenario))
     with pytest.raises(ScenarioError, match=r"model.init.file.*is no safetensors file"):
         experiment_of(read(tmp_path / "s.yaml", {}))
     save_file(module.state_dict(), tmp_path / "w.safetensors")
@@ -223,3 +225,34 @@ def test_hosts_give_the_same_bits_to_batch_normalisation_and_dropout(mode: str, 
     ]  # type: ignore[arg-type]
     assert found[0].summary["params_sha256"] == found[1].summary["params_sha256"]
     assert found[0].summary["final"] == found[1].summary["final"]
+
+
+NET = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, input_shape, num_classes, hidden: int = 8, dropout: float = 0.2):
+        super().__init__()
+        self.first = nn.Linear(torch.Size(input_shape).numel(), hidden)
+        self.norm = nn.BatchNorm1d(hidden)
+        self.drop = nn.Dropout(dropout)
+        self.out = nn.Linear(hidden, num_classes)
+
+    def forward(self, x):
+        return self.out(self.drop(self.norm(self.first(x.flatten(1))).relu()))
+"""
+
+
+@pytest.mark.parametrize("mode", ["average", "local"])
+def test_a_resumed_run_of_a_file_has_the_bits_of_an_undisturbed_one(mode: str, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(NET)
+    model = {"name": "./net.py:Net", "hidden": 12, "buffers": mode}
+    text = json.dumps({**WORLD, "model": model, "rounds": 6, "checkpoint": {"every": 2}})
+    (tmp_path / "s.yaml").write_text(text)
+    whole = fedsim.run(tmp_path / "s.yaml", out=tmp_path / "whole")
+    fedsim.run(tmp_path / "s.yaml", out=tmp_path / "parts", rounds=4)
+    parts = resume(tmp_path / "parts", rounds=6)
+    assert parts.summary["params_sha256"] == whole.summary["params_sha256"]
+    assert parts.summary["final"] == whole.summary["final"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fedsim.models.config import Foreign
+from fedsim.models.config import OwnModule
 
 
 class Net(nn.Module):
@@ -29,7 +29,7 @@ class Net(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Normalised(Foreign):
+class Normalised(OwnModule):
     """A net with batch normalisation and dropout."""
 
     name: Literal["normalised"] = "normalised"
@@ -57,7 +57,7 @@ class Adapted(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LowRank(Foreign):
+class LowRank(OwnModule):
     """Only the adapter trains."""
 
     name: Literal["low-rank"] = "low-rank"
@@ -68,7 +68,7 @@ class LowRank(Foreign):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layers(Foreign):
+class Layers(OwnModule):
     """Any layers that are given by word."""
 
     name: Literal["layers"] = "layers"

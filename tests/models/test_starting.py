@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import sqrt
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,8 +57,23 @@ def test_the_torch_law_is_that_of_torchs_own_layers() -> None:
             np.testing.assert_allclose(mine.std(), reference.std(), rtol=8 / sqrt(mine.size))
 
 
+@pytest.mark.parametrize(("law", "variance"), [("kaiming", 2.0), ("caffe_xavier", 1.0)])
+def test_laws_by_the_fan_in_have_their_variance_and_biases_zero(law: Any, variance: float) -> None:
+    dense = tensors(Mlp(hidden=(300, 100), init=law))
+    kernel = tensors(Cnn(channels=(40, 50), kernel=5, init=law), (3, 16, 16))["convolutions.1.weight"]
+    for values in (dense["layers.0.weight"], dense["layers.1.weight"], kernel):
+        fan_in = values[0].size
+        np.testing.assert_allclose(values.var(), variance / fan_in, rtol=8 / sqrt(values.size))
+        assert abs(values.mean()) < 5 * sqrt(variance / fan_in / values.size)
+        if law == "caffe_xavier":
+            assert 0.99 * sqrt(3 / fan_in) < abs(values).max() <= sqrt(3 / fan_in)
+        else:  # a normal law has its fourth moment at 3
+            np.testing.assert_allclose((values.astype(float) ** 4).mean() / values.var() ** 2, 3, rtol=0.1)
+    assert not dense["layers.0.bias"].any()
+
+
 def test_normalisation_starts_as_the_identity() -> None:
-    for law in ("glorot", "torch"):
+    for law in ("glorot", "torch", "kaiming", "caffe_xavier"):
         found = tensors(ResNet18(init=law), (1, 4, 4))
         assert (found["norm.weight"] == 1).all()
         assert not found["norm.bias"].any()

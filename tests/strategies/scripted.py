@@ -30,6 +30,12 @@ class ScriptedTrainer:
         self.deltas = deltas
         self.layout = Layout(("w",), ((size,),))
 
+    def rate(self, round: int) -> float:
+        return 0.1
+
+    def gradient(self, params: Any, clients: Any) -> Any:
+        return np.stack([params - np.float32(client) for client in clients])
+
     def way(self, round: int, steps: Any) -> Any:
         return 0.1 * steps
 
@@ -42,7 +48,8 @@ class ScriptedTrainer:
                 beside = given(np.array([client]))
                 shift = 0.0 if beside.shift is None else 0.1 * beside.shift
                 away = delta / 2 - shift
-                delta = (delta + (0.0 if beside.shift is None else -2 * shift) - 0.1 * beside.pull * away).astype("f4")
+                delta = beside.rate * (delta - 2 * shift - 0.1 * beside.pull * away)
+                delta = (delta if beside.start is None else delta + beside.start - params).astype(np.float32)
             yield LaneResult(np.array([client]), delta, np.zeros(1), np.full(1, 2), np.ones(1, np.int64))
 
 

@@ -36,6 +36,8 @@ def data(
         _print_quadratic(loaded, split)
         return
     summary = summarise(split)
+    if out is not None and not summary.labels.shape[1]:
+        raise ScenarioError("--out: these targets are no labels that could be drawn")
     _print_split(loaded, split, summary)
     if out is not None:
         from fedsim.core.system.files import atomic_write
@@ -49,13 +51,21 @@ def data(
 def _print_split(scenario: Scenario, split: ClientData, summary: DataSummary) -> None:
     import numpy as np
 
+    from fedsim.core import Targets
+
     labels = split.num_classes
-    rows = [
-        ("examples", summary.num_examples, ".0f", f"{int(summary.num_examples.sum()):,} in all"),
-        ("labels", summary.labels_held, ".0f", f"of {labels}"),
-        ("label entropy (bits)", summary.entropy, ".2f", f"{np.log2(max(labels, 1)):.2f} when all are equal"),
-        ("distance from all", summary.distance, ".2f", "total variation: 0 alike, 1 disjoint"),
+    rows: list[tuple[str, Any, str, str]] = [
+        ("examples", summary.num_examples, ".0f", f"{int(summary.num_examples.sum()):,} in all")
     ]
+    rows += (
+        []
+        if not summary.labels.shape[1]
+        else [
+            ("labels", summary.labels_held, ".0f", f"of {labels}"),
+            ("label entropy (bits)", summary.entropy, ".2f", f"{np.log2(max(labels, 1)):.2f} when all are equal"),
+            ("distance from all", summary.distance, ".2f", "total variation: 0 alike, 1 disjoint"),
+        ]
+    )
     typer.echo(f"{scenario.name}: {_told(scenario, split)}\n")
     typer.echo(f"{'per client':<22}{'min':>9}{'median':>9}{'mean':>9}{'max':>9}")
     for name, values, form, note in rows:
@@ -67,7 +77,11 @@ def _print_split(scenario: Scenario, split: ClientData, summary: DataSummary) ->
         typer.echo(f"(labels of {len(summary.looked_at):,} evenly spaced clients; the data is made on demand)")
     shape = " x ".join(map(str, split.input_shape))
     typer.echo(f"\ntest split  {len(split.test) if split.test else 0:,} examples")
-    typer.echo(f"features    {shape} float32")
+    targets = Targets.of(split)
+    kind = f"{targets.classes} classes" if targets.classes else "numbers"
+    typer.echo(f"features    {shape} {'int64' if targets.integers else 'float32'}")
+    if targets.shape or targets.numbers:
+        typer.echo(f"targets     {' x '.join(map(str, targets.shape)) or 'one'} of {kind}")
     typer.echo(f"in memory   {_size(split.nbytes)}")
 
 

@@ -21,7 +21,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 
 from fedsim.core.config.inputs import InputPath, Reads, input_fields, place_of
 from fedsim.core.foreign.failures import RefusedError, guarded, told
-from fedsim.core.foreign.reference import Object, ObjectText, Thing, entry_points, find, is_reference, of_object
+from fedsim.core.foreign.reference import Object, Thing, entry_points, find, is_reference, of_object
 
 WORD = Annotated[str, Reads(or_name=True)]
 """The type of the key at which a reference stands: its files are part of what a run is."""
@@ -69,6 +69,10 @@ def _revived(door: Door, thing: Thing, values: Mapping[str, Any]) -> Any:
     return door.config_of(thing)(**values)
 
 
+def _nothing(value: Any) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Door:
     """What foreign things a place takes.
@@ -84,7 +88,7 @@ class Door:
     group: str
     what: str
     config: Callable[[Door, Thing], type] = field(repr=False)
-    takes: Callable[[Any], bool] = field(default=lambda value: False, repr=False)
+    takes: Callable[[Any], bool] = field(default=_nothing, repr=False)
 
     def words(self) -> Collection[str]:
         """Return the words that installed packages have registered."""
@@ -270,8 +274,3 @@ def _holdable(annotation: Any) -> bool:
     if origin in (Union, UnionType, list, tuple, dict, Mapping, Sequence):
         return all(map(_holdable, parts))
     return is_dataclass(annotation)
-
-
-def same_text(config: Any) -> bool:
-    """Return whether a config stands for an object that has no source."""
-    return isinstance(config, Foreign) and isinstance(config.thing.text, ObjectText) and not config.thing.hashed

@@ -17,6 +17,11 @@ OURS = str(Path(__file__).parents[2])
 INSTALLED = tuple({sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
+def is_installed(file: str) -> bool:
+    """Return whether a file belongs to Python or to an installed package, not to a user's own folder."""
+    return file.startswith(INSTALLED) or "/site-packages/" in file or "/dist-packages/" in file
+
+
 class RefusedError(Exception):
     """What a scenario names cannot be used there; the text is for the user, and says where in which file."""
 
@@ -43,10 +48,12 @@ def place_of_error(error: BaseException) -> str:
 
 
 def _library(file: str) -> bool:
+    whole = os.path.abspath(file)
     return (
         file.startswith("<")
         or file.endswith(".pyx")
-        or os.path.abspath(file).startswith((OURS, *INSTALLED))
+        or whole.startswith(OURS + os.sep)
+        or is_installed(whole)
         or _editable(file)
     )
 

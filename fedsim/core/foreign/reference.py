@@ -13,16 +13,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
+from hashlib import sha256
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from fedsim.core.config.inputs import place_of
 from fedsim.core.foreign.code import Folder, Source, folder_of, imported, opened, received, whereabouts
-from fedsim.core.foreign.failures import INSTALLED, RefusedError, told
+from fedsim.core.foreign.failures import RefusedError, is_installed, told
 from fedsim.core.foreign.words import did_you_mean
 
 OBJECT = "object"
@@ -68,7 +71,7 @@ class Thing:
     text : as it stands in the scenario. target : the class, function or object.
     files : what identifies it, by a name that holds on every machine (`rule.py:Fading`, `helpers.py`).
     module, name : by what it is imported on another machine; empty when it can only be sent itself.
-    given : the keys beside it in the scenario.
+    given : the keys beside it in the scenario. content : its text names what it holds, as that of arrays does.
     """
 
     text: str
@@ -78,11 +81,17 @@ class Thing:
     name: str = ""
     given: tuple[str, ...] = ()
     home: Folder | None = None
+    content: bool = False
 
     @property
     def hashed(self) -> bool:
         """Whether its source is part of what a run is."""
-        return not str(self.text).startswith(f"{OBJECT}:")
+        return self.content or not self.needed
+
+    @property
+    def needed(self) -> bool:
+        """Whether nobody can find it by its text: who goes on with the run must give it again."""
+        return str(self.text).startswith(f"{OBJECT}:")
 
     @property
     def place(self) -> str:
@@ -117,6 +126,40 @@ def _arrived(
     received(sources)
     target = _attribute(importlib.import_module(module), name, module)
     return Thing(text, target, files, module, name, given)
+
+
+class Carried:
+    """A value for another machine, with the sources of its own class: it arrives as the value itself."""
+
+    def __init__(self, value: Any, sources: Mapping[str, Source]) -> None:
+        self._value, self._sources = value, sources
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpacked, (Sources(self._sources), self._value)
+
+
+class Sources(dict[str, Source]):
+    """Sources that make themselves importable where they are unpickled, before what comes after them."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_known, (dict(self),)
+
+
+def _made_known(sources: Mapping[str, Source]) -> None:
+    received(sources)
+
+
+def _unpacked(_: None, value: Any) -> Any:
+    return value
+
+
+def carried(value: Any) -> Any:
+    """Return a value so that it can be sent: with the sources of its class, where that is a user's own."""
+    cls = type(value)
+    if cls.__module__.partition(".")[0] in ("fedsim", "builtins", "numpy"):
+        return value
+    sources = of_object(cls).sources()
+    return Carried(value, sources) if sources else value
 
 
 def defined(target: Any) -> str:
@@ -275,7 +318,7 @@ def _files(folder: Folder, dotted: str, name: str) -> dict[str, Path]:
 def _home(module: ModuleType) -> Folder | None:
     """Return the folder of a module that belongs to no installed package; None for one that does, and for ours."""
     file = getattr(module, "__file__", None)
-    if not file or not file.endswith(".py") or file.startswith(INSTALLED) or module.__name__.startswith("fedsim."):
+    if not file or not file.endswith(".py") or is_installed(file) or module.__name__.startswith("fedsim."):
         return None
     parts = module.__name__.split(".")
     up = len(parts) - (0 if os.path.basename(file) == "__init__.py" else 1)
@@ -285,7 +328,7 @@ def _home(module: ModuleType) -> Folder | None:
 def _installed(dotted: str, name: str) -> dict[str, Path]:
     """Return what tells an installed package's version: its METADATA."""
     top = dotted.partition(".")[0]
-    names = metadata.packages_distributions().get(top, ()) if top != "fedsim" else ()
+    names = _distributions(tuple(sys.path)).get(top, ()) if top != "fedsim" else ()
     found = {}
     for one in names:
         files = metadata.distribution(one).files or ()
@@ -295,14 +338,20 @@ def _installed(dotted: str, name: str) -> dict[str, Path]:
     return found
 
 
+@lru_cache(maxsize=4)
+def _distributions(_: tuple[str, ...]) -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
+
+
 def of_object(target: Any, text: str | None = None) -> Thing:
     """Return the thing that a Python object is: by its source where it has one, else as it is."""
     name = getattr(target, "__qualname__", type(target).__qualname__)
     module = sys.modules.get(getattr(target, "__module__", None) or "")
     direct = inspect.isclass(target) or inspect.isfunction(target)
     if not direct or module is None or "<" in name or not _is_there(module, name, target):
-        said = text or f"{OBJECT}:{name}"
-        return Thing(ObjectText.of(said, target), target, name=name)
+        digest = digest_of(target)
+        said = text or f"{OBJECT}:{f'arrays-{digest}' if digest else name}"
+        return Thing(ObjectText.of(said, target), target, name=name, content=bool(digest))
     known = whereabouts(module.__name__)
     if known is not None:
         folder, dotted = known
@@ -320,6 +369,20 @@ def of_object(target: Any, text: str | None = None) -> Thing:
     said = f"{os.path.abspath(str(module.__file__))}:{name}" if home is not None else f"{dotted}:{name}"
     files = _files(home, dotted, name) if home is not None else _installed(dotted, name)
     return Thing(ObjectText.of(text or said, target), target, files, dotted, name, home=home)
+
+
+def digest_of(target: Any) -> str:
+    """Return a hash of what arrays by name hold, empty for everything else."""
+    if not isinstance(target, Mapping) or not target or not all(isinstance(name, str) for name in target):
+        return ""
+    found = sha256()
+    for name in sorted(target):
+        array = np.asarray(target[name])
+        if array.dtype.hasobject:
+            return ""
+        found.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()[:16]
 
 
 def _is_there(module: ModuleType, name: str, target: Any) -> bool:

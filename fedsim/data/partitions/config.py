@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from fedsim.data.partitions.dealing import Ints
 
@@ -20,9 +21,14 @@ class Partition(ABC):
 class Dealing(Partition):
     """A partition that deals pooled examples: every example to exactly one client, a pure function of the seed."""
 
+    by_label: ClassVar[bool] = False
+    """Whether it looks at labels, and so has nothing to go by where targets are numbers."""
+
     @abstractmethod
     def owners(self, labels: Ints, clients: int, seed: int) -> Ints:
         """Return the client of each example, shape (n,), from its label, the number of clients and the run's seed.
+
+        Where targets are no labels, `labels` are the targets themselves, (n, ...).
 
         Raises
         ------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge
@@ -22,6 +22,7 @@ class Shards(Dealing):
     """
 
     kind: Literal["shards"] = "shards"
+    by_label: ClassVar[bool] = True
     per_client: Annotated[int, Ge(1)] = 2
     """Shards of each client: about the number of labels that it sees."""
 

@@ -21,6 +21,7 @@ from flwr.server.utils.validator import validate_message
 from flwr.supercore import log
 
 from fedsim.core import ClusterLostError
+from fedsim.engine.flower.app_world import World
 from fedsim.engine.nodes.app_folder import App
 from fedsim.engine.nodes.app_host import RUN_ID, copy_message
 from fedsim.engine.nodes.grid import FIRST_NODE_ID, FixedGrid
@@ -50,8 +51,16 @@ class AppGrid(FixedGrid):
     `settled` is called whenever nothing is under way any more, before the last reply is handed over.
     """
 
-    def __init__(self, app: App, num_nodes: int, num_hosts: int, settled: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        app: App,
+        num_nodes: int,
+        num_hosts: int,
+        settled: Callable[[], None] | None = None,
+        world: World | None = None,
+    ) -> None:
         super().__init__(num_nodes)
+        self.world = world
         self.num_hosts = num_hosts
         self._settled = settled
         self._contexts = [
@@ -77,9 +86,11 @@ class AppGrid(FixedGrid):
     # What the ServerApp calls
 
     def get_node_ids(self) -> Iterable[int]:
-        """Return the nodes, all of them."""
+        """Return the nodes: all of them, or in a world those that are there."""
         with self._changed:
             self._check()
+        if self.world is not None:
+            self.available = self.world.present(look=True).tolist()
         return super().get_node_ids()
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
@@ -87,7 +98,10 @@ class AppGrid(FixedGrid):
         return self._push(messages, time.monotonic())
 
     def _push(self, messages: Iterable[Message], free_at: float) -> list[str]:
-        ids = []
+        ids, messages = [], list(messages)
+        there = None if self.world is None else set(self.world.present(look=False).tolist())
+        if self.world is not None:
+            self.world.sent(messages)
         for message in messages:
             with self._changed:
                 self._check()
@@ -103,6 +117,14 @@ class AppGrid(FixedGrid):
                 if wrong:
                     log(ERROR, "; ".join(wrong))
                     continue
+                if self.world is not None and there is not None:
+                    self.world.asked(message, node)
+                    if node not in there:
+                        key, away = message.metadata.message_id, "node_unavail"
+                        self._sent[key] = message
+                        self._replies[key] = flower.create_message_error_unavailable_res_message(message.metadata, away)
+                        ids.append(key)
+                        continue
                 self._places[node] += 1
                 asked = Asked(copy_message(message), node, self._places[node], free_at)
                 self._sent[asked.key] = asked.message
@@ -190,6 +212,8 @@ class AppGrid(FixedGrid):
             if context is not None:
                 self._contexts[asked.node] = context
             self._busy.discard(asked.node)
+            if self.world is not None:
+                self.world.brought(asked.node, reply)
             if asked.key in self._sent:
                 self._replies[asked.key] = reply
             if self._settled is not None and not self._busy and not self._waiting:

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from logging import ERROR
 from math import inf
 from typing import Any
@@ -18,6 +18,7 @@ from flwr.supercore import log
 from fedsim.clients.foreign.generators import generators, put_back, seeded
 from fedsim.core import ClusterLostError, ScenarioError
 from fedsim.engine.flower.app_grid import AppGrid
+from fedsim.engine.flower.app_world import World
 from fedsim.engine.nodes.app_folder import App, load
 from fedsim.engine.nodes.app_host import RUN_ID, AppHost, Heard, RemoteAppHost
 from fedsim.engine.ray.session import session
@@ -28,10 +29,13 @@ LONG_S = 3600.0
 """A wait with a shorter limit than this is left to run out."""
 
 
-def run_app(app: App, num_nodes: int, *, hosts: int = 0, address: str = "local", seed: int = 0) -> float:
+def run_app(
+    app: App, num_nodes: int, *, hosts: int = 0, address: str = "local", seed: int = 0, world: World | None = None
+) -> float:
     """Run an app's ServerApp over `num_nodes` nodes to its end; return the seconds that it took.
 
-    With `hosts` 0 this thread does the nodes' work; otherwise so many Ray actors do.
+    In a `world` nodes come and go; it hears what happens. With `hosts` 0 this thread does the nodes' work; otherwise so
+    many Ray actors do.
 
     Raises
     ------
@@ -39,19 +43,19 @@ def run_app(app: App, num_nodes: int, *, hosts: int = 0, address: str = "local",
     ClusterLostError : a host is gone.
     """
     if hosts == 0:
-        return _run_here(app, num_nodes, seed)
+        return _run_here(app, num_nodes, seed, world)
     with session(address, hosts):
-        return _run_on_ray(app, num_nodes, min(hosts, num_nodes), seed)
+        return _run_on_ray(app, num_nodes, min(hosts, num_nodes), seed, world)
 
 
-def _run_here(app: App, num_nodes: int, seed: int) -> float:
+def _run_here(app: App, num_nodes: int, seed: int, world: World | None) -> float:
     host = AppHost(app, seed)
     before: list[Any] = []
 
     def settled() -> None:
         put_back(before.pop())
 
-    grid = AppGrid(app, num_nodes, 1, settled)
+    grid = AppGrid(app, num_nodes, 1, settled, world)
     with _served(app, grid, seed) as server:
         while server.is_alive():
             server.check()
@@ -67,7 +71,7 @@ def _run_here(app: App, num_nodes: int, seed: int) -> float:
     return server.seconds
 
 
-def _run_on_ray(app: App, num_nodes: int, num_hosts: int, seed: int) -> float:
+def _run_on_ray(app: App, num_nodes: int, num_hosts: int, seed: int, world: World | None) -> float:
     import ray
 
     actor: Any = ray.remote(num_cpus=1, max_restarts=0)(RemoteAppHost)
@@ -78,7 +82,7 @@ def _run_on_ray(app: App, num_nodes: int, num_hosts: int, seed: int) -> float:
             _say(heard)
             if problem is not None:
                 raise ScenarioError(problem)
-        grid = AppGrid(app, num_nodes, num_hosts)
+        grid = AppGrid(app, num_nodes, num_hosts, world=world)
         for number, made in enumerate(actors):
             threading.Thread(target=_drive, args=(grid, number, made), name=f"app-host-{number}", daemon=True).start()
         with _served(app, grid, seed) as server:
@@ -191,7 +195,7 @@ class _Server:
 def _served(app: App, grid: AppGrid, seed: int) -> Iterator[_Server]:
     """Run the ServerApp while the block works for it; raise what it raised."""
     server = _Server(app, grid)
-    with seeded(seed, 0, 0):
+    with seeded(seed, 0, 0), nullcontext() if grid.world is None else grid.world.overhearing():
         server.start()
         try:
             yield server

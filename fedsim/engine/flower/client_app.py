@@ -98,7 +98,7 @@ def _key(node: int, name: str) -> str:
 def _call(node: Node, action: str, told: dict[str, Any], given: dict[str, Any]) -> RecordDict:
     """Call what a run needs of a node besides training."""
     if action == "audit":
-        return codec.pack(action, {}, result=node.audit(given["weights"]))
+        return codec.pack(action, {}, result=node.audit(given["weights"], told["name"]))
     folder = None if told["folder"] is None else Path(told["folder"])
     if action == "save":
         assert folder is not None

@@ -231,7 +231,7 @@ class FlowerGrid(NodeGrid):
         self._collect()
         for node, given in arguments.items():
             if method == "audit":
-                content = codec.pack(method, {}, weights=given[0])
+                content = codec.pack(method, {"name": given[1]}, weights=given[0])
             else:
                 folder, round = given
                 assert folder is None or isinstance(folder, Path)

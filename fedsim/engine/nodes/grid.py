@@ -14,7 +14,7 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 from fedsim.core import ClusterLostError
-from fedsim.core.contracts import Vector
+from fedsim.core.sums import DELTA, Vector
 
 FIRST_NODE_ID = 1
 """Flower's node ids are these plus the node's number; fixed, so that no order depends on chance."""
@@ -151,9 +151,9 @@ class NodeGrid(MessageGrid):
     def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
         """Call a method of the nodes that `arguments` names; return the results by node, ascending."""
 
-    def audit(self, weights: Vector) -> Vector:
-        """Return sum_i weights_i h_i over all memories, afresh, nodes ascending."""
-        parts = self.each("audit", dict.fromkeys(range(self.num_nodes), (weights,)))
+    def audit(self, weights: Vector, name: str = DELTA) -> Vector:
+        """Return sum_i weights_i m_i over all memories of a name, afresh, nodes ascending."""
+        parts = self.each("audit", dict.fromkeys(range(self.num_nodes), (weights, name)))
         total: Vector = np.zeros_like(parts[0])
         for part in parts.values():
             total += part

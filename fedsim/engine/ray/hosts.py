@@ -19,6 +19,7 @@ from ray.experimental import internal_kv
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedsim.core import CapacityError, ClusterLostError, FedsimError
+from fedsim.core.foreign.reference import carried
 from fedsim.engine.nodes.grid import Notice
 from fedsim.engine.ray import cluster as ray_cluster
 from fedsim.engine.ray.cluster import PATIENCE_S
@@ -120,7 +121,7 @@ class Hosts:
         self.resources = resources
         self._share = {"CPU": cpus, "GPU": gpus}
         self.limit_s: float | None = None
-        self._data = ray.put(data)
+        self._data = ray.put(carried(data))
         self._type = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0, scheduling_strategy="SPREAD")(actor)
         self._token = uuid4().hex
         self._checked = time.monotonic()

@@ -192,11 +192,14 @@ class RunTotals:
 
 
 def traffic(outcome: RoundResult, there: Attendance) -> dict[str, float]:
-    """Return what server and clients would exchange: the model to everyone invited, a delta from all who delivered."""
-    return {
-        "bytes_down": float(len(there.scheduled) * there.model_bytes),
-        "bytes_up": float(len(outcome.cohort) * there.model_bytes),
-    }
+    """Return what server and clients would exchange: the model to everyone invited, a delta from all who delivered.
+
+    A correction's vectors go beside them; in a round in which clients only work for themselves nothing travels.
+    """
+    if outcome.beside is None:
+        return {"bytes_down": 0.0, "bytes_up": 0.0}
+    down, up = (there.model_bytes + more for more in outcome.beside)
+    return {"bytes_down": float(len(there.scheduled) * down), "bytes_up": float(len(outcome.cohort) * up)}
 
 
 def add(one: Statistics, other: Statistics) -> dict[str, float]:

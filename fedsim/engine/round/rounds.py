@@ -278,8 +278,14 @@ class Rounds(ABC):
 
 def notice(run: str, round: int, failure: Failure) -> Notice:
     """Return the event of a client that did not deliver."""
-    last = failure.text.splitlines()[-1] if failure.text else failure.kind
+    last = _line(failure.text) or failure.kind
     return Notice(run=run, round=round, kind=failure.kind, text=last, client=failure.client)
+
+
+def _line(text: str) -> str:
+    """Return the one line that says most: what stands before a traceback, else its last."""
+    lines = text.splitlines() or [""]
+    return lines[0] if lines[1:] and lines[1].startswith("Traceback ") else lines[-1]
 
 
 def refused(round: int, failures: Sequence[Failure]) -> Exception:
@@ -289,5 +295,10 @@ def refused(round: int, failures: Sequence[Failure]) -> Exception:
     advice = "`on_client_error: drop` counts such clients as crashed and goes on"
     if first.kind in ("non-finite", "shape"):
         return NonFiniteError(f"round {round}, client {first.client}{others}: {first.text}; {advice}")
-    told = f"{first.kind}: {first.text}\n" if "\n" in first.text else f"{first.text}; "
+    line, _, trace = first.text.partition("\n")
+    if trace.startswith("Traceback "):  # it begins with the user's own line
+        error = ClientError(f"round {round}, client {first.client}{others}: {line}; {advice}")
+        error.details = trace
+        return error
+    told = f"{first.kind}: {first.text}\n" if trace else f"{first.text}; "
     return ClientError(f"round {round}, client {first.client}{others}: {told}{advice}")

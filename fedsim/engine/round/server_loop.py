@@ -13,6 +13,7 @@ import numpy.typing as npt
 from flwr.app import ConfigRecord, Message
 
 from fedsim.clients.evaluation import reported
+from fedsim.core import Rule
 from fedsim.core.contracts import ADDED_UP, Parameters, Vector
 from fedsim.engine.nodes.grid import Collected
 from fedsim.engine.probe import Prober
@@ -74,13 +75,19 @@ class Loop(Rounds):
         return values | {"probe_s": perf_counter() - began}
 
     def audit(self, round: int) -> dict[str, float]:
-        """Sum all memories anew, and return how far the running mean has drifted."""
-        mean = self.experiment.scenario.strategy.memory_mean(self.progress.server.rule)
+        """Sum all memories anew, and return how far their running means have drifted."""
+        server, weights = self.progress.server, self.experiment.population.weights
+        rule = self.experiment.scenario.strategy
+        correction = rule.corrected_by() if isinstance(rule, Rule) else None
+        means = {} if correction is None else correction.memory_means(server.correction)
+        drifts = [float(np.linalg.norm(mean - self.grid.audit(weights, name))) for name, mean in means.items()]
+        found = {"control_drift": max(drifts)} if drifts else {}
+        mean = rule.memory_mean(server.rule)
         if mean is None:
-            return {}
-        weights, scale = self.experiment.population.weights, self._rescaling(round)
+            return found
+        scale = self._rescaling(round)
         anew = self.grid.audit(weights if scale is None else weights * scale)
-        return {"memory_drift": float(np.linalg.norm(mean - anew))}
+        return {**found, "memory_drift": float(np.linalg.norm(mean - anew))}
 
     def _rescaling(self, round: int) -> Vector | None:
         """Return what each client's memory is multiplied by at the rate of a round, None when nothing is."""

@@ -23,11 +23,26 @@ from fedsim.core.errors import InputsChangedError
 from fedsim.core.state import save_arrays
 from fedsim.core.system.files import atomic_write, told_plainly
 from fedsim.metrics.rounds_csv import whole_rounds
-from fedsim.scenario import Scenario, from_dict, holder, load, read_inputs, scenario_hash, to_mapping
+from fedsim.scenario import Scenario, from_dict, holder, load, override, read_inputs, scenario_hash, to_mapping
+from fedsim.scenario.raw import Overrides
 
 SCENARIO, ROUNDS, PARAMS, SUMMARY = "scenario.yaml", "rounds.csv", "params.npz", "summary.json"
-LOCK, NOTE = ".lock", ".run.json"
-OWN = (SCENARIO, ROUNDS, PARAMS, SUMMARY, LOCK, NOTE, "ray.log", "spool.jsonl", "checkpoints", "memory", "tensorboard")
+LOCK, NOTE, CODE, ERROR_LOG = ".lock", ".run.json", "code", "error.log"
+OWN = (
+    SCENARIO,
+    ROUNDS,
+    PARAMS,
+    SUMMARY,
+    LOCK,
+    NOTE,
+    CODE,
+    ERROR_LOG,
+    "ray.log",
+    "spool.jsonl",
+    "checkpoints",
+    "memory",
+    "tensorboard",
+)
 
 
 class RunFolder:
@@ -278,6 +293,15 @@ def read_past(folder: Path) -> PreviousRun:
     return PreviousRun(
         note.run, now, by_name if known_by_name else scenario_hash(now, inputs), before.rounds, inputs, unhashed
     )
+
+
+def refuse_others(folder: Path, scenario: Scenario, again: Overrides) -> None:
+    """Raise ScenarioError when parts of a run's scenario that are given again are not what they were."""
+    if not again:
+        return
+    lines = list(differences(to_mapping(scenario), to_mapping(override(scenario, again))))
+    if lines:
+        raise ScenarioError("\n".join(f"{folder}: {line}; give what the run was given" for line in lines))
 
 
 def _blame_inputs(folder: Path, note: Note) -> None:

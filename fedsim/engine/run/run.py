@@ -18,7 +18,7 @@ from fedsim.engine.checkpoint.local import found_in, newest
 from fedsim.engine.experiment import build
 from fedsim.engine.round.rounds import nowhere
 from fedsim.engine.run.earlier import tell_again
-from fedsim.engine.run.folder import LOCK, ROUNDS, PreviousRun, create, read_past, reopen
+from fedsim.engine.run.folder import LOCK, ROUNDS, PreviousRun, create, read_past, refuse_others, reopen
 from fedsim.engine.run.seals import rows_altered
 from fedsim.engine.run.session import Session, checkpoints_of
 from fedsim.metrics import RunEnded, RunStarted, new_run_id
@@ -26,6 +26,7 @@ from fedsim.metrics.rounds_csv import whole_rounds
 from fedsim.metrics.sinks.base import Sink
 from fedsim.metrics.summary import read_summary
 from fedsim.scenario import Scenario, dump, scenario_hash, slug
+from fedsim.scenario.raw import Overrides
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,12 +147,13 @@ def resume(
     data: ClientData | None = None,
     ray: RaySession | None = None,
     at: Callable[[str, int], None] = nowhere,
+    unchanged: Overrides = (),
 ) -> Run:
     """Continue the run in a folder after any stop; it ends as if it had never stopped.
 
     `rounds` may add rounds; any other change of the scenario is refused with what differs. A finished run is returned
     as it is. Software or a machine that may give other bits are told of, or refused when `strict`. `data`, `ray` and
-    `at` as for `execute`.
+    `at` as for `execute`. `unchanged` are parts of the scenario that are given again, and must be what they were.
 
     Raises
     ------
@@ -159,7 +161,7 @@ def resume(
     NoCheckpointError : it has checkpoints, and none is good.
     """
     with continued(
-        path, rounds=rounds, strict=strict, sinks=sinks, signals=signals, data=data, ray=ray, at=at
+        path, rounds=rounds, strict=strict, sinks=sinks, signals=signals, data=data, ray=ray, at=at, unchanged=unchanged
     ) as session:
         return session if isinstance(session, Run) else Run.of(session, session.run())
 
@@ -172,6 +174,7 @@ def continued(
     strict: bool = False,
     signals: Signals | None = None,
     data: ClientData | None = None,
+    unchanged: Overrides = (),
     **options: Any,
 ) -> Iterator[Session | Run]:
     """Open a run that goes on where it was, or say what it came to when it is finished; see `resume`."""
@@ -180,6 +183,7 @@ def continued(
     try:
         remove_temporaries(folder.path)
         past = read_past(folder.path)
+        refuse_others(folder.path, past.scenario, unchanged)
         scenario = past.scenario if rounds is None else past.with_rounds(rounds)
         summary = read_summary(folder.path)
         finished = summary.get("status") in FINISHED and summary.get("rounds", 0) >= scenario.rounds

@@ -9,7 +9,7 @@ from typing import Any
 
 from fedsim.core import ScenarioError
 from fedsim.engine.checkpoint import local as checkpoint
-from fedsim.engine.run.folder import LOCK, NOTE, PARAMS, ROUNDS, SCENARIO, SUMMARY
+from fedsim.engine.run.folder import CODE, LOCK, NOTE, PARAMS, ROUNDS, SCENARIO, SUMMARY
 from fedsim.metrics.event_json import from_json
 from fedsim.metrics.summary import altered, read_summary
 from fedsim.store.sink import SPOOL
@@ -21,7 +21,7 @@ FILES = "files"
 def seal(folder: Path) -> dict[str, str]:
     """Return the sha256 of every file by which a run is known: all but logs, and the summary itself."""
     found = [path for name in (SCENARIO, NOTE, ROUNDS, PARAMS) if (path := folder / name).is_file()]
-    found += sorted(path for path in (folder / checkpoint.FOLDER).rglob("*") if path.is_file())
+    found += sorted(path for name in (CODE, checkpoint.FOLDER) for path in (folder / name).rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): _sha256(path) for path in found}
 
 

@@ -31,6 +31,7 @@ from fedsim.engine.run.described import machine, scenario_text, started, timing
 from fedsim.engine.run.earlier import Earlier, lost, tell_again
 from fedsim.engine.run.emptiness import nobody_took_part
 from fedsim.engine.run.folder import ROUNDS, SCENARIO, SUMMARY, RunFolder, listed, params_sha256, remember
+from fedsim.engine.run.foreign import keep_code, keep_traceback
 from fedsim.engine.run.open import open_grid, open_loop
 from fedsim.engine.run.seals import FILES, seal
 from fedsim.metrics import METRICS, Notice, RunEnded, RunStarted, appearing, columns
@@ -40,6 +41,7 @@ from fedsim.metrics.sinks.base import Sink
 from fedsim.metrics.summary import peak_rss_bytes, write_summary
 from fedsim.participation import hash_so_far
 from fedsim.scenario import Scenario, scenario_hash
+from fedsim.scenario.foreign import blamed, unhashed
 from fedsim.store.delivered import lacking, rounds_of
 from fedsim.store.sink import SPOOL, Database
 
@@ -122,10 +124,13 @@ class Session:
         self.earlier = Earlier.of(self.folder.path)
         atomic_write(self.folder.path / SCENARIO, scenario_text(self.experiment, self.hash).encode())
         remember(self.folder.path, self.run_id, self.scenario, self.hash, self.experiment.inputs)
+        keep_code(self.folder, self.scenario)
         status = "failed"
         error: BaseException | None = None
         self.started = started(self.experiment, self.run_id, self.hash, self.folder.path, self.store)
         self.recorder.emit(self.started)
+        for one in unhashed(self.scenario):
+            self._notice(f"{one}: is unhashed: it has no source, so nobody can tell if it changes", kind="unhashed")
         try:
             with self.signals.caught():
                 status = yield from self._train()
@@ -134,12 +139,15 @@ class Session:
             stop.args = (f"{stop.word} {self._where()}",)
         except FedsimError as failure:
             status, error = "diverged" if isinstance(failure, NonFiniteError) else "failed", failure
+        except Exception as failure:
+            error = blamed(self.scenario, failure)
         finally:
             with self.signals.shielded():
                 self._watch_inputs()
                 summary = self._summary(status, str(error) if error else None)
                 summary = self._leave(summary, status)
         if error is not None:
+            keep_traceback(self.folder, error)
             raise error
         return summary
 
@@ -314,9 +322,11 @@ class Session:
 
     def _summary(self, status: str, why: str | None) -> dict[str, Any]:
         loop = self.loop
+        heuristics = self.experiment.told()[1].heuristics if loop else ()
         return {
             "status": status,
             "reason": (loop.reason if loop else None) or why,
+            **({"heuristics": [f"strategy.{option}" for option in heuristics]} if heuristics else {}),
             **({} if self.empty is None else {"empty": self.empty}),
             "run": self.run_id,
             "name": self.scenario.name,
@@ -326,6 +336,7 @@ class Session:
             "rounds": loop.progress.round if loop and loop.progress else 0,
             "scenario_hash": self.hash,
             "inputs": [listed(one) for one in self.experiment.inputs],
+            **({"unhashed": list(bare)} if (bare := unhashed(self.scenario)) else {}),
             "schedule_hash": loop.schedule.hexdigest() if loop else None,
             "params_sha256": params_sha256(self.results[1]) if self.results else None,
             "final": loop.final if loop else {},

@@ -17,4 +17,6 @@ METRICS = (
     Metric("distance", "norm", "distance of the parameters to the known optimum (quadratic)", "lower", OPTIMUM),
     Metric("params_norm", "norm", "Euclidean norm of the global parameters", when=SERVER),
     family("client", "1", "mean over the cohort of what foreign local work tells by this name", signed=True),
+    family("evaluate", "1", "what a Flower app's strategy makes of its clients' evaluation", signed=True),
+    family("server", "1", "what a Flower app's own evaluation tells", signed=True),
 )

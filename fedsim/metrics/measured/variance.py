@@ -7,6 +7,7 @@ from fedsim.metrics.metric import Facts, Metric, family
 SERVER: Facts = ("server",)
 MEMORIES: Facts = ("server", "memories")
 AUDIT: Facts = ("server", "audit")
+CONTROLS: Facts = ("server", "controls")
 ESTIMATES: Facts = ("estimates",)
 PROBE: Facts = ("probe",)
 
@@ -21,6 +22,13 @@ METRICS = (
         "distance of the running mean memory to the memories summed anew (audit)",
         "lower",
         AUDIT,
+    ),
+    Metric(
+        "control_drift",
+        "norm",
+        "distance of a correction's means to the memories of its clients summed anew, the largest (audit)",
+        "lower",
+        CONTROLS,
     ),
     Metric(
         "objective_tv",
@@ -38,6 +46,8 @@ METRICS = (
         ESTIMATES,
     ),
     Metric("num_cutoffs", "clients", "clients whose participation interval was cut off in this round", when=("told",)),
+    Metric("beta", "1", "share of the memories that the round's update trusts, where it sets itself", when=("told",)),
+    Metric("beta_heuristic", "0/1", "clients do not come by independent coins of known chance", when=("told",)),
     family("probe_bias2", "norm^2", "||E v - g||^2 of the update a strategy would apply", "lower", PROBE, signed=True),
     family(
         "probe_variance", "norm^2", "E||v - E v||^2 of the update a strategy would apply", "lower", PROBE, signed=True

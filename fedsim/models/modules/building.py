@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,8 @@ from torch.nn.parameter import UninitializedParameter
 
 from fedsim.core import CapacityError, Layout, ScenarioError
 from fedsim.core.contracts import Parameters
+from fedsim.core.errors import FedsimError
+from fedsim.core.foreign.failures import told
 from fedsim.core.rng import digest
 from fedsim.models.config import Model
 from fedsim.models.modules import draws
@@ -22,9 +23,6 @@ from fedsim.models.modules.held import Held, buffers_of, into_training
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-OURS = ("torch", "fedsim")
-"""Packages whose lines are of no help to somebody whose module fails."""
 
 
 def build(config: Model, input_shape: tuple[int, ...], num_classes: int, seed: int = 0, *numbers: int) -> nn.Module:
@@ -89,7 +87,7 @@ def _valued(config: Model, input_shape: tuple[int, ...], num_classes: int, seed:
             made = isinstance(module, nn.Module)
             if made:
                 _materialise(module, input_shape)
-        except (ScenarioError, MemoryError):
+        except (FedsimError, MemoryError):
             raise
         except Exception as error:
             raise ScenarioError(f"model: {config.name}: {told(error)}") from error
@@ -102,8 +100,8 @@ def _valued(config: Model, input_shape: tuple[int, ...], num_classes: int, seed:
             )
     if lines := [f"model: {config.name}: {line}" for line in _unfit(module)]:
         raise ScenarioError("\n".join(lines))
-    if config.weights is not None:
-        load_file(module, config.weights)
+    if config.start_file is not None:
+        load_file(module, config.start_file)
     into_training(module, config.buffer_mode)
     whole: nn.Module = module
     return whole
@@ -127,14 +125,3 @@ def _unfit(module: nn.Module) -> Iterator[str]:
             yield f"{name} is {str(value.dtype).removeprefix('torch.')}; what trains is float32: call .float()"
     if not any(value.requires_grad for value in module.parameters()):
         yield "it has no parameter that needs a gradient: nothing would train"
-
-
-def told(error: BaseException) -> str:
-    """Return an error in one line, with the file and line of the code that is not ours."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    theirs = [
-        f"{frame.f_code.co_filename}:{line}"
-        for frame, line in traceback.walk_tb(error.__traceback__)
-        if str(frame.f_globals.get("__name__")).partition(".")[0] not in OURS
-    ]
-    return f"{theirs[-1]}: {text}" if theirs else text

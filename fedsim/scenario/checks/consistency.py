@@ -15,9 +15,8 @@ from fedsim.core import Rule, ScenarioError, World
 from fedsim.metrics import METRICS
 from fedsim.metrics.registry import metric_of, out_of_reach
 from fedsim.participation import Participation
-from fedsim.scenario.checks import foreign, local_work, model_values
+from fedsim.scenario.checks import coins, corrections, foreign, local_work, model_values, server_rate
 from fedsim.scenario.checks.float32 import unfit
-from fedsim.scenario.checks.server_rate import compared_server_rates_are_of_rounds, server_rate_is_of_rounds
 from fedsim.scenario.messages import did_you_mean
 from fedsim.scenario.sections import DEFAULT_NODES
 
@@ -360,6 +359,7 @@ CHECKS: tuple[Check, ...] = (
     devices_fit_population,
     known_probabilities_are_known,
     strategy_fits_population,
+    *coins.CHECKS,
     probe_takes_a_rule_apart,
     compared_strategies_fit,
     probe_can_draw_again,
@@ -370,8 +370,7 @@ CHECKS: tuple[Check, ...] = (
     starts_and_data_fit_float32,
     *local_work.CHECKS,
     *model_values.CHECKS,
-    server_rate_is_of_rounds,
-    compared_server_rates_are_of_rounds,
+    *server_rate.CHECKS,
     labels_for_the_law,
     probe_knows_who_comes,
     stop_looks_at_a_metric,
@@ -386,4 +385,5 @@ CHECKS: tuple[Check, ...] = (
     stock_sends_its_own_mu,
     stock_runs_on_our_grids,
     *foreign.CHECKS,
+    *corrections.CHECKS,
 )

@@ -49,4 +49,29 @@ def rates_do_not_grow_beyond_float32(client: Any, rounds: Any) -> Found:
         yield ("client", key), text
 
 
-CHECKS = (optimizer_is_known_and_takes_its_options, rates_do_not_grow_beyond_float32)
+def augmented_examples_are_images(data: Any, client: Any) -> Found:
+    """Only images are cropped and mirrored; what only a file knows is checked when it is read."""
+    if client.augment and data.dataset in ("synthetic", "quadratic"):
+        yield ("client", "augment"), f"needs images, and {data.dataset} has none; leave it out"
+
+
+def normalise_gives_every_channel(data: Any) -> Found:
+    """Statistics are given for each channel, where the dataset says how many there are."""
+    channels, mean = getattr(data, "channels", None), getattr(getattr(data, "normalise", None), "mean", None)
+    if channels is not None and mean is not None and len(mean) != channels:
+        yield ("data", "normalise", "mean"), f"give one number a channel: there are {channels}, got {len(mean)}"
+
+
+def stock_does_not_carry_batches(strategy: Any, client: Any) -> Found:
+    """Flower's own strategies speak to single clients, whose nodes keep nothing."""
+    if strategy.name == "stock" and client.carry_batches:
+        yield ("client", "carry_batches"), "a stock Flower strategy has no clients that remember; leave it out"
+
+
+CHECKS = (
+    augmented_examples_are_images,
+    normalise_gives_every_channel,
+    stock_does_not_carry_batches,
+    optimizer_is_known_and_takes_its_options,
+    rates_do_not_grow_beyond_float32,
+)

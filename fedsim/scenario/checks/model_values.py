@@ -10,7 +10,7 @@ Found = Iterator[tuple[tuple[str, ...], str]]
 
 def a_file_gives_one_start(model: Any, strategy: Any) -> Found:
     """Models that start independently cannot all start from one file."""
-    if getattr(model, "weights", None) is not None and getattr(strategy, "initialisation", None) == "independent":
+    if getattr(model, "start_file", None) is not None and getattr(strategy, "initialisation", None) == "independent":
         yield (
             ("strategy", "initialisation"),
             "independent models cannot all start from `model.init.file`; write initialisation: common",

@@ -35,3 +35,6 @@ def _wrong(strategy: Any, rounds: int) -> Found:
     if largest > LARGEST:
         text = f"the rate grows beyond {LARGEST:.2g}, what float32 holds, in {rounds:,} rounds"
         yield ("server_schedule",), text
+
+
+CHECKS = (server_rate_is_of_rounds, compared_server_rates_are_of_rounds)

@@ -17,8 +17,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge
 
-from fedsim.strategies.corrected import CorrectedFedAvg
 from fedsim.strategies.corrections.scaffold import Scaffold
+from fedsim.strategies.shorthands.corrected import CorrectedFedAvg
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge
 
-from fedsim.strategies.corrected import CorrectedFedAvg
 from fedsim.strategies.corrections.feddyn import FedDyn
+from fedsim.strategies.shorthands.corrected import CorrectedFedAvg
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,212 @@
+"""The dataset `table`: a CSV or Parquet file with a column to learn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt, Lt, MinLen
+
+from fedsim.core import ScenarioError
+from fedsim.core.config.inputs import InputPath, place_of
+from fedsim.core.foreign.words import did_you_mean
+from fedsim.data.arrays import deal
+from fedsim.data.normalise import Normalise, normalised
+from fedsim.data.partitioned import Partitioned
+from fedsim.data.partitions import IID, AnyDealing
+from fedsim.data.partitions.iid import Iid
+from fedsim.data.partitions.natural import Natural
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LISTED = 12
+"""Columns that a message lists."""
+COLUMN = "client"
+"""What the column that says whose each row is, is called among the arrays."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A CSV file with a header, or a Parquet file (.parquet, .pq): a row is an example, its numbers the features.
+
+    What is learnt follows the label column: text, whole numbers and yes or no (bool) are classes; numbers with a
+    decimal point are learnt as numbers, by squared error. `task: {loss: mse}` learns whole numbers as numbers too.
+    """
+
+    dataset: Literal["table"] = "table"
+    path: InputPath
+    """The file, relative to the scenario file."""
+    label: Annotated[str, MinLen(1)]
+    """The column to learn."""
+    features: Annotated[tuple[str, ...], MinLen(1)] | None = None
+    """The columns to learn from, numbers; the default is every other column that holds numbers."""
+    client: Annotated[str, MinLen(1)] | None = None
+    """The column that says whose each row is: one client for each distinct value, the smallest first."""
+    clients: Annotated[int, Ge(1)] | None = None
+    """How many clients share the rows; with `client` they are counted."""
+    partition: AnyDealing = IID
+    """How the rows are dealt to them, where no column says whose they are."""
+    test_fraction: Annotated[float, Gt(0), Lt(1)] = 0.2
+    """Held out for the global evaluation: at random, of each class its share; with `client`, of each client."""
+
+    normalise: Normalise = None
+    """{mean: [...], std: [...]}, one number a feature, or `channel` for those of the training rows; null: as is."""
+
+    @property
+    def num_clients(self) -> int | None:
+        """N, or None when only the file knows it."""
+        return self.clients
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for options that do not fit together."""
+        if self.clients is None and self.client is None:
+            yield "clients", "say how many clients share the rows, or which column says whose each row is (`client`)"
+        if self.client is not None and not isinstance(self.partition, Iid):
+            yield "partition", f"the column {self.client} says whose each row is; leave one of the two out"
+        for place, name in enumerate(self.features or ()):
+            if name in (self.features or ())[:place]:
+                yield f"features.{place}", f"{name} is there twice"
+            elif name in (self.label, self.client):
+                yield f"features.{place}", f"{name} is {'the label' if name == self.label else 'the client'}"
+        if self.client == self.label:
+            yield "client", f"{self.client} is the label"
+
+    def problems_in(self, folder: str) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) when the file is not there or cannot be read, and for columns that it has not."""
+        path = place_of(self.path, folder)
+        if not path.is_file():
+            kind = "is a folder" if path.is_dir() else "is not there"
+            yield "path", f"{path} {kind}; expected a CSV or Parquet file"
+            return
+        try:
+            columns = _columns(path)
+        except ScenarioError as error:
+            yield "path", str(error)
+            return
+        named = [("label", self.label), *([("client", self.client)] if self.client else [])]
+        for key, name in (*named, *((f"features.{k}", name) for k, name in enumerate(self.features or ()))):
+            if name not in columns:
+                listed = ", ".join(columns[:LISTED]) + (", ..." if len(columns) > LISTED else "")
+                hint = did_you_mean(name, columns)
+                yield key, f"{path} has no column {name!r}{hint or f'; it has {listed}'}"
+
+    def load(self, seed: int, folder: str = ".") -> Partitioned:
+        """Read the file and deal its rows."""
+        for key, message in self.problems_in(folder):
+            raise ScenarioError(f"data.{key}: {message}")
+        path = place_of(self.path, folder)
+        frame = _read(path)
+        y, numbers = _label(frame[self.label], path)
+        arrays: dict[str, Any] = {"x": self._features(frame, path), "y": y}
+        if self.client is not None:
+            arrays[COLUMN] = _owners(frame[self.client], path)
+        pooled = deal(
+            arrays,
+            str(path),
+            clients=self.clients,
+            partition=self.partition if self.client is None else Natural(column=COLUMN),
+            test_fraction=self.test_fraction,
+            divisor=1.0,
+            seed=seed,
+            numbers=numbers,
+        )
+        return normalised(pooled, self.normalise)
+
+    def _features(self, frame: pd.DataFrame, path: Path) -> Any:
+        others = [str(name) for name in frame.columns if name not in (self.label, self.client)]
+        names = list(self.features or (name for name in others if _is_number(frame[name])))
+        if not names:
+            raise ScenarioError(f"data.features: {path} has no column of numbers beside {self.label}")
+        for place, name in enumerate(names):
+            key = "path" if self.features is None else f"features.{place}"
+            if not _is_number(frame[name]):
+                line, value = _first_text(frame[name])
+                raise ScenarioError(f"data.{key}: the column {name!r} of {path} holds text, first {value!r} in {line}")
+            _must_be_whole(frame[name], path, key)
+        return frame[names].to_numpy(np.float32)
+
+
+def _label(column: pd.Series[Any], path: Path) -> tuple[Any, bool]:
+    """Return the targets, and whether they are numbers to learn."""
+    _must_be_whole(column, path, "label")
+    if _is_number(column):
+        return column.to_numpy(), column.dtype.kind == "f"
+    return np.unique(column.astype(str).to_numpy(str), return_inverse=True)[1], False
+
+
+def _owners(column: pd.Series[Any], path: Path) -> Any:
+    _must_be_whole(column, path, "client")
+    return column.to_numpy() if _is_number(column) else column.astype(str).to_numpy(str)
+
+
+def _is_number(column: pd.Series[Any]) -> bool:
+    from pandas.api.types import is_numeric_dtype
+
+    return bool(is_numeric_dtype(column.dtype)) and column.dtype.kind != "c"
+
+
+def _must_be_whole(column: pd.Series[Any], path: Path, key: str) -> None:
+    missing = np.flatnonzero(column.isna().to_numpy())
+    if len(missing):
+        text = f"has {len(missing)} missing values, the first in {_line(int(missing[0]))}; fill them or leave it out"
+        raise ScenarioError(f"data.{key}: the column {column.name!r} of {path} {text}")
+
+
+def _first_text(column: pd.Series[Any]) -> tuple[str, Any]:
+    from pandas import to_numeric
+
+    wrong = np.flatnonzero((to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy())
+    place = int(wrong[0]) if len(wrong) else 0
+    return _line(place), column.iloc[place]
+
+
+def _line(row: int) -> str:
+    """Return where a row stands, the header being line 1.
+
+    >>> _line(0)
+    'line 2'
+    """
+    return f"line {row + 2}"
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in (".parquet", ".pq")
+
+
+def _columns(path: Path) -> list[str]:
+    if _is_parquet(path):
+        import pyarrow as arrow
+        from pyarrow.parquet import read_schema
+
+        try:
+            return [str(name) for name in read_schema(path).names]
+        except (OSError, arrow.ArrowException) as error:
+            raise ScenarioError(f"{path} cannot be read as Parquet: {_first_line(error)}") from error
+    return [str(name) for name in _csv(path, nrows=0).columns]
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if not _is_parquet(path):
+        return _csv(path)
+    from pandas import read_parquet
+
+    frame: pd.DataFrame = read_parquet(path)
+    return frame
+
+
+def _csv(path: Path, nrows: int | None = None) -> pd.DataFrame:
+    import pandas as pd
+
+    separator = "\t" if ".tsv" in path.suffixes else ","
+    try:
+        return pd.read_csv(path, sep=separator, nrows=nrows, skipinitialspace=True)
+    except (OSError, ValueError, EOFError, pd.errors.ParserError) as error:
+        raise ScenarioError(f"data.path: {path} cannot be read as CSV: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
