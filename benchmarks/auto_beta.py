@@ -44,9 +44,9 @@ def accuracy(twin: str, beta: float | str, seed: int) -> tuple[float, float]:
     return float(ends.mean()), float(curve.tail(len(curve) // 2).mean()) if len(curve) else float(beta)
 
 
-def learn(kept: Kept, path: Path, seeds: int) -> None:
+def learn(kept: Kept, path: Path, seeds: range) -> None:
     """Run what is not there yet, seed after seed, and keep it after each."""
-    for seed in range(1, seeds + 1):
+    for seed in seeds:
         for twin in TWINS:
             for beta in (*FIXED, AUTO):
                 known = kept.setdefault(twin, {}).setdefault(str(beta), {})
@@ -83,10 +83,11 @@ def main() -> None:
     """Run what is asked for, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--kept", type=Path, default=Path("auto-beta.json"))
     options = parser.parse_args()
     kept: Kept = json.loads(options.kept.read_text()) if options.kept.exists() else {}
-    learn(kept, options.kept, options.seeds)
+    learn(kept, options.kept, range(options.first, options.first + options.seeds))
     print("\n".join(table(kept)))
 
 

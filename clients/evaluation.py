@@ -60,20 +60,24 @@ class Evaluator:
         module = build(config, data.input_shape, self._loss.outputs(targets), seed)
         self._module = module.to(self._device).eval()
         self._layout, self._seed, self._own = layout(self._module, config.buffer_mode), seed, config.brought
-        self._held = Held(self._module, config.buffer_mode) if config.brought else None
+        self._held = Held.of(self._module, config.buffer_mode) if config.brought else None
 
     def try_out(self) -> None:
-        """Refuse a model whose outputs the loss cannot compare with the targets, by one test example.
+        """Refuse a model whose outputs the loss cannot compare with the targets, by two test examples.
 
         Raises
         ------
         ScenarioError : with what the loss says.
         """
-        x, y = (fresh(array[:1], self._device) for array in (self._test.x, self._test.y))
+        x, y = (fresh(array[:2], self._device) for array in (self._test.x, self._test.y))
         with torch.no_grad(), draws.kept(self._device) if self._own else nullcontext():
             output = self._module(x)
             try:
-                fits = self._loss.of(output, y).shape == (1,)
+                each = self._loss.of(output, y)
+                fits = each.shape == (len(y),)
+                alone = (
+                    torch.cat([self._loss.of(output[k : k + 1], y[k : k + 1]) for k in range(len(y))]) if fits else each
+                )
             except (ValueError, RuntimeError, IndexError) as error:
                 raise ScenarioError(f"model.name: {self._name}: {error}") from error
         if not fits:
@@ -81,14 +85,20 @@ class Evaluator:
                 f"model.name: {self._name}: outputs of shape {tuple(output.shape)} do not fit {self._loss.kind}, which "
                 f"has targets of shape {tuple(y.shape)}"
             )
+        if not torch.allclose(each, alone, rtol=1e-4, atol=1e-6, equal_nan=True):
+            raise ScenarioError(
+                f"task.loss: {self._loss.kind}: an example's loss depends on the others of its batch; are outputs of "
+                f"shape {tuple(output.shape)} broadcast over targets of shape {tuple(y.shape)}?"
+            )
 
     def evaluate(self, params: Parameters) -> dict[str, float]:
         """Return the metrics of a model (d + b,), its module in eval mode."""
         if self._quadratic is not None:
             return self._quadratic.evaluate(params)
         with torch.no_grad(), draws.kept(self._device) if self._own else nullcontext():
-            if self._held is not None:
+            if self._own:
                 draws.turn(rng.digest(self._seed, "draws"), self._device)
+            if self._held is not None:
                 self._held.load(fresh(params[self._layout.size :], self._device))
             parts = self._layout.views(np.ascontiguousarray(params))
             for weight, part in zip(trained(self._module), parts.values(), strict=True):

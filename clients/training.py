@@ -33,6 +33,7 @@ from fedsim.core.sums import Vector
 from fedsim.data import QuadraticData
 from fedsim.models import Model
 from fedsim.models.modules.building import build, layout, values
+from fedsim.models.modules.flops import forward_flops
 from fedsim.models.modules.held import Held
 from fedsim.task import Loss, usual_loss
 
@@ -78,7 +79,8 @@ class Trainer:
         self.layout: Layout = layout(module, config.buffer_mode)
         self._own = values(module, config.buffer_mode) if config.keeps_values else None
         self._whole: Trainer | None = None
-        self._held = Held(module.to(self._device), config.buffer_mode) if config.brought or foreign else None
+        brought = config.brought or foreign is not None
+        self._held = Held.of(module.to(self._device), config.buffer_mode) if brought else None
         self.plan: KernelChoice
         self._kernel: Kernel
         if foreign is not None:
@@ -86,11 +88,15 @@ class Trainer:
             loaded = Loaded(module, self.layout, config.buffer_mode, self._device)
             self._kernel = ForeignKernel(foreign.open(loaded, data, work, seed))
         else:
-            found = look(config, module, *self._sample(), self._loss, self._outputs) if config.brought else None
+            found = (
+                look(config, module, *self._sample(), self._loss, self._outputs)
+                if config.brought or self._loss.brought
+                else None
+            )
             self.plan = plan(
                 config, work, module, data.input_shape, device, self._loss, tokens=targets.integers, found=found
             )
-            self._kernel = self._make(module)
+            self._kernel = self._make(module, () if found is None else found.resting)
         self._ready: Iterator[LaneResult] | None = None
         alone = self.plan.kernel == "sequential"
         self.group = fit(_GROUP_BYTES, 4 * self.layout.size) if alone else self.plan.lane
@@ -102,12 +108,12 @@ class Trainer:
         found = source(self._data, self._device).rows(np.array([client]), positions[None])
         return found[0][0], found[1][0]
 
-    def _make(self, module: torch.nn.Module) -> Kernel:
+    def _make(self, module: torch.nn.Module, few: tuple[torch.nn.Module, ...] = ()) -> Kernel:
         if isinstance(self._data, QuadraticData):
             return QuadraticKernel(self._data, self._work, self._seed)
         common = (self.layout, self._data, self._work, self._seed, self._device)
         if self.plan.kernel == "sequential":
-            return SequentialKernel(module, self._loss, *common, held=self._held, own=self._config.brought)
+            return SequentialKernel(module, self._loss, *common, held=self._held, own=self._config.brought, few=few)
         if self.plan.kernel == "stack":
             return LaneKernel(StackStepper(self.layout, self._loss), *common)
         return LaneKernel(VmapStepper(module.to(self._device), self._loss), *common)
@@ -135,6 +141,14 @@ class Trainer:
         if self._held is not None:
             found |= self._held.named(params[self.layout.size :], self.layout.buffers.names)
         return found
+
+    @property
+    def example_flops(self) -> float:
+        """What an example costs in layers with weights, forward; a module of somebody's own as if all were linear."""
+        if self._config.brought or self._config.trained_by == "quadratic":
+            return 2.0 * self.layout.size
+        module = build(self._config, self._data.input_shape, self._outputs, self._seed)
+        return forward_flops(module, self._data.input_shape, tokens=Targets.of(self._data).integers)
 
     def rate(self, round: int) -> float:
         """Return the learning rate of a round's first local step."""

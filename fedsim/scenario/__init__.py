@@ -6,17 +6,31 @@ from fedsim.scenario.loading import expand, from_dict, load, override
 from fedsim.scenario.raw import as_plain, plain_text
 from fedsim.scenario.scenario import Scenario
 from fedsim.scenario.schema import json_schema, schema_text
-from fedsim.scenario.sections import Checkpoint, Evaluate, Flower, HostClass, MemoryOptions, Probe, Ray, Serial, Stop
+from fedsim.scenario.sections import (
+    Auto,
+    Checkpoint,
+    Evaluate,
+    Flower,
+    HostClass,
+    MemoryOptions,
+    Probe,
+    Processes,
+    Ray,
+    Serial,
+    Stop,
+)
 from fedsim.scenario.sources import Sourced, placed, sources
 from fedsim.scenario.text import dump, slug, to_mapping
 
 __all__ = [
+    "Auto",
     "Checkpoint",
     "Evaluate",
     "Flower",
     "HostClass",
     "MemoryOptions",
     "Probe",
+    "Processes",
     "Ray",
     "Scenario",
     "Serial",

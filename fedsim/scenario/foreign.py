@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from fedsim.core.errors import ScenarioError
 from fedsim.core.foreign.door import Foreign
 from fedsim.core.foreign.failures import failed, place_of_error
 from fedsim.core.foreign.reference import Thing
@@ -63,6 +64,20 @@ def code(scenario: Scenario) -> dict[str, Path]:
                 place = f"{key}/{place}"
             found[place] = path
     return found
+
+
+def refuse_edited(scenario: Scenario) -> None:
+    """Raise ScenarioError where a file was edited after it was imported: the code in memory is not what it holds."""
+    text = "was edited since the scenario was read; read it again"
+    lines = (f"{k}: {file}: {text}" for k, t in foreign(scenario).items() if t.home for file in t.home.others())
+    found = "\n".join(dict.fromkeys(lines))
+    if found:
+        raise ScenarioError(found)
+
+
+def told_of(strategy: object) -> str:
+    """Return the file and line of a rule that is not ours, for a message; nothing for others."""
+    return f" after {strategy.thing.text} ({strategy.thing.place})" if isinstance(strategy, Foreign) else ""
 
 
 def blamed(scenario: Scenario, error: Exception) -> Exception:

@@ -59,7 +59,8 @@ def scenario_hash(scenario: Scenario, inputs: Sequence[Input] | None = None) -> 
     mapping = {key: value for key, value in plain.items() if key not in NOT_HASHED and value is not None}
     learnt = mapping.pop("task", {}).get("loss")  # metrics change no bit
     mapping |= {} if learnt is None else {"task": {"loss": learnt}}
-    by_content(mapping, read_inputs(scenario) if inputs is None else inputs)
+    held = read_inputs(scenario) if inputs is None else inputs
+    by_content(mapping, [one for one in held if one.key[:2] != ("task", "metrics")])
     clients = scenario.num_clients
     mapping["nodes"] = scenario.engine.nodes if clients is None else scenario.nodes_for(clients)
     rescaled = scenario.strategy.remembers and scenario.rescales

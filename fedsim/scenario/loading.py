@@ -15,7 +15,7 @@ from fedsim.scenario.checks.consistency import cross_problems
 from fedsim.scenario.messages import did_you_mean, printable, show
 from fedsim.scenario.raw import Overrides, Raw, laid_over, problem_at, read_mapping, read_scenario, reread, starts_at
 from fedsim.scenario.scenario import Origin, Scenario
-from fedsim.scenario.sections import Ray
+from fedsim.scenario.sections import Processes, Ray
 from fedsim.scenario.tree import Items, Keys, Place, nearest
 from fedsim.scenario.types import homes, keys_of
 
@@ -116,7 +116,8 @@ def _resolved(scenario: Scenario) -> Scenario:
         return scenario
     engine = replace(scenario.engine, nodes=scenario.nodes_for(count))
     return replace(
-        scenario, engine=replace(engine, hosts=scenario.hosts_for(count)) if isinstance(engine, Ray) else engine
+        scenario,
+        engine=replace(engine, hosts=scenario.hosts_for(count)) if isinstance(engine, Ray | Processes) else engine,
     )
 
 

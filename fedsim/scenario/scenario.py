@@ -21,13 +21,14 @@ from fedsim.participation.processes.full import Full
 from fedsim.scenario.sections import (
     DEFAULT_HOSTS,
     DEFAULT_NODES,
+    Auto,
     Checkpoint,
     Engine,
     Evaluate,
     MemoryOptions,
     Probe,
+    Processes,
     Ray,
-    Serial,
     Stop,
 )
 from fedsim.scenario.tree import Keys
@@ -70,7 +71,7 @@ class Scenario:
     """How the server makes an update of what the clients send."""
     evaluate: Evaluate = field(default_factory=Evaluate)
     """When the global model is evaluated."""
-    engine: Engine = field(default_factory=Serial)
+    engine: Engine = field(default_factory=Auto)
     """What the clients run on; it changes no bit, except by `nodes`."""
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     """Where what is measured goes."""
@@ -117,6 +118,6 @@ class Scenario:
 
     def hosts_for(self, num_clients: int) -> int | Literal["auto"]:
         """Return the number of hosts: as given, else min(2, nodes); 1 where there are no host processes."""
-        if not isinstance(self.engine, Ray):
+        if not isinstance(self.engine, Ray | Processes):
             return 1
         return self.engine.hosts or min(DEFAULT_HOSTS, self.nodes_for(num_clients))

@@ -45,6 +45,35 @@ class HostClass:
     """How many hosts share the work of these nodes."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Processes:
+    """Long-lived host processes on this machine, without Ray: there within a second or two, and lighter."""
+
+    kind: Literal["processes"] = "processes"
+    nodes: Count | None = None
+    """Client groups, part of what decides the bits; the default is min(4, clients)."""
+    hosts: Count | Literal["auto"] | None = None
+    """Processes that run the nodes, 1 to nodes, default min(2, nodes); auto: one per core. It changes no bit."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for options that exclude each other."""
+        if isinstance(self.hosts, int) and self.nodes is not None and self.hosts > self.nodes:
+            yield "hosts", f"a host runs at least one node: at most nodes ({self.nodes}), got {self.hosts}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auto:
+    """Whatever is quickest: one process where little is to be done, else processes on this machine's cores.
+
+    It decides when the run starts, by cores and predicted work, and says what it took; no choice changes a bit.
+    `processes` and `serial` say which; clusters and GPUs want `ray`.
+    """
+
+    kind: Literal["auto"] = "auto"
+    nodes: Count | None = None
+    """Client groups, part of what decides the bits; the default is min(4, clients)."""
+
+
 OWN_NAMES = "are names of your own; a host takes one CPU, and GPUs by gpus_per_host"
 
 
@@ -118,7 +147,7 @@ class Flower:
     """Flower nodes, each holding a group of clients; the default is min(4, clients)."""
 
 
-Engine = Annotated[Serial | Ray | Flower, Tagged("kind")]
+Engine = Annotated[Auto | Serial | Processes | Ray | Flower, Tagged("kind")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ under way is then saved as after any interrupt. A worker whose parent is gone en
 from __future__ import annotations
 
 import signal
+import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from fedsim.analysis.outcome import RunResult
@@ -152,7 +154,7 @@ class _Worker:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, self._hosts), name="fedsim-worker", daemon=True)
-        with _blocked(signal.SIGINT, signal.SIGHUP):  # the child inherits the mask
+        with _blocked(signal.SIGINT, signal.SIGHUP), _without_script():  # the child inherits the mask
             self._process.start()
         theirs.close()
 
@@ -203,6 +205,17 @@ class _Worker:
             self._process.kill()
             self._process.join()
         self._process = None
+
+
+@contextmanager
+def _without_script() -> Iterator[None]:
+    """Keep a child from running the script that called us once more: nothing of what a worker is told is from there."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager

@@ -5,8 +5,9 @@ Importing this room loads no torch.
 
 from __future__ import annotations
 
-from fedsim.task.config import LearningTask, usual_loss
+from fedsim.task.config import LearningTask
 from fedsim.task.loss import Loss
 from fedsim.task.metric import TaskMetric
+from fedsim.task.usual import usual_loss
 
 __all__ = ["LearningTask", "Loss", "TaskMetric", "usual_loss"]

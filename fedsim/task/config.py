@@ -8,12 +8,13 @@ from typing import Annotated
 
 from fedsim.core import ScenarioError, Targets
 from fedsim.core.config.tagged import OneOf
-from fedsim.task import losses, metrics
+from fedsim.task import foreign, losses, metrics
 from fedsim.task.loss import Loss
 from fedsim.task.metric import TaskMetric
+from fedsim.task.usual import usual_loss
 
-AnyLoss = Annotated[Loss, OneOf("kind", losses.catalogue, spelled=losses.spelled)]
-AnyMetric = Annotated[TaskMetric, OneOf("kind", metrics.catalogue, spelled=metrics.spelled)]
+AnyLoss = Annotated[Loss, OneOf("kind", losses.catalogue, foreign.LOSS, spelled=losses.spelled)]
+AnyMetric = Annotated[TaskMetric, OneOf("kind", metrics.catalogue, foreign.METRIC, spelled=metrics.spelled)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class LearningTask:
 
     def _meaningless(self) -> Iterator[tuple[str, str]]:
         for place, metric in enumerate(self.metrics or ()):
-            if self.loss is not None and self.loss.answers not in metric.of:
+            if self.loss is not None and self.loss.answers not in (*metric.of, "any"):
                 given, wanted = self.loss.answers, " or ".join(metric.of)
                 yield f"metrics.{place}", f"{metric.name} is for {wanted}, and {self.loss.kind} learns {given}"
 
@@ -56,26 +57,8 @@ class LearningTask:
         refusal = loss.refusal(targets)
         if refusal is not None:
             raise ScenarioError(f"task.loss: {refusal}")
-        usual = tuple(metrics.named(word) for word in loss.usual)
+        usual = tuple(metrics.named(word) for word in (loss.usual or usual_loss(targets).usual))
         whole = LearningTask(loss=loss, metrics=usual if self.metrics is None else self.metrics)
         for key, message in whole._meaningless():
             raise ScenarioError(f"task.{key}: {message}")
         return whole
-
-
-def usual_loss(targets: Targets) -> Loss:
-    """Return the loss of targets that nobody chose one for.
-
-    >>> usual_loss(Targets((), 10)).kind, usual_loss(Targets((), 0)).kind
-    ('cross_entropy', 'mse')
-    >>> usual_loss(Targets((80,), 64)).kind, usual_loss(Targets((5,), 2)).kind
-    ('token_cross_entropy', 'bce')
-    """
-    if targets.numbers:
-        kind = "mse"
-    elif not targets.shape:
-        kind = "cross_entropy"
-    else:
-        kind = "bce" if targets.classes <= 2 else "token_cross_entropy"
-    loss: Loss = losses.catalogue()[kind]()
-    return loss

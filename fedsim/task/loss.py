@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-Answer = Literal["classes", "yes or no", "numbers"]
-"""What a model's outputs stand for: scores of classes, logits of yes or no, numbers."""
+Answer = Literal["classes", "yes or no", "numbers", "any"]
+"""What a model's outputs stand for: scores of classes, logits of yes or no, numbers; any, where nobody knows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,8 @@ class Loss(ABC):
     """What outputs stand for under this loss, and so which metrics have a meaning."""
     usual: ClassVar[tuple[str, ...]] = ()
     """The metrics, by their words, of a scenario that names none."""
+    brought: ClassVar[bool] = False
+    """Whether it is somebody's own."""
     stacked: ClassVar[bool] = False
     """Whether it has `errors`, and so trains stacks of linear layers by batched products."""
 

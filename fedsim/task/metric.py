@@ -33,8 +33,8 @@ class TaskMetric(ABC):
 
     meaning: ClassVar[str]
     """What it is, in a line."""
-    better: ClassVar[Literal["higher", "lower"]]
-    """Which way is better."""
+    better: ClassVar[Literal["higher", "lower"] | None]
+    """Which way is better, None when neither is."""
     unit: ClassVar[str] = "1"
     """Its unit; 1 for a pure number."""
     signed: ClassVar[bool] = False

@@ -151,11 +151,13 @@ def test_a_diverging_run_stops_with_6_and_says_where(scenario: Scenario, capsys:
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.ray
-def test_the_quickstart_learns_on_two_hosts_within_a_minute_and_says_nothing_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "engine", [pytest.param("ray", marks=pytest.mark.ray), pytest.param("processes", marks=pytest.mark.slow)]
+)
+def test_the_quickstart_learns_on_two_hosts_within_a_minute_and_says_nothing_else(engine: str, tmp_path: Path) -> None:
     file = Path("scenarios/quickstart.yaml").resolve()
     done = subprocess.run(
-        [sys.executable, "-m", "fedsim", "run", str(file), "--out", "q"],
+        [sys.executable, "-m", "fedsim", "run", str(file), "--out", "q", "--set", f"engine.kind={engine}"],
         capture_output=True,
         text=True,
         cwd=tmp_path,

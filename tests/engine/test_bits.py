@@ -35,11 +35,13 @@ CASES: dict[str, dict[str, Any]] = {
     "mime": {"strategy": {"name": "fedau", "correction": {"name": "mime-lite"}}, **LANES},
     "admm": {"strategy": {"name": "fedavg", "correction": {"name": "fedadmm"}}, **SINGLE},
     "estimated": {"strategy": {"name": "fedstale", "probabilities": "estimated", "weights": "examples"}},
+    "auto-beta": {"strategy": {"name": "fedstale", "beta": "auto"}},
     "coarse-memory": {"strategy": {"name": "fedvarp"}, "memory": {"dtype": "bfloat16"}},
     "lanes": {"strategy": {"name": "mifa"}, **LANES},
     "single-file": {"strategy": {"name": "fedstale"}, **SINGLE},
     "large-model": {"strategy": {"name": "fedstale"}, **LARGE},
     "server-adam": {"strategy": {"name": "fedavg", "server_optimizer": {"kind": "adam"}}},
+    "server-lamb": {"strategy": {"name": "fedavg", "server_optimizer": {"kind": "lamb"}, "server_lr": 0.1}},
 }
 HOSTS = {"fedavg": (1, 2, 3), "fedstale": (1, 2, 3)}
 """How many hosts carry a case out; the others are dealt to three, the least even way."""

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 import fedsim
+from fedsim.engine.nodes.shared_memory import Posted, Reader, SharedMemory
 from fedsim.engine.ray import hosts as ray_hosts
 from fedsim.engine.ray import transport as ray_letters
-from fedsim.engine.ray.shared_memory import Posted, Reader, SharedMemory
 
 READ = """
 import sys
-from fedsim.engine.ray.shared_memory import Posted, Reader
+from fedsim.engine.nodes.shared_memory import Posted, Reader
 posted = eval(sys.argv[1])
 sys.stdout.buffer.write(Reader().read(Posted(*posted)).tobytes())
 """

@@ -62,6 +62,18 @@ def test_a_falling_rate_ends_where_the_recurrence_ends(strategy: str, memory: st
         assert params["point"].item() == pytest.approx(ENDS[strategy, memory], abs=5e-6)
 
 
+@pytest.mark.parametrize("strategy", ["mifa", "fedvarp", "fedar"])
+def test_a_schedule_of_the_same_rates_stays_within_the_hull_too(strategy: str, tmp_path: Path) -> None:
+    file = tmp_path / "falling.yaml"
+    text = FALLING.replace("lr_decay: 0.9", "schedule: {{kind: step, every: 1, factor: 0.9}}")
+    file.write_text(text.format(cohorts=COHORTS, strategy=strategy, memory=""))
+    assert main(["run", str(file), "--out", str(tmp_path / "run"), "--quiet"]) == 0
+    with np.load(tmp_path / "run" / "params.npz") as params:
+        end = params["point"].item()
+    assert end == pytest.approx(ENDS.get((strategy, ""), end), abs=5e-6)
+    assert -1 <= end <= 0.3  # between the centers, nearer to the one who stays
+
+
 def test_fedstale_keeps_what_was_sent_unless_told_otherwise(tmp_path: Path) -> None:
     stale = {"name": "fedstale", "beta": 1}
     by_default = fedsim.run({**WORLD, "strategy": stale}, out=tmp_path / "default")

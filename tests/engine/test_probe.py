@@ -12,7 +12,7 @@ import pytest
 import fedsim
 from fedsim.core import Cohort, Rule, ScenarioError
 from fedsim.core.contracts import Sums, Vector
-from fedsim.engine.probe import family
+from fedsim.engine.experiment.probe import family
 from fedsim.scenario import Scenario, from_dict
 from fedsim.strategies import catalogue
 from fedsim.strategies.fedavg import FedAvg

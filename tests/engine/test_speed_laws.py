@@ -12,8 +12,9 @@ import pytest
 
 import fedsim
 from fedsim.api import read
+from fedsim.engine.nodes.hosted import deal
 from fedsim.engine.ray import hosts as ray_hosts
-from fedsim.engine.ray.grid import RayGrid, deal
+from fedsim.engine.ray.grid import RayGrid
 from fedsim.engine.run.run import execute
 
 SIZES = (3, 17, 8, 1, 30, 12, 5, 9)

@@ -15,13 +15,14 @@ import fedsim
 from fedsim.api import read
 from fedsim.clients.training import Trainer
 from fedsim.core import CapacityError, ClientError
+from fedsim.engine.nodes import hosted
 from fedsim.engine.nodes.host import Host
+from fedsim.engine.nodes.hosted import NodeJob
 from fedsim.engine.ray import grid as ray_grid
 from fedsim.engine.ray import hosts as ray_hosts
 from fedsim.engine.ray.grid import RayGrid
 from fedsim.engine.ray.hosts import Hosts
 from fedsim.engine.ray.session import RaySession, session
-from fedsim.engine.ray.transport import NodeJob
 from fedsim.engine.run.run import Run, execute
 from fedsim.store.database import Store
 from tests.faults.scenes import assert_as_undisturbed, scene, undisturbed
@@ -76,7 +77,7 @@ def notices(run: Run) -> list[dict[str, Any]]:
 def test_dead_and_frozen_hosts_are_replaced_and_change_no_bit(
     strategy: str, ray: RaySession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_hosts, "HUNG_S", 5.0)
+    monkeypatch.setattr(hosted, "HUNG_S", 5.0)
     plan = {
         ("collect", 3): ([1], signal.SIGKILL),
         ("send", 6): ([0, 1], signal.SIGKILL),
@@ -101,7 +102,7 @@ def test_a_host_that_dies_with_its_reply_unread_is_replaced_and_changes_no_bit(
     # its sums are large, and stay with the host until they are read
     model = {"model": {"name": "mlp", "hidden": [512]}}
     killed: list[int] = []
-    whole = RayGrid._whole
+    whole = RayGrid.whole
 
     def unread(grid: RayGrid, job: NodeJob, answer: Any) -> Any:
         if job.round == ROUND and not killed:
@@ -113,7 +114,7 @@ def test_a_host_that_dies_with_its_reply_unread_is_replaced_and_changes_no_bit(
                 time.sleep(0.01)
         return whole(grid, job, answer)
 
-    monkeypatch.setattr(RayGrid, "_whole", unread)
+    monkeypatch.setattr(RayGrid, "whole", unread)
     undisturbed = fedsim.run(scene(strategy, **model), out=tmp_path / "undisturbed")
     run = execute(
         read(scene(strategy, **model, engine={"kind": "ray", "hosts": 2}), {}), out=tmp_path / "a" / "run", ray=ray
@@ -169,7 +170,7 @@ def test_a_client_that_brings_its_host_down_is_found_and_left_out(
     client = {"local_steps": 2, "batch_size": 8, "lr": 0.1}
     without = fedsim.run(world(strategy, absent, client=client), out=tmp_path / "without")
     monkeypatch.setattr(RayGrid, "actor_type", poisoned(deed))
-    monkeypatch.setattr(ray_grid, "GRACE_S", 3.0)
+    monkeypatch.setattr(hosted, "GRACE_S", 3.0)
     engine = {"kind": "ray", "hosts": 2}
     client |= {"timeout_s": 0.5} if deed == "is stuck" else {}
     scenario = world(strategy, cohorts, engine=engine, client=client, on_client_error="drop")
@@ -210,7 +211,7 @@ def test_a_host_killed_for_memory_is_told_apart_with_the_numbers_to_change(
     ray: RaySession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kills = iter(range(1000))
-    monkeypatch.setattr(ray_hosts, "_kills_for_memory", lambda: next(kills))  # the system counts one more each time
+    monkeypatch.setattr(ray_hosts, "kills_for_memory", lambda: next(kills))  # the system counts one more each time
     plan = {("collect", 3): ([1], signal.SIGKILL)}
     killer = Killer(monkeypatch, plan)
     run = execute(

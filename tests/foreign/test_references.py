@@ -15,6 +15,7 @@ import fedsim
 from fedsim.cli import main
 from fedsim.core import ScenarioError
 from fedsim.core.foreign.reference import find
+from fedsim.engine.experiment import build
 from fedsim.metrics.summary import read_summary
 from fedsim.scenario import from_dict, json_schema, load, scenario_hash, to_mapping
 
@@ -134,6 +135,14 @@ def test_a_package_registers_words_by_entry_points(own: Path, monkeypatch: pytes
     assert scenario_hash(load("s.yaml", ["strategy={name: steps, fade: 0.05}"])) != before
     for name in ("steps", "steps.share"):
         sys.modules.pop(name)
+
+
+def test_a_file_that_is_edited_between_reading_and_running_is_not_taken_for_what_runs(own: Path) -> None:
+    scenario = load("s.yaml")
+    (own / "net.py").write_text((own / "net.py").read_text().replace("relu", "tanh"))
+    with pytest.raises(ScenarioError, match=r"model.name: .*net.py: was edited since the scenario was read"):
+        build(scenario)
+    assert build(load("s.yaml")).scenario.model != scenario.model
 
 
 def test_another_machine_needs_no_file_of_the_driver(own: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

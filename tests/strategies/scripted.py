@@ -26,6 +26,8 @@ class ScriptedTrainer:
     What a correction adds to gradients is taken in two steps of rate 0.1, with half of the delta before each.
     """
 
+    carries = False
+
     def __init__(self, deltas: Deltas, size: int) -> None:
         self.deltas = deltas
         self.layout = Layout(("w",), ((size,),))

@@ -19,7 +19,7 @@ def demo(
 ) -> None:
     """Run the quickstart scenario in one process: 100 clients with few labels each, who come when they can.
 
-    It needs no file and no network, and has the bits that `scenarios/quickstart.yaml` has on Ray.
+    It needs no file and no network, and has the bits that `scenarios/quickstart.yaml` has on any engine.
     """
     from fedsim.core import NonFiniteError
     from fedsim.scenario import load

@@ -56,9 +56,9 @@ strategy:
 
 evaluate: {every: 10}       # rounds between evaluations on held-out data; the last round always is evaluated
 
-engine: {kind: serial}      # one process. On several cores, or a Ray cluster, with the same bits:
+engine: {kind: auto}        # one process, or as many as there are cores, whatever ends sooner. Or, with the same bits:
 # engine:
-#   kind: ray
+#   kind: ray               # or processes, on this machine without Ray; or serial
 #   nodes: 4                # groups of clients; part of what decides the bits
 #   hosts: 2                # processes that run the nodes; changes no bit
 #   address: local          # or auto, or host:port of a running cluster

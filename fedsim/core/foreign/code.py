@@ -160,7 +160,11 @@ class Folder:
 
     def changed(self) -> bool:
         """Return whether a file that was imported holds something else by now."""
-        return any(not _holds(source) for source in self.loaded.values())
+        return bool(self.others())
+
+    def others(self) -> list[str]:
+        """Return the files that hold something else by now than when they were imported."""
+        return [source.path for source in self.loaded.values() if not _holds(source)]
 
     def closure(self, dotted: str) -> dict[str, Source]:
         """Return the sources of a module, and of all it imports from this folder, also inside functions, by name.

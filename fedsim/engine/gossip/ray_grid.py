@@ -17,9 +17,9 @@ from ray.exceptions import ObjectLostError, RayTaskError
 from fedsim.core import ClusterLostError
 from fedsim.engine.gossip.peers import PeerHost
 from fedsim.engine.nodes.grid import HostLostError
+from fedsim.engine.nodes.hosted import NodeJob
 from fedsim.engine.ray.grid import RayGrid
 from fedsim.engine.ray.hosts import HostActor
-from fedsim.engine.ray.transport import NodeJob
 
 
 class _PeerActor(HostActor):
@@ -43,8 +43,9 @@ class RayPeerGrid(RayGrid):
         self._published: list[Any] = []
         super().__init__(*arguments, **options)
 
-    def _send(self, job: NodeJob) -> None:
-        job.reference = self.hosts.call(job.host, "handle_all", job.calls, *self._published)
+    def send(self, job: NodeJob) -> Any:
+        """Call the host's actor with the references of what all hosts published in the phase before."""
+        return self.hosts.call(job.host, "handle_all", job.calls, *self._published)
 
     def gather(self, message_ids: Sequence[str]) -> dict[str, RecordDict]:
         """Collect every host's replies, and the references of what they published."""
@@ -71,7 +72,7 @@ class RayPeerGrid(RayGrid):
                 raise HostLostError(f"host {job.host} misses what a lost host had published") from cause
             raise
 
-    def _whole(self, job: NodeJob, answer: Any) -> Any:
+    def whole(self, job: NodeJob, answer: Any) -> Any:
         """Nothing came apart."""
         return answer
 

@@ -10,12 +10,11 @@ from typing import Any, Literal
 
 from fedsim.core import CapacityError, ClusterLostError
 from fedsim.core.system.versions import PACKAGES
+from fedsim.engine.nodes.hosted import PATIENCE_S
 from fedsim.scenario import HostClass
 
 CONNECT_S = 5.0
 """How long a cluster's control service may take to answer at all."""
-PATIENCE_S = 10.0
-"""After this long without a word the driver says what it waits for."""
 CHECK_S = 60.0
 """How long a machine of the cluster may take to say which software it has: it starts a process for that."""
 

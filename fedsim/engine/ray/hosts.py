@@ -20,33 +20,22 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedsim.core import CapacityError, ClusterLostError, FedsimError
 from fedsim.core.foreign.reference import carried
+from fedsim.engine.nodes import hosted
 from fedsim.engine.nodes.grid import Notice
+from fedsim.engine.nodes.hosted import PATIENCE_S, PULSE_S, LostError, host_name, kills_for_memory, lighter
+from fedsim.engine.nodes.shared_memory import Posted, Reader, SharedMemory, available
 from fedsim.engine.ray import cluster as ray_cluster
-from fedsim.engine.ray.cluster import PATIENCE_S
-from fedsim.engine.ray.shared_memory import Posted, Reader, SharedMemory, available
 from fedsim.strategies.flower import wire
 
-PULSE_S = 2.0
-"""A host's pulse beats so often, in a thread beside the training."""
 ANSWER_S = 2.0
 """The cluster's control service answers within this time, or the driver goes on without."""
 SEEN_S = 5.0
 """How long a dead process of Ray may take to be seen as dead, after its connection broke."""
-HUNG_S = 20.0
-"""A host whose pulse has not beaten for this long is frozen, and killed."""
 CONTACT_S = 30.0
 """A host that has just come up answers within this time."""
 CHECK_S = 5.0
 """The driver looks so often whether the cluster's control service still answers; Ray would end the process itself
 after a minute without it."""
-
-
-class LostError(Exception):
-    """A host cannot answer any more. `kind`: host-lost | out-of-memory | hung | timeout."""
-
-    def __init__(self, kind: str, text: str) -> None:
-        self.kind = kind
-        super().__init__(text)
 
 
 class HostActor:
@@ -125,7 +114,7 @@ class Hosts:
         self._type = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0, scheduling_strategy="SPREAD")(actor)
         self._token = uuid4().hex
         self._checked = time.monotonic()
-        self._killed_for_memory = _kills_for_memory()
+        self._killed_for_memory = kills_for_memory()
         self._places: dict[int, tuple[int, str]] = {}
         self.beside: set[int] = set()
         self.reader = Reader()
@@ -138,8 +127,7 @@ class Hosts:
 
     def name(self, host: int) -> str:
         """Return a host's name for people."""
-        nodes = self.nodes_of[host]
-        return f"host-{host} (node{'s' if len(nodes) > 1 else ''} {', '.join(map(str, nodes))})"
+        return host_name(host, self.nodes_of[host])
 
     @property
     def machines(self) -> int:
@@ -185,8 +173,12 @@ class Hosts:
             limit = min(value for value in (limit_s, self.limit_s, float("inf")) if value is not None)
             if now - began > limit:
                 raise LostError("timeout", f"{self.name(host)} did not {doing} within {limit:g} s")
-            if pulse.silent_s() > HUNG_S:
-                raise LostError("hung", f"{self.name(host)} is frozen: no sign of life for {HUNG_S:g} s")
+            if pulse.silent_s() > hosted.HUNG_S:
+                raise LostError("hung", f"{self.name(host)} is frozen: no sign of life for {hosted.HUNG_S:g} s")
+
+    def kept(self, reference: Any, host: int, doing: str) -> Any:
+        """Return a call's result; Ray's objects hold for good."""
+        return self.wait(reference, host, doing)
 
     def _cut_off(self, error: OSError) -> ClusterLostError:
         """Return what a broken connection to Ray means; raise which of its processes died, once that can be seen."""
@@ -314,21 +306,15 @@ class Hosts:
     def _lost(self, host: int, error: RayError) -> LostError:
         """Tell apart what ended a host."""
         reason = " ".join(str(error).split())
-        kills = _kills_for_memory()
+        kills = kills_for_memory()
         short = isinstance(error, OutOfMemoryError) or "low on memory" in reason or "OUT_OF_MEMORY" in reason
         if short or kills > self._killed_for_memory:
             self._killed_for_memory = kills
-            return LostError("out-of-memory", f"{self.name(host)} was killed for memory; {self._lighter()}")
+            return LostError(
+                "out-of-memory", f"{self.name(host)} was killed for memory; {lighter(self.plan, len(self.nodes_of))}"
+            )
         why = reason.rpartition("The actor ")[2].partition(". ")[0][:160]
         return LostError("host-lost", f"{self.name(host)} was lost ({type(error).__name__}: {why})")
-
-    def _lighter(self) -> str:
-        """Say which numbers of a scenario make hosts smaller."""
-        work = self.plan.work
-        parts = [f"engine.hosts (now {len(self.nodes_of)})", f"client.lane (now {work.lane})"]
-        parts += [f"client.lane_bytes (now {work.lane_bytes})"] if work.lane_bytes else []
-        parts += ["memory.dtype (bfloat16)", "memory.tier (disk)"] if self.plan.memory else []
-        return f"what needs less memory: lower {', '.join(parts)}"
 
 
 class _Pulse:
@@ -362,18 +348,6 @@ def _kill(process: int) -> None:
             os.kill(process, signal.SIGKILL)
     except OSError:
         return
-
-
-def _kills_for_memory() -> int:
-    """Return how many processes the operating system has ended for memory, on this machine or in this container."""
-    count = 0
-    for place in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
-        try:
-            lines = Path(place).read_text(encoding="ascii").splitlines()
-        except OSError:
-            continue
-        count += sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
-    return count
 
 
 def _free() -> str:

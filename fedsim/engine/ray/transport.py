@@ -14,9 +14,9 @@ from typing import Any, TypeGuard
 import ray
 from flwr.app import ArrayRecord, RecordDict
 
-from fedsim.core.contracts import Ids
-from fedsim.engine.ray.shared_memory import Posted, Reader, SharedMemory
-from fedsim.strategies.flower import arrays, codec
+from fedsim.engine.nodes.hosted import NodeJob
+from fedsim.engine.nodes.shared_memory import Posted, Reader, SharedMemory
+from fedsim.strategies.flower import arrays
 from fedsim.strategies.flower.arrays import ArrayView
 
 INLINE_BYTES = 100_000
@@ -44,26 +44,17 @@ class Large:
         return self._reference
 
 
-@dataclass
-class NodeJob:
-    """What one host was asked in one round."""
+@dataclass(kw_only=True)
+class RayJob(NodeJob):
+    """What one host was asked in one round, and the large records apart from its calls."""
 
-    host: int
-    round: int
-    keys: list[str]
-    calls: list[Call]
     large: list[Large]
-    reference: Any = None
-
-    def clients(self) -> list[tuple[Call, Ids]]:
-        """Return the calls with the clients that each trains, as far as they are told one by one."""
-        return [(call, codec.clients(call[1])) for call in self.calls if codec.is_task(call[1])]
 
 
-def pack(host: int, round: int, share: Mapping[str, tuple[int, RecordDict]], known: dict[int, Large]) -> NodeJob:
+def pack(host: int, round: int, share: Mapping[str, tuple[int, RecordDict]], known: dict[int, Large]) -> RayJob:
     """Make one call of a host's messages; `known` are the large records of the round, by identity."""
     keys = sorted(share, key=lambda key: share[key][0])
-    calls: list[Call] = []
+    calls: list[tuple[Any, ...]] = []
     large: list[Large] = []
     places: dict[int, int] = {}
     for key in keys:
@@ -78,7 +69,7 @@ def pack(host: int, round: int, share: Mapping[str, tuple[int, RecordDict]], kno
                 large.append(known.setdefault(id(record), Large(record)))
             apart[name] = places[id(record)]
         calls.append((node, light, apart))
-    return NodeJob(host, round, keys, calls, large)
+    return RayJob(host, round, keys, calls, large=large)
 
 
 def unpack(call: Call, given: Sequence[ArrayRecord | PostedRecord], reader: Reader) -> tuple[int, RecordDict]:

@@ -24,6 +24,7 @@ from fedsim.metrics.metric import Metric, Round
 from fedsim.metrics.rounds_csv import RoundsCsv
 from fedsim.participation import ScheduleHash
 from fedsim.participation.environment import Attendance, Environment
+from fedsim.scenario.foreign import told_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -138,7 +139,8 @@ class Rounds(ABC):
         """Return how the run stands: diverged, stopped (with the reason), or completed, when nothing ends it."""
         scenario = self.experiment.scenario
         if not self.watch.finite and scenario.on_divergence == "stop":
-            self.reason = f"round {self.progress.round}: the global model is no longer finite"
+            whose = told_of(scenario.strategy)
+            self.reason = f"round {self.progress.round}: the global model is no longer finite{whose}"
             return "diverged"
         self.reason = None if scenario.stop is None else self.watch.reason(scenario.stop)
         return "completed" if self.reason is None else "stopped"

@@ -15,8 +15,8 @@ from flwr.app import ConfigRecord, Message
 from fedsim.clients.evaluation import reported
 from fedsim.core import Rule
 from fedsim.core.contracts import ADDED_UP, Parameters, Vector
+from fedsim.engine.experiment.probe import Prober
 from fedsim.engine.nodes.grid import Collected
-from fedsim.engine.probe import Prober
 from fedsim.engine.round.measure import RunTotals, round_values, traffic
 from fedsim.engine.round.rounds import Played, Rounds
 from fedsim.metrics.metric import Round

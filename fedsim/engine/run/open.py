@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from fedsim.core import PeerRule
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.nodes.grid import NodeGrid
+from fedsim.engine.round.rounds import Rounds
 from fedsim.engine.run.capacity import check_memory
-from fedsim.scenario import Ray, Serial
+from fedsim.engine.run.choosing import choose, cores_here
+from fedsim.participation.environment import Environment
+from fedsim.scenario import Auto, Processes, Ray, Scenario, Serial
+from fedsim.scenario.sections import DEFAULT_HOSTS
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid as FlowerGrid
 
+    from fedsim.engine.processes.zygote import Zygote
     from fedsim.engine.ray.session import RaySession
 
+log = logging.getLogger(__name__)
 
-from concurrent.futures import Executor
-from typing import Any
 
-from fedsim.core import PeerRule
-from fedsim.engine.round.rounds import Rounds
-from fedsim.participation.environment import Environment
+def started_ahead(scenario: Scenario) -> AbstractContextManager[Zygote | None]:
+    """Start the parent of a run's host processes, where it will have some, while the driver reads its data."""
+    if not isinstance(scenario.engine, Processes):
+        return nullcontext()
+    from fedsim.engine.processes.zygote import Zygote
+
+    return Zygote()
 
 
 @contextmanager
@@ -33,15 +44,19 @@ def open_grid(
     ray: RaySession | None = None,
     notice: Callable[..., None] | None = None,
     flower: FlowerGrid | None = None,
+    zygote: Zygote | None = None,
 ) -> Iterator[NodeGrid]:
     """Open the grid that the scenario asks for, and close it on the way out. `folder` is the run's.
 
     A Ray grid opens its hosts in the session `ray`, which stays open; without one it has a session of its own.
-    `flower` is the grid of a Flower app that this run is part of.
+    `flower` is the grid of a Flower app that this run is part of, `zygote` the parent of host processes, started ahead.
     `notice` is told what is being waited for, and of hosts that are lost.
     """
     check_memory(experiment, folder)
     engine = experiment.scenario.engine
+    if isinstance(engine, Auto):
+        engine, why = choose(experiment)
+        log.info("engine: %s", why)
     memory_folder = None
     if experiment.memories and experiment.scenario.memory.tier == "disk":
         memory_folder = folder.absolute() / "memory"
@@ -52,6 +67,10 @@ def open_grid(
 
         plan = experiment.host_plan(memory_folder=memory_folder)
         yield (SerialGrid if plan.peers is None else PeerSerialGrid)(plan, experiment.data, experiment.num_nodes)
+        return
+    if isinstance(engine, Processes):
+        with _open_processes(experiment, engine, memory_folder, zygote, notice) as processes:
+            yield processes
         return
     if engine.kind == "flower":
         from fedsim.engine.flower.simulation import open_flower
@@ -89,6 +108,37 @@ def open_grid(
             capacity_s=engine.capacity_timeout_s,
             notice=notice,
             stateful=experiment.keeps or plan.peers is not None,
+            predict=experiment.cost,
+        )
+        try:
+            yield grid
+        finally:
+            grid.close()
+
+
+@contextmanager
+def _open_processes(
+    experiment: Experiment,
+    engine: Processes,
+    memory_folder: Path | None,
+    zygote: Zygote | None,
+    notice: Callable[..., None] | None,
+) -> Iterator[NodeGrid]:
+    from fedsim.engine.gossip.process_grid import PeerProcessGrid
+    from fedsim.engine.processes.grid import ProcessGrid
+    from fedsim.engine.processes.zygote import Zygote
+
+    plan = experiment.host_plan(memory_folder=memory_folder)
+    asked = engine.hosts or DEFAULT_HOSTS
+    with nullcontext(zygote) if zygote is not None else Zygote() as parent:
+        grid = (ProcessGrid if plan.peers is None else PeerProcessGrid)(
+            plan,
+            experiment.data,
+            experiment.node_costs(),
+            min(experiment.num_nodes, cores_here() if asked == "auto" else asked),
+            parent,
+            notice=notice,
+            stateful=experiment.remembers or plan.peers is not None,
             predict=experiment.cost,
         )
         try:

@@ -19,6 +19,7 @@ from fedsim.engine.experiment import build
 from fedsim.engine.round.rounds import nowhere
 from fedsim.engine.run.earlier import tell_again
 from fedsim.engine.run.folder import LOCK, ROUNDS, PreviousRun, create, read_past, refuse_others, reopen
+from fedsim.engine.run.open import started_ahead
 from fedsim.engine.run.seals import rows_altered
 from fedsim.engine.run.session import Session, checkpoints_of
 from fedsim.metrics import RunEnded, RunStarted, new_run_id
@@ -100,18 +101,22 @@ def execute(
     FedsimError : with the exit code of its kind, after the folder has been left in order.
     Stopped : after a signal, likewise.
     """
-    with begun(
-        scenario,
-        out=out,
-        overwrite=overwrite,
-        sinks=sinks,
-        signals=signals,
-        data=data,
-        inputs=inputs,
-        ray=ray,
-        flower=flower,
-        at=at,
-    ) as session:
+    with (
+        started_ahead(scenario) as zygote,
+        begun(
+            scenario,
+            out=out,
+            overwrite=overwrite,
+            sinks=sinks,
+            signals=signals,
+            data=data,
+            inputs=inputs,
+            ray=ray,
+            flower=flower,
+            at=at,
+            zygote=zygote,
+        ) as session,
+    ):
         return Run.of(session, session.run())
 
 

@@ -24,6 +24,7 @@ from fedsim.engine.checkpoint.local import Saved
 from fedsim.engine.checkpoint.remote import CheckpointURL, Digests
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.nodes.grid import HostLostError, NodeGrid
+from fedsim.engine.nodes.hosted import HostedGrid
 from fedsim.engine.round.early_stopping import EarlyStopping
 from fedsim.engine.round.rounds import Rounds, RunState, nowhere
 from fedsim.engine.round.waiting import Play, alone
@@ -48,6 +49,7 @@ from fedsim.store.sink import SPOOL, Database
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
+    from fedsim.engine.processes.zygote import Zygote
     from fedsim.engine.ray.session import RaySession
 
 log = logging.getLogger(__name__)
@@ -79,6 +81,7 @@ class Session:
         fresh: bool = True,
         ray: RaySession | None = None,
         flower: Grid | None = None,
+        zygote: Zygote | None = None,
         at: Callable[[str, int], None] = nowhere,
         until: int | None = None,
         hash: str | None = None,
@@ -94,6 +97,7 @@ class Session:
         self.fresh = fresh
         self.ray = ray
         self.flower = flower
+        self.zygote = zygote
         self.at = at
         self.until = until
         self.store = self.scenario.metrics.store or str(folder.path.absolute().parent / "fedsim.db")
@@ -154,13 +158,13 @@ class Session:
     def _train(self) -> Play[str]:
         with ExitStack() as stack:
             grid = stack.enter_context(
-                open_grid(self.experiment, self.folder.path, self.ray, self._notice, self.flower)
+                open_grid(self.experiment, self.folder.path, self.ray, self._notice, self.flower, self.zygote)
             )
             reported = appearing(*self.experiment.facts())
             self.csv = csv = RoundsCsv(self.folder.path / ROUNDS, columns(reported))
             stack.callback(csv.close)
             overlap = None
-            if self.scenario.engine.kind == "ray":
+            if isinstance(grid, HostedGrid):  # the driver has nothing to do while hosts train
                 overlap = stack.enter_context(ThreadPoolExecutor(1, "fedsim-evaluate"))
             environment = self.experiment.environment()
             self.loop = loop = open_loop(

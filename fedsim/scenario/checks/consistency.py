@@ -12,12 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fedsim.core import Rule, ScenarioError, World
-from fedsim.metrics import METRICS
-from fedsim.metrics.registry import metric_of, out_of_reach
 from fedsim.participation import Participation
 from fedsim.scenario.checks import coins, corrections, foreign, local_work, model_values, server_rate
 from fedsim.scenario.checks.float32 import unfit
-from fedsim.scenario.messages import did_you_mean
+from fedsim.scenario.checks.goals import stop_looks_at_a_metric
 from fedsim.scenario.sections import DEFAULT_NODES
 
 MAX_CLIENTS = 100_000_000
@@ -250,16 +248,6 @@ def probe_knows_who_comes(probe: Any, devices: Any) -> Found:
             ("probe",),
             "with devices.deadline_s or devices.invite the cohort's law is not the process's own; leave it out",
         )
-
-
-def stop_looks_at_a_metric(stop: Any) -> Found:
-    """The metric that ends a run is one that is recorded."""
-    if stop is not None and stop.metric is not None and metric_of(stop.metric) is None:
-        yield ("stop", "metric"), f"no metric is called {stop.metric!r}{did_you_mean(stop.metric, METRICS)}"
-    elif stop is not None and stop.metric is not None and stop.target is not None:
-        never = out_of_reach(stop.metric, stop.target)
-        if never is not None:
-            yield ("stop", "target"), never
 
 
 def stop_looks_at_what_is_measured(stop: Any, data: Any, strategy: Any, devices: Any) -> Found:

@@ -38,8 +38,8 @@ from fedsim.core.flower_project import read_project
 from fedsim.core.sums import DELTA
 from fedsim.data import Partitioned, QuadraticData
 from fedsim.data.reading.targets import as_numbers
+from fedsim.engine.experiment.probe import Prober, gathers
 from fedsim.engine.nodes.host import HostPlan
-from fedsim.engine.probe import Prober, gathers
 from fedsim.metrics import Fact
 from fedsim.metrics.registry import know
 from fedsim.participation.clock import Clock
@@ -47,7 +47,7 @@ from fedsim.participation.devices import environment
 from fedsim.participation.environment import Environment, local_steps
 from fedsim.participation.redraw import coins, redraws
 from fedsim.scenario import Scenario, placed, read_inputs
-from fedsim.scenario.foreign import blamed
+from fedsim.scenario.foreign import blamed, refuse_edited
 from fedsim.strategies.flower import codec, stock
 from fedsim.strategies.flower.adapter import RuleStrategy
 from fedsim.strategies.flower.coordinator import Coordinator
@@ -277,6 +277,7 @@ def build(scenario: Scenario, data: ClientData | None = None, inputs: Sequence[I
     ScenarioError : data that are not there, parts that do not fit together, or files that change meanwhile.
     """
     try:
+        refuse_edited(scenario)
         held = read_inputs(scenario, inputs or ())
         if inputs is not None:
             hold(inputs, held, "since this run was planned")
