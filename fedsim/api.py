@@ -101,7 +101,8 @@ def compare(
     ----------
     source : a scenario file, its content as a mapping, or a scenario that was read before.
     strategies : one or several, as on the command line ("fedstale:beta=0.3"), as blocks ({"name": "fedstale",
-        "beta": 0.3}), as rules (FedStale(beta=0.3)) or as variants ({"name": "slow", "client": {"lr": 0.01}}); those under the scenario's `compare:` when None.
+        "beta": 0.3}) or as rules (FedStale(beta=0.3)), and variants ({"name": "slow", "client": {"lr": 0.01}}); those
+        under the scenario's `compare:` when None.
     seeds : how many, from the scenario's own on, or which.
     baseline, target, last, out, overwrite, parallel, lanes : as of `fedsim compare`.
     overrides : values by dotted key, as `--set`; in a keyword write two underscores for a dot.

@@ -91,8 +91,7 @@ def test_a_comparison_runs_variants_and_marks_what_they_do_not_share(tmp_path: P
 
 def test_a_variant_keeps_the_place_of_what_is_wrong(tmp_path: Path) -> None:
     file = tmp_path / "s.yaml"
-    file.write_text(
-        "name: x\nrounds: 2\ndata: {dataset: digits, clients: 9}\nmodel: {name: linear}\ncompare:\n- name: y\n  client: {lr: -1}\n"
-    )
+    text = "name: x\nrounds: 2\ndata: {dataset: digits, clients: 9}\nmodel: {name: linear}\ncompare:\n"
+    file.write_text(f"{text}- name: y\n  client: {{lr: -1}}\n")
     with pytest.raises(ScenarioError, match=r"s.yaml:7:16: compare.0.client.lr: must be"):
         load(file)
