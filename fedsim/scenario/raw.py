@@ -10,11 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
-from enum import Enum
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from fedsim.core import Problem, ScenarioError
 from fedsim.core.config.inputs import Reads, place_of, reads
@@ -25,7 +22,20 @@ from fedsim.scenario.check import Findings
 from fedsim.scenario.merge import overlay, spread
 from fedsim.scenario.messages import printable, show
 from fedsim.scenario.scenario import Origin, Scenario
-from fedsim.scenario.tree import Broken, Entry, Items, Keys, Node, Place, Scalar, Source, exactly, is_broken, plain
+from fedsim.scenario.tree import (
+    Broken,
+    Entry,
+    Items,
+    Keys,
+    Node,
+    Place,
+    Scalar,
+    Source,
+    exactly,
+    is_broken,
+    plain,
+    plain_python,
+)
 from fedsim.scenario.types import Shape, configs, keys_of, shape
 
 ANYWHERE = "<dict>"
@@ -338,7 +348,7 @@ def _node(
         return Scalar(Object(value.target), place)
     if door is not None and door.takes(value):
         return Scalar(Object(value), place)
-    value = _plain_python(value)
+    value = plain_python(value)
     if isinstance(value, str | int | float | None):
         return Scalar(value, place)
     if len(path) > document.MAX_DEPTH:
@@ -362,17 +372,3 @@ def _node(
     else:
         return Scalar(Object(value), place)
     return Scalar(Broken(), place)
-
-
-def _plain_python(value: Any) -> Any:
-    """Return numbers, arrays, paths and texts of any kind as Python's own; everything else as it is."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    if isinstance(value, Enum):
-        value = value.value
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
 from typing import Any, Literal
+
+import numpy as np
 
 from fedsim.core.foreign.door import is_plain
 from fedsim.core.foreign.reference import Object
@@ -105,7 +109,7 @@ def unfolded(given: Object, place: Place, key: str) -> Node:
     target = given.target
     entries = {}
     if is_dataclass(target) and not isinstance(target, type):
-        held = {f.name: getattr(target, f.name) for f in fields(target) if f.init and f.name != key}
+        held = {f.name: _as_written(getattr(target, f.name)) for f in fields(target) if f.init and f.name != key}
         if all(map(is_plain, held.values())):
             given = Object(type(target))
             entries = {name: Entry(place, as_node(value, place)) for name, value in held.items()}
@@ -121,3 +125,25 @@ def as_node(value: Any, place: Place) -> Node:
     if isinstance(value, list | tuple):
         return Items(tuple(as_node(inner, place) for inner in value), place)
     return Scalar(value, place)
+
+
+def _as_written(value: Any) -> Any:
+    """Return a value as a file would hold it, also what is inside of lists and mappings."""
+    value = plain_python(value)
+    if isinstance(value, Mapping):
+        return {name: _as_written(inner) for name, inner in value.items()}
+    return [*map(_as_written, value)] if isinstance(value, list | tuple) else value
+
+
+def plain_python(value: Any) -> Any:
+    """Return numbers, arrays, paths and texts of any kind as Python's own; everything else as it is."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, Enum):
+        value = value.value
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value

@@ -57,6 +57,13 @@ def test_an_object_without_source_is_marked_and_goes_on_only_when_it_is_given_ag
     assert longer.summary["params_sha256"] == whole.summary["params_sha256"]
 
 
+def test_numbers_of_numpy_in_a_rule_are_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = fedsim.run(BASE, strategy=halved(np.float64(2)), out="r")
+    plain = fedsim.run(BASE, strategy=halved(2), out="s")
+    assert given.summary["params_sha256"] == plain.summary["params_sha256"]
+
+
 def test_arrays_and_a_lambda_run_and_arrays_are_hashed_by_what_they_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
