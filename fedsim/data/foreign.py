@@ -1,30 +1,37 @@
-"""Datasets that are not ours: a callable or a dataclass that gives arrays, or client data of its own.
+"""Datasets that are not ours: a callable or a dataclass that gives examples, in any form that `reading.given` knows.
 
 It gets `seed` and `folder`, and any of the keys below, where its signature names them, and its own options by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Lt, MinLen
 
-from fedsim.core import ClientData, ScenarioError
+from fedsim.core import ClientData, Examples, ScenarioError
 from fedsim.core.config.plain import LATER
+from fedsim.core.foreign.content import is_array, is_dataset
 from fedsim.core.foreign.door import Door, Foreign, made, options_of, refuse
-from fedsim.core.foreign.failures import ForeignError, blamed
+from fedsim.core.foreign.failures import RefusedError, blamed
 from fedsim.core.foreign.reference import Thing
-from fedsim.data.arrays import deal
+from fedsim.data.arrays import Layout, channels_first, deal, features
 from fedsim.data.normalise import Normalise, normalised
 from fedsim.data.partitioned import Partitioned
 from fedsim.data.partitions import IID, AnyPartition
+from fedsim.data.partitions.iid import Iid
+from fedsim.data.partitions.natural import Natural
+from fedsim.data.reading.frames import CLIENT, Columns
+from fedsim.data.reading.given import Given, given
 
 GIVEN = ("seed", "folder", "clients", "test_fraction")
 """What the run itself gives to a dataset."""
-ARRAYS = ("x", "y", "x_test", "y_test", "client")
+ARRAYS = ("x", "y", "x_test", "y_test", "client", "test")
+COLUMNS = ("label", "features", "client", "layout")
+"""Keys that make way for an option of the user's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +50,15 @@ class ForeignData:
     """Features are divided by this, e.g. 255 for images."""
     normalise: Normalise = field(default=None, metadata=LATER)
     """{mean: [...], std: [...]}, one number a channel, or `channel` for those of the training examples; null: as is."""
+
+    layout: Layout | None = field(default=None, metadata=LATER)
+    """Where the channels of images are; channels_last moves them to the front; null: as they are."""
+    label: Annotated[str, MinLen(1)] | None = field(default=None, metadata=LATER)
+    """Of a frame or a Hugging Face dataset: the column to learn; for the latter label, labels or y when left out."""
+    features: Annotated[tuple[str, ...], MinLen(1)] | None = field(default=None, metadata=LATER)
+    """Of the same: the columns to learn from; the default is every other column that holds numbers."""
+    client: Annotated[str, MinLen(1)] | None = field(default=None, metadata=LATER)
+    """Of the same: the column that says whose each row is, one client for each distinct value, the smallest first."""
 
     @property
     def num_clients(self) -> int | None:
@@ -64,43 +80,120 @@ def dealt(config: ForeignData, thing: Thing, found: Any, seed: int) -> ClientDat
 
     Raises
     ------
-    ForeignError : it gave something else. ScenarioError : its arrays do not fit together, or the keys beside it.
+    ScenarioError : it gave something else, its arrays do not fit together, or the keys beside it do not fit them.
     """
-    if all(hasattr(found, name) for name in ("num_clients", "num_examples", "input_shape", "rows", "test")):
-        given: ClientData = found
-        if config.clients not in (None, given.num_clients):
-            text = f"gives data of {given.num_clients} clients, and `clients` is {config.clients}; leave it out"
-            raise ForeignError(f"{thing.text}: {thing.place}: {text}")
-        if config.normalise is None:
-            return given
-        if not isinstance(given, Partitioned):
-            text = f"is for arrays, and {thing.text} gives client data of its own; leave it out"
-            raise ScenarioError(f"data.normalise: {text}")
-        return normalised(given, config.normalise)
-    if not isinstance(found, Mapping):
-        text = f"must give arrays by name (x, y, ...) or client data, got {type(found).__name__}"
-        raise ForeignError(f"{thing.text}: {thing.place}: {text}")
+    if _is_client_data(found):
+        return _own_clients(config, thing, found)
     with blamed(str(thing.text)):
-        arrays = {str(name): np.asarray(value) for name, value in found.items()}
-    pooled = deal(
-        arrays,
-        str(thing.text),
-        clients=config.clients,
-        partition=config.partition,
-        test_fraction=config.test_fraction,
-        divisor=config.divide_by or 1.0,
-        seed=seed,
-        tokens=config.normalise is None,
-    )
+        one = _given(config, thing, found)
+        source = _source(thing)
+        try:
+            pooled = _dealt(config, source, one, seed)
+        except ScenarioError as error:
+            if str(error).startswith("data.path: "):
+                raise ScenarioError(f"data.dataset: {str(error).removeprefix('data.path: ')}") from error
+            raise
     return normalised(pooled, config.normalise)
 
 
+def _is_client_data(found: Any) -> bool:
+    return all(hasattr(found, name) for name in ("num_clients", "num_examples", "input_shape", "rows", "test"))
+
+
+def _own_clients(config: ForeignData, thing: Thing, found: ClientData) -> ClientData:
+    if config.clients not in (None, found.num_clients):
+        text = f"gives data of {found.num_clients} clients, and `clients` is {config.clients}; leave it out"
+        raise ScenarioError(f"data.clients: {thing.text}: {thing.place}: {text}")
+    if config.normalise is None:
+        return found
+    if not isinstance(found, Partitioned):
+        text = f"is for arrays, and {thing.text} gives client data of its own; leave it out"
+        raise ScenarioError(f"data.normalise: {text}")
+    return normalised(found, config.normalise)
+
+
+def _source(thing: Thing) -> str:
+    """Return what messages call the examples: the reference, and the line of the user's file."""
+    text = str(thing.text)
+    return text if thing.place == text else f"{text} ({thing.place})"
+
+
+def _given(config: ForeignData, thing: Thing, found: Any) -> Given:
+    own = {option.name for option in getattr(config, "passed", ())}
+    named: dict[str, Any] = {name: getattr(config, name) for name in COLUMNS[:3] if name not in own}
+    try:
+        return given(found, Columns(**named))
+    except RefusedError as error:
+        place = "" if thing.place == str(thing.text) else f"{thing.place}: "
+        raise ScenarioError(f"data.dataset: {thing.text}: {place}{error}") from error
+
+
+def _dealt(config: ForeignData, source: str, one: Given, seed: int) -> Partitioned:
+    """Return examples as client data; what clients hold out for themselves joins the pool and the test part."""
+    own = {option.name for option in getattr(config, "passed", ())}
+    layout: Layout | None = None if "layout" in own else config.layout
+    arrays, partition = channels_first(one.arrays, layout), config.partition
+    if one.natural or (CLIENT in arrays and config.clients is None and isinstance(partition, Iid)):
+        if not isinstance(partition, Iid | Natural):
+            text = "leave it out, or give the examples without their clients"
+            raise ScenarioError(f"data.partition: {source} says whose each example is; {text}")
+        partition = partition if isinstance(partition, Natural) else Natural(column=CLIENT)
+    tests = [channels_first({"x": x, "y": y}, layout) for x, y in one.tests or () if len(x)]
+    shared = len(arrays["y_test"]) if tests and {"x_test", "y_test"} <= {*arrays} else 0
+    if tests and {"x", "y"} <= {*arrays}:
+        _must_fit(source, tests, arrays)
+        for key in "xy":
+            parts = [arrays[f"{key}_test"]] if shared else []
+            arrays[f"{key}_test"] = np.concatenate([*parts, *(part[key] for part in tests)])
+    pooled = deal(
+        arrays,
+        source,
+        clients=config.clients,
+        partition=partition,
+        test_fraction=config.test_fraction,
+        divisor=config.divide_by or 1.0,
+        seed=seed,
+        numbers=one.numbers,
+        tokens=config.normalise is None,
+    )
+    if one.tests is None or not tests:
+        return pooled
+    if len(one.tests) != pooled.num_clients:
+        text = f"{source}: test holds {len(one.tests)} parts, and there are {pooled.num_clients} clients"
+        raise ScenarioError(f"data.dataset: {text}")
+    x_test = features(source, arrays, "x_test", tokens=pooled.x.dtype == np.int64)
+    return _with_own(pooled, x_test[shared:], shared, [len(x) for x, _ in one.tests])
+
+
+def _must_fit(source: str, tests: Sequence[Mapping[str, Any]], arrays: Mapping[str, Any]) -> None:
+    for part in tests:
+        for key in "xy":
+            if part[key].shape[1:] != arrays[key].shape[1:]:
+                text = f"an example of {key} is {arrays[key].shape[1:]}, of a client's test {part[key].shape[1:]}"
+                raise ScenarioError(f"data.dataset: {source}: {text}")
+
+
+def _with_own(pooled: Partitioned, x_own: Any, shared: int, counts: Sequence[int]) -> Partitioned:
+    """Return data in which clients hold out the test examples after the `shared` ones, `counts` of them each.
+
+    The global test part is the shared one; where there is none, that of all clients together.
+    """
+    test = pooled.test
+    assert test is not None
+    x, y = np.concatenate([pooled.x, x_own]), np.concatenate([pooled.y, test.y[shared:]])
+    own = np.arange(len(pooled.y), len(y)), np.concatenate([[0], np.cumsum(counts)])
+    for array in (x, y, *own):
+        array.setflags(write=False)
+    return replace(pooled, x=x, y=y, own=own, test=Examples(test.x[:shared], test.y[:shared]) if shared else test)
+
+
 def config(door: Door, thing: Thing) -> type:
-    """Return a user's callable, dataclass or arrays as the config class `data: {dataset: ...}`."""
+    """Return a user's callable, dataclass or examples as the config class `data: {dataset: ...}`."""
     target = thing.target
-    if callable(target):
+    whole = is_dataset(target) or isinstance(target, Mapping | list | tuple) or not callable(target)
+    if not whole:
         options, named = options_of(door, thing, without=GIVEN)
-    elif isinstance(target, Mapping) or hasattr(target, "rows"):
+    elif is_dataset(target) or isinstance(target, Mapping | list | tuple) or hasattr(target, "rows"):
         options, named = (), frozenset()
     else:
         raise refuse(door, thing)
@@ -108,9 +201,11 @@ def config(door: Door, thing: Thing) -> type:
     def found(self: Any, seed: int, folder: str) -> Any:
         given = {"seed": seed, "folder": folder, "clients": self.clients, "test_fraction": self.test_fraction}
         with blamed(str(thing.text)):
-            if not callable(target):
+            if whole:
                 return target
             made_of = target(**{name: given[name] for name in named}, **self.options(folder))
+            if is_dataset(made_of):
+                return made_of
             load = getattr(made_of, "load", None)
             if callable(load):
                 return load(seed, folder)
@@ -120,17 +215,27 @@ def config(door: Door, thing: Thing) -> type:
                 return {name: getattr(made_of, name) for name in ARRAYS if getattr(made_of, name, None) is not None}
             return made_of
 
-    return made(door, thing, "dataset", ForeignData, options=options, methods={"found": found})
+    return made(door, thing, "dataset", ForeignData, options=options, methods={"found": found}, yields=COLUMNS)
 
 
 def takes(value: Any) -> bool:
-    """Return whether a Python value is meant as examples: arrays by name."""
-    return isinstance(value, Mapping) and {"x", "y"} <= {*value} and "dataset" not in value
+    """Return whether a Python value is meant as examples: arrays, tables or datasets, alone or for each client."""
+    if isinstance(value, list):
+        return (
+            bool(value)
+            and all(isinstance(part, Mapping | tuple) or is_dataset(part) for part in value)
+            and (all(map(takes, value)))
+        )
+    if isinstance(value, tuple):
+        return len(value) in (2, 4) and (all(map(is_array, value)) or (len(value) == 2 and all(map(takes, value))))
+    if isinstance(value, Mapping):
+        return "dataset" not in value and ({"x", "y"} <= {*value} or ("train" in value and takes(value["train"])))
+    return is_dataset(value)
 
 
 DOOR = Door(
     "fedsim.datasets",
-    "a dataset: a function or dataclass that gives arrays x, y, ..., or client data",
+    "a dataset: examples, or a function, class or dataclass that gives them",
     config,
     takes,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class Partitioned:
     divisor : features are divided by it when gathered.
     mean, std : (c, 1, ...) float32, what is then subtracted from each channel and what it is divided by; or None.
     values : (C,) what label k stood for, where labels were renumbered.
+    own : order and offsets, as above, of what clients hold out for themselves; None where they hold out nothing.
     """
 
     x: Features
@@ -43,6 +44,7 @@ class Partitioned:
     mean: npt.NDArray[np.float32] | None = None
     std: npt.NDArray[np.float32] | None = None
     values: Ints | None = None
+    own: tuple[Ints, Ints] | None = None
 
     @property
     def num_clients(self) -> int:
@@ -74,6 +76,7 @@ class Partitioned:
         """Bytes of all arrays held."""
         held: list[npt.NDArray[Any]] = [self.x, self.y, self.order, self.offsets]
         held += [self.test.x, self.test.y] if self.test else []
+        held += self.own or ()
         return sum(array.nbytes for array in held)
 
     def rows(self, clients: Ints, positions: Ints) -> Examples:
@@ -85,6 +88,11 @@ class Partitioned:
         index = self.order[np.minimum(positions + starts[:, None], ends[:, None] - 1)]
         x = _cast(self.x[index], self.divisor)
         return Examples(standardised(x, self.mean, self.std), self.y[index])
+
+    @property
+    def own_test(self) -> Partitioned | None:
+        """Each client's own test part, as data of the same clients; None where they hold out nothing."""
+        return None if self.own is None else replace(self, order=self.own[0], offsets=self.own[1], own=None)
 
     def label_counts(self, clients: Ints | None = None) -> Ints:
         """Return how many examples of each label each client (or each of `clients`) holds, shape (N, C).
