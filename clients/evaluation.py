@@ -60,7 +60,7 @@ class Evaluator:
         module = build(config, data.input_shape, self._loss.outputs(targets), seed)
         self._module = module.to(self._device).eval()
         self._layout, self._seed, self._own = layout(self._module, config.buffer_mode), seed, config.brought
-        self._held = Held(self._module, config.buffer_mode) if config.brought else None
+        self._held = Held.of(self._module, config.buffer_mode) if config.brought else None
 
     def try_out(self) -> None:
         """Refuse a model whose outputs the loss cannot compare with the targets, by two test examples.
@@ -96,8 +96,9 @@ class Evaluator:
         if self._quadratic is not None:
             return self._quadratic.evaluate(params)
         with torch.no_grad(), draws.kept(self._device) if self._own else nullcontext():
-            if self._held is not None:
+            if self._own:
                 draws.turn(rng.digest(self._seed, "draws"), self._device)
+            if self._held is not None:
                 self._held.load(fresh(params[self._layout.size :], self._device))
             parts = self._layout.views(np.ascontiguousarray(params))
             for weight, part in zip(trained(self._module), parts.values(), strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from time import perf_counter
 
@@ -280,10 +280,12 @@ class Turn:
     delivery: Delivery
     seconds: float
 
-    def lanes(self) -> list[Lane]:
-        """Return the lanes to train; none where more than the model goes into them, and `finish` trains them."""
+    @cached_property
+    def asked(self) -> list[Lane]:
+        """The lanes to train; none where more than the model goes into them, and `finish` trains them."""
         alone = self.delivery
-        if alone.timeout_s is not None or alone.buffers is not None or alone.given is not None:
+        more = (alone.timeout_s, alone.buffers, alone.given, alone.foreign)
+        if any(part is not None for part in more):
             return []
         return self.node.trainer.asked(self.task.params, alone.alive, self.task.round)
 

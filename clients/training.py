@@ -79,7 +79,8 @@ class Trainer:
         self.layout: Layout = layout(module, config.buffer_mode)
         self._own = values(module, config.buffer_mode) if config.keeps_values else None
         self._whole: Trainer | None = None
-        self._held = Held(module.to(self._device), config.buffer_mode) if config.brought or foreign else None
+        brought = config.brought or foreign is not None
+        self._held = Held.of(module.to(self._device), config.buffer_mode) if brought else None
         self.plan: KernelChoice
         self._kernel: Kernel
         if foreign is not None:
@@ -95,7 +96,7 @@ class Trainer:
             self.plan = plan(
                 config, work, module, data.input_shape, device, self._loss, tokens=targets.integers, found=found
             )
-            self._kernel = self._make(module)
+            self._kernel = self._make(module, () if found is None else found.resting)
         self._ready: Iterator[LaneResult] | None = None
         alone = self.plan.kernel == "sequential"
         self.group = fit(_GROUP_BYTES, 4 * self.layout.size) if alone else self.plan.lane
@@ -107,12 +108,12 @@ class Trainer:
         found = source(self._data, self._device).rows(np.array([client]), positions[None])
         return found[0][0], found[1][0]
 
-    def _make(self, module: torch.nn.Module) -> Kernel:
+    def _make(self, module: torch.nn.Module, few: tuple[torch.nn.Module, ...] = ()) -> Kernel:
         if isinstance(self._data, QuadraticData):
             return QuadraticKernel(self._data, self._work, self._seed)
         common = (self.layout, self._data, self._work, self._seed, self._device)
         if self.plan.kernel == "sequential":
-            return SequentialKernel(module, self._loss, *common, held=self._held, own=self._config.brought)
+            return SequentialKernel(module, self._loss, *common, held=self._held, own=self._config.brought, few=few)
         if self.plan.kernel == "stack":
             return LaneKernel(StackStepper(self.layout, self._loss), *common)
         return LaneKernel(VmapStepper(module.to(self._device), self._loss), *common)

@@ -23,7 +23,7 @@ from fedsim.core.client_half import PLAIN, Given
 from fedsim.core.contracts import Ids, Parameters
 from fedsim.models.modules import draws
 from fedsim.models.modules.building import trained
-from fedsim.models.modules.held import Held
+from fedsim.models.modules.held import Held, resting
 from fedsim.task import Loss
 
 
@@ -31,7 +31,7 @@ class SequentialKernel:
     """Trains clients one by one; any model, any device.
 
     `held` are the module's buffers. `own` says that the module is somebody's own: every draw of its own in a step is
-    keyed by (seed, round, client, step).
+    keyed by (seed, round, client, step). `few` are its parts that are in eval mode where a batch is a single example.
     """
 
     name = "sequential"
@@ -48,11 +48,12 @@ class SequentialKernel:
         held: Held | None = None,
         *,
         own: bool = False,
+        few: tuple[nn.Module, ...] = (),
     ) -> None:
         self._module = module.to(device)
         self._weights = trained(self._module)
         self._alone = tuple(weight.detach().unsqueeze(0) for weight in self._weights)
-        self._held, self._own = held, own
+        self._held, self._own, self._few = held, own, few
         self._loss, self._layout = loss, layout
         self._source, self._work, self._seed, self._device = source(data, device), work, seed, device
         self._deltas = Buffer(layout.size, device)
@@ -134,7 +135,8 @@ class SequentialKernel:
         for number, (x, y) in enumerate(examples, 1):
             if self._own:
                 draws.turn(rng.digest(self._seed, "draws", round, int(clients[place]), number), self._device)
-            loss = self._loss.mean(self._module(x), y)
+            with resting(self._few if len(x) == 1 else ()):
+                loss = self._loss.mean(self._module(x), y)
             gradients = torch.autograd.grad(loss, self._weights, allow_unused=True, materialize_grads=True)
             with torch.no_grad():
                 total += loss

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 
 import numpy as np
 import numpy.typing as npt
@@ -67,16 +68,30 @@ class Results:
     def __init__(self, streams: Streams, lanes: Sequence[Lane]) -> None:
         self._streams, self._lanes = streams, lanes
         self._ready: dict[int, LaneResult | Exception] = {}
+        self._shares: dict[int, float] = {}
+        self.seconds = 0.0
+        """What training has taken so far."""
+
+    def share(self, numbers: range) -> float:
+        """Return the seconds of training that fall to some lanes, by their clients."""
+        return sum(self._shares.get(number, 0.0) for number in numbers)
 
     def of(self, numbers: range) -> Iterator[LaneResult]:
         """Yield the results of some lanes; raise what a lane's training raised."""
         for number in numbers:
             if number not in self._ready:
+                began = perf_counter()
                 self._ready = dict(self._window(number))
+                self._account(perf_counter() - began)
             found = self._ready.pop(number)
             if isinstance(found, Exception):
                 raise found
             yield found
+
+    def _account(self, seconds: float) -> None:
+        self.seconds += seconds
+        clients = sum(len(self._lanes[number].clients) for number in self._ready)
+        self._shares |= {n: seconds * len(self._lanes[n].clients) / max(1, clients) for n in self._ready}
 
     def _window(self, first: int) -> Iterator[tuple[int, LaneResult | Exception]]:
         """Train a lane, and after it as many as may wait."""

@@ -18,7 +18,7 @@ from fedsim.models import Model
 from fedsim.models.modules import draws
 from fedsim.models.modules.building import trained
 from fedsim.models.modules.chain import is_chain
-from fedsim.models.modules.held import Held
+from fedsim.models.modules.held import Held, running
 from fedsim.task import Loss
 
 _KEY = 1
@@ -28,10 +28,14 @@ _CLOSE = 1e-3
 
 @dataclass(frozen=True)
 class Found:
-    """The kernel that can train a module, and why no faster one can."""
+    """The kernel that can train a module, and why no faster one can.
+
+    `resting` are normalisations that use their running statistics where a batch is a single example, which has none.
+    """
 
     kernel: str
     reason: str = ""
+    resting: tuple[nn.Module, ...] = ()
 
 
 def look(config: Model, module: nn.Module, x: Tensor, y: Tensor, loss: Loss, outputs: int) -> Found:
@@ -56,7 +60,9 @@ def look(config: Model, module: nn.Module, x: Tensor, y: Tensor, loss: Loss, out
             if not output.requires_grad:
                 raise ScenarioError(f"model: {config.name}: its answer has no gradient (detached, or under no_grad)")
             if moved:
-                return Found("sequential", f"its buffers move while it trains ({', '.join(moved[:3])})")
+                few = tuple(running(module))
+                few = () if not few or _takes_one(module, x) else few
+                return Found("sequential", f"its buffers move while it trains ({', '.join(moved[:3])})", few)
             if drew:
                 return Found("sequential", "it draws random numbers while it trains, keyed by client and step")
             if loss.stacked and is_chain(module, x):
@@ -85,6 +91,15 @@ def _answer(config: Model, module: nn.Module, x: Tensor, y: Tensor, loss: Loss, 
     if each.shape != (len(x),):
         raise ScenarioError(f"{shape}; {loss.kind} then gives {tuple(each.shape)}, and must give one number an example")
     return output
+
+
+def _takes_one(module: nn.Module, x: Tensor) -> bool:
+    """Return whether a single example makes a batch: of it PyTorch refuses to take statistics."""
+    try:
+        module(x[:1])
+    except ValueError:
+        return False
+    return True
 
 
 def _in_lanes(module: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> Found:

@@ -34,7 +34,7 @@ from fedsim.analysis.paired import (
 from fedsim.core import ScenarioError
 from fedsim.core.config.plain import plain_value
 from fedsim.core.system.versions import versions
-from fedsim.metrics.registry import bounds, higher_is_better
+from fedsim.metrics.registry import bounds, higher_is_better, of_tasks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,7 +143,7 @@ class Comparison:
     @cached_property
     def _series(self) -> dict[tuple[str, str], dict[int, tuple[Any, Any]]]:
         """(metric, label) -> seed -> (rounds, values), for the metrics of the measures."""
-        wanted = {measure.metric for measure in MEASURES} | ({self.asked.metric} if self.asked else set())
+        wanted = {measure.metric for measure in self._known} | ({self.asked.metric} if self.asked else set())
         found: dict[tuple[str, str], dict[int, tuple[Any, Any]]] = {}
         frame = _frames(self.entries, sorted(wanted))
         for key, rows in frame.sort_values("round").groupby(["metric", "label", "seed"], sort=False):
@@ -159,7 +159,13 @@ class Comparison:
     def measures(self) -> list[Measure]:
         """The measures that these runs report."""
         reported = {metric for metric, _ in self._series}
-        return [measure for measure in MEASURES if measure.metric in reported]
+        return [measure for measure in self._known if measure.metric in reported]
+
+    @cached_property
+    def _known(self) -> list[Measure]:
+        """The measures that there are: those of every run, after the accuracy those of the task."""
+        told = of_tasks(name for entry in self.entries for name in entry.outcome.final)
+        return [*MEASURES[:1], *(Measure(name, name, name.replace("_", " ")) for name in told), *MEASURES[1:]]
 
     def values(self, measure: Measure, label: str) -> list[float]:
         """Return the measure of a strategy for each seed, NaN for runs that failed."""

@@ -25,9 +25,9 @@ from fedsim.analysis.paper_figure import figure
 from fedsim.analysis.tables import Table, number, with_interval
 from fedsim.core import ScenarioError
 from fedsim.core.system.terminal import visible
-from fedsim.metrics.registry import bounds, higher_is_better
+from fedsim.metrics.registry import bounds, higher_is_better, of_tasks
 from fedsim.store.database import RunRow, Store
-from fedsim.store.queries import Pair, Series, series
+from fedsim.store.queries import Pair, Series, names, series
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,7 +69,13 @@ class Report:
 
     @cached_property
     def _parts(self) -> dict[Pair, Series]:
-        return series(self.store, {(row.run, metric): -1 for row in self.rows for metric, _ in MEASURES})
+        return series(self.store, {(row.run, metric): -1 for row in self.rows for metric, _ in self._known})
+
+    @cached_property
+    def _known(self) -> list[tuple[str, str]]:
+        """What a report shows: after the accuracy the metrics of the runs' tasks."""
+        told = of_tasks(name for row in self.rows for name in names(self.store, row.run))
+        return [*MEASURES[:1], *((name, name.replace("_", " ")) for name in told), *MEASURES[1:]]
 
     def _of(self, group: RunGroup, metric: str) -> dict[int, Series]:
         """Return the series of a group's seeds."""
@@ -80,7 +86,7 @@ class Report:
     def measured(self) -> list[tuple[str, str]]:
         """The measures that any run reports, with their titles."""
         there = {metric for _, metric in self._parts}
-        return [(metric, title) for metric, title in MEASURES if metric in there]
+        return [(metric, title) for metric, title in self._known if metric in there]
 
     def values(self, metric: str) -> list[dict[int, float]]:
         """Return for each group what each seed came to."""

@@ -159,6 +159,11 @@ class LocalWork:
         return self.schedule.rate(self.lr, step if self.schedule.by == "step" else round)
 
     @property
+    def ours(self) -> bool:
+        """Whether clients train by this file's own options, not by somebody else's work or app."""
+        return isinstance(self.work, OwnWork) and self.app is None
+
+    @property
     def constant_rate(self) -> bool:
         """Whether all rounds have the same learning rates."""
         if self.schedule is None:

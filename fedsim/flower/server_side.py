@@ -274,12 +274,14 @@ class _Model:
         made = ArrayRecord()
         for name, dtype in self.dtypes.items():
             values = cut[name].reshape(self._shapes[name])
-            made[name] = Array((values if dtype.kind == "f" else np.rint(values)).astype(dtype))
+            made[name] = Array(np.array(values if dtype.kind == "f" else np.rint(values), dtype))
         return made
 
 
 class _Arrived:
     """A trainer that has trained already: what clients sent, one a lane."""
+
+    carries = False
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout

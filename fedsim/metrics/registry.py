@@ -61,6 +61,16 @@ def metric_of(name: str) -> Metric | None:
     return METRICS.get(base)
 
 
+def of_tasks(names: Iterable[str]) -> list[str]:
+    """Return those names that a task's metrics have, but for accuracy, in the order of names.
+
+    >>> of_tasks(["test_r2", "test_accuracy", "test_loss", "test_mse", "cohort_size"])
+    ['test_mse', 'test_r2']
+    """
+    found = {name for name in names if name.startswith("test_") and name != "test_accuracy"}
+    return sorted(name for name in found if (metric := metric_of(name)) is not None and metric.when == ("task",))
+
+
 def know(metric: TaskMetric) -> Metric:
     """Register a metric of a task, unless it is registered; return it as a run reports it."""
     found = of_task(metric)

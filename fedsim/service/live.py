@@ -44,7 +44,8 @@ def shown(store: Store, run: str) -> list[str]:
     """Return the metrics of a run that its page shows."""
     reported = queries.names(store, run)
     tagged = [name for name in reported if name.split(".")[0] in FAMILIES and "." in name]
-    return [name for name in SHOWN if name in reported] + tagged[:MOST_TAGGED]
+    judged = [name for name in reported if name.startswith("test_") and name not in SHOWN]
+    return [name for name in SHOWN if name in reported] + judged[:MOST_TAGGED] + tagged[:MOST_TAGGED]
 
 
 def snapshot(store: Store, run: str, points: int) -> tuple[dict[str, Any], dict[str, int]]:

@@ -14,6 +14,7 @@ from fedsim.core import ClusterLostError, FedsimError, NoCheckpointError, NonFin
 from fedsim.core.config.inputs import Input, changes, hold, place_of
 from fedsim.core.foreign.reference import given
 from fedsim.core.system.files import told_plainly
+from fedsim.engine.round.waiting import Play, alone
 from fedsim.engine.run.folder import LOCK, NOTE, SCENARIO, Note, RunFolder
 from fedsim.metrics.summary import read_summary
 from fedsim.scenario import Ray, Scenario, by_content, read_inputs, scenario_hash, slug, to_mapping
@@ -183,8 +184,14 @@ class Batch:
         Every stop with a reason becomes part of the outcome; only a signal is raised. `inputs` are the run's files as
         they were when it was planned; one that has changed since is a reason not to run.
         """
+        return alone(self.play(scenario, folder, anew=anew, inputs=inputs))
+
+    def play(
+        self, scenario: Scenario, folder: Path, *, anew: bool = False, inputs: Sequence[Input] | None = None
+    ) -> Play[RunResult]:
+        """Run a scenario as `run` does, waiting for each round's replies."""
         try:
-            run = self._run(scenario, folder, anew, read_inputs(scenario) if inputs is None else inputs)
+            run = yield from self._run(scenario, folder, anew, read_inputs(scenario) if inputs is None else inputs)
         except FedsimError as error:
             if isinstance(error, ClusterLostError):
                 self._close_session()
@@ -195,20 +202,27 @@ class Batch:
         error_text = str(run.summary.get("reason") or "the global model is no longer finite") if code else ""
         return RunResult(folder, run.status, run.summary, code, error_text)
 
-    def _run(self, scenario: Scenario, folder: Path, anew: bool, inputs: Sequence[Input]) -> Run:
-        from fedsim.engine.run.run import execute, resume
+    def _run(self, scenario: Scenario, folder: Path, anew: bool, inputs: Sequence[Input]) -> Play[Run]:
+        from fedsim.engine.run.run import Run, begun, continued
 
         signals, data, ray = self._signals, self.data(scenario, inputs), self._ray(scenario)
         there = (folder / SCENARIO).exists()
         if there and not anew and (folder / NOTE).exists():
             try:
-                with given(objects(scenario)):
-                    return resume(folder, signals=signals, data=data, ray=ray)
+                with ExitStack() as stack:
+                    with given(objects(scenario)):
+                        found = stack.enter_context(continued(folder, signals=signals, data=data, ray=ray))
+                    if isinstance(found, Run):
+                        return found
+                    return Run.of(found, (yield from found.play()))
             except (NoCheckpointError, ScenarioError):
                 pass  # nothing there to go on from: from the start
         if folder.is_dir() and not there and [item.name for item in folder.iterdir()] == [LOCK]:
             (folder / LOCK).unlink()  # killed between its first two writes
-        return execute(scenario, out=folder, overwrite=there, signals=signals, data=data, inputs=inputs, ray=ray)
+        with begun(
+            scenario, out=folder, overwrite=there, signals=signals, data=data, inputs=inputs, ray=ray
+        ) as session:
+            return Run.of(session, (yield from session.play()))
 
     def _ray(self, scenario: Scenario) -> RaySession | None:
         engine = scenario.engine

@@ -11,6 +11,7 @@ from typing import Any, SupportsIndex
 
 from fedsim.analysis.comparison import ComparedRun, Comparison, Target
 from fedsim.analysis.comparison_files import write
+from fedsim.analysis.outcome import RunResult
 from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import Input
 from fedsim.core.system.signals import Signals, listener
@@ -21,6 +22,7 @@ from fedsim.scenario import Scenario, read_inputs, slug
 from fedsim.scenario.messages import did_you_mean
 from fedsim.study.batch import Batch, Planned, batch_folder, max_hosts, plan_key, reasons, recognised, run_folders
 from fedsim.study.strategies import all_problems, lineup, with_strategy
+from fedsim.study.workers import RunJob, run_all
 
 Tell = Callable[[ComparedRun], None]
 
@@ -34,10 +36,16 @@ def compare(
     target: Target | None = None,
     last: int = 1,
     overwrite: bool = False,
+    parallel: int | None = None,
+    lanes: bool = True,
     signals: Signals | None = None,
     tell: Tell | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Run the strategies under `compare:` on the same schedules and leave tables and figures in a folder.
+
+    Runs advance in step where their clients can train in one stream (not without `lanes`), on all cores of this
+    machine or on `parallel` processes; `say` is told how. No way changes a bit.
 
     Runs that were finished in `out` before are recognised and not repeated, unless `overwrite`.
 
@@ -64,21 +72,36 @@ def compare(
     runs = [one for _, one in plan]
     default = f"compare-{slug(scenario.name)}-{plan_key(runs)}"
     signals = signals or listener()
-    entries = []
     with batch_folder(out, default) as folder, Batch(signals, max_hosts(list(ready.values()))) as batch:
         folders = run_folders(folder, runs)
         known = [None if overwrite else recognised(path, one) for path, one in zip(folders, runs, strict=True)]
         if not all(known):
             _build_all(batch, numbers[0], ready, held)
         why = reasons(folder, runs)
-        with signals.caught():
-            for path, before, reason, (label, one) in zip(folders, known, why, plan, strict=True):
-                outcome = before or replace(
-                    batch.run(one.scenario, path, anew=overwrite, inputs=one.inputs), anew=reason
-                )
-                entries.append(ComparedRun(label, one.scenario.seed, outcome))
+        ended: dict[int, ComparedRun] = {}
+        told = iter(range(len(plan)))
+        waiting = next(told)
+
+        def done(place: int, outcome: RunResult) -> None:
+            nonlocal waiting
+            label, one = plan[place]
+            ended[place] = ComparedRun(label, one.scenario.seed, outcome)
+            while waiting in ended:  # told in the order of the plan
                 if tell is not None:
-                    tell(entries[-1])
+                    tell(ended[waiting])
+                waiting = next(told, -1)
+
+        for place, before in enumerate(known):
+            if before is not None:
+                done(place, before)
+
+        def newly(place: int, outcome: RunResult) -> None:
+            done(place, replace(outcome, anew=why[place]))
+
+        left = [place for place, before in enumerate(known) if before is None]
+        jobs = {place: RunJob(runs[place].scenario, folders[place], runs[place].inputs, overwrite) for place in left}
+        run_all(jobs, parallel, lanes=lanes, signals=signals, done=newly, here=True, say=say)
+        entries = [ended[place] for place in range(len(plan))]
         _assert_same_schedules(entries)
         found = Comparison(scenario.name, folder, rules, chosen, numbers, tuple(entries), target, last)
         write(found)

@@ -17,10 +17,9 @@ from fedsim.core.system.files import atomic_write
 from fedsim.core.system.signals import Signals
 from fedsim.metrics.csv_text import harmless_texts
 from fedsim.scenario import Scenario, expand, from_dict, load, slug
-from fedsim.scenario.foreign import objects
 from fedsim.scenario.raw import Overrides
 from fedsim.study.batch import Planned, batch_folder, plan_key, reasons, recognised, run_folders
-from fedsim.study.workers import RunJob, run_jobs, run_jobs_here
+from fedsim.study.workers import RunJob, run_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,12 +93,17 @@ def sweep(
     overrides: Overrides = (),
     *,
     out: str | Path | None = None,
-    parallel: int = 1,
+    parallel: int | None = None,
+    lanes: bool = True,
     overwrite: bool = False,
     signals: Signals | None = None,
     tell: Callable[[GridPoint], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Sweep:
-    """Run every combination of a scenario's `sweep:` values, `parallel` at a time; one that fails stops no other.
+    """Run every combination of a scenario's `sweep:` values; one that fails stops no other.
+
+    Runs advance in step where their clients can train in one stream (not without `lanes`), on all cores of this
+    machine or on `parallel` processes; `say` is told how. No way changes a bit.
 
     Runs that were finished in `out` before are recognised by what they are and not repeated, unless `overwrite`;
     interrupted ones go on where they were.
@@ -133,8 +137,7 @@ def sweep(
                 if point.outcome is not None:
                     tell(point)
         try:
-            bound = any(objects(job.scenario) for job in jobs)  # no other process can have these objects
-            (run_jobs_here if bound else run_jobs)(jobs, parallel, signals or Signals(), done)
+            run_all(dict(enumerate(jobs)), parallel, lanes=lanes, signals=signals or Signals(), done=done, say=say)
         finally:
             found = Sweep(folder, tuple(points))
             atomic_write(folder / TABLE, harmless_texts(found.table).to_csv(index=False).encode())

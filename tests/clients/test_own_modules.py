@@ -160,6 +160,23 @@ def test_draws_are_keyed_by_round_and_client_and_leave_the_global_generators_alo
     assert np.array_equal(collect(still, few, round=1).deltas, collect(still, few, round=2).deltas)
 
 
+def test_a_single_example_is_normalised_by_the_running_statistics() -> None:
+    model = trainer(Normalised(dropout=0.0), replace(WORK, local_steps=1, lane=1))
+    one = np.array([2])  # who has one example
+    found = collect(model, one)
+    module = build(Normalised(dropout=0.0), (6,), 4, 7)
+    module.eval()
+    x, y = (torch.from_numpy(np.array(part[0])) for part in vars(ragged((6,)).rows(one, np.array([[0]]))).values())
+    gradients = torch.autograd.grad(functional.cross_entropy(module(x), y), list(module.parameters()))
+    moved = torch.cat([-0.1 * gradient.reshape(-1) for gradient in gradients])
+    np.testing.assert_allclose(found.deltas[0], moved.numpy(), rtol=1e-5, atol=1e-7)
+    lane = next(model.lanes(model.initial(), one, 1))
+    assert lane.buffers is not None
+    assert np.array_equal(lane.buffers[0], model.initial()[model.layout.size :])
+    again = collect(model, np.array([1]))
+    assert np.array_equal(again.deltas, collect(trainer(Normalised(dropout=0.0), model._work), np.array([1])).deltas)
+
+
 def test_every_step_has_a_draw_of_its_own() -> None:
     seen: list[Tensor] = []
 

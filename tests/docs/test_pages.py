@@ -11,8 +11,10 @@ from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from sklearn.datasets import load_diabetes
 
 import fedsim
 from fedsim import strategies
@@ -142,3 +144,25 @@ def test_the_readme_shows_the_measured_speeds() -> None:
     from benchmarks.report import RESULTS, speed
 
     assert f"<!-- speed -->\n{speed(RESULTS.read_text())}\n\n" in (ROOT / "README.md").read_text()
+
+
+def test_the_runs_of_the_page_of_tasks_learn(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "own-task.md"
+    table, own = blocks(page, "python")
+    load_diabetes(as_frame=True).frame.to_csv(tmp_path / "diabetes.csv", index=False)
+    assert "load_diabetes(as_frame=True).frame.to_csv" in table
+    (tmp_path / "own.py").write_text(own)
+    (tmp_path / "poem.txt").write_text("the rain in spain stays mainly in the plain. " * 60)
+    stream = np.random.default_rng(3)
+    x = stream.standard_normal((300, 6))
+    np.savez(tmp_path / "labels.npz", x=x, y=(x @ stream.standard_normal((6, 4)) > 0).astype(int))
+    final = {}
+    for text in blocks(page, "yml"):
+        scenario = yaml.safe_load(text) | {"folder": str(tmp_path)}
+        short = {"rounds": 2} if scenario["name"] == "poem" else {}
+        final[scenario["name"]] = fedsim.run(scenario | short, out=tmp_path / scenario["name"]).final
+    assert final["diabetes"]["test_r2"] > 0.3
+    assert final["labels"]["test_f1"] > 0.5
+    assert final["poem"]["test_perplexity"] < 16
+    assert final["quantile"]["test_coverage"] > 0.7
+    assert {"test_mae", "test_r2_score"} <= final["quantile"].keys()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -256,3 +258,22 @@ def test_a_resumed_run_of_a_file_has_the_bits_of_an_undisturbed_one(mode: str, t
     parts = resume(tmp_path / "parts", rounds=6)
     assert parts.summary["params_sha256"] == whole.summary["params_sha256"]
     assert parts.summary["final"] == whole.summary["final"]
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["my_model", "lora_tiny"])
+def test_an_example_runs_from_its_own_folder(name: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(ROOT / "examples" / name, tmp_path / name)
+    found = fedsim.run(folder / "scenario.yaml", out=tmp_path / "run")
+    assert found.final["test_accuracy"] > 0.5
+
+
+def test_the_module_of_the_page_runs(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "own-model.md").read_text()
+    for file, language in (("net.py", "python"), ("scenario.yaml", "yaml")):
+        (text,) = re.findall(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+        (tmp_path / file).write_text(text)
+    assert fedsim.run(tmp_path / "scenario.yaml", out=tmp_path / "run", rounds=8).final["test_accuracy"] > 0.3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +34,12 @@ def compare(
     last: Annotated[
         int, typer.Option(min=1, metavar="K", help="Average final values over the last K evaluations.")
     ] = 1,
+    parallel: Annotated[
+        int | None, typer.Option(min=1, metavar="K", help="On how many processes; default all cores.")
+    ] = None,
+    lanes: Annotated[
+        bool, typer.Option(" /--no-lanes", help="One run at a time in each process, not many in one stream.")
+    ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Repeat runs that are finished in --out.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the tables only.")] = False,
@@ -61,7 +68,10 @@ def compare(
             target=None if target is None else parse_target(target),
             last=last,
             overwrite=overwrite,
+            parallel=parallel,
+            lanes=lanes,
             tell=None if quiet else _tell,
+            say=None if quiet else partial(typer.echo, err=True),
         )
     except Stopped as stop:
         typer.echo(f"{stop}; say the same again to go on: finished runs are not repeated", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
 
 def sweep(
     scenario: Annotated[Path, typer.Argument(help="The scenario file, with a `sweep:` block.")],
-    parallel: Annotated[int, typer.Option(min=1, metavar="K", help="How many runs at a time, a process each.")] = 1,
+    parallel: Annotated[
+        int | None, typer.Option(min=1, metavar="K", help="On how many processes; default all cores.")
+    ] = None,
+    lanes: Annotated[
+        bool, typer.Option(" /--no-lanes", help="One run at a time in each process, not many in one stream.")
+    ] = True,
     out: Annotated[Path | None, typer.Option(help="Folder for all results; default runs/sweep-NAME-HASH.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Repeat runs that are finished in --out.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = None,
@@ -31,7 +37,14 @@ def sweep(
 
     try:
         found = run_all(
-            scenario, set_ or [], out=out, parallel=parallel, overwrite=overwrite, tell=None if quiet else _tell
+            scenario,
+            set_ or [],
+            out=out,
+            parallel=parallel,
+            lanes=lanes,
+            overwrite=overwrite,
+            tell=None if quiet else _tell,
+            say=None if quiet else partial(typer.echo, err=True),
         )
     except Stopped as stop:
         typer.echo(f"{stop}; say the same again to go on: finished runs are not repeated", err=True)

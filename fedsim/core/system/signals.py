@@ -22,6 +22,7 @@ class Stopped(KeyboardInterrupt):
     """
 
     def __init__(self, signum: int) -> None:
+        self.signum = signum
         self.exit_code = EXIT_CODES.get(signal.Signals(signum), 130)
         self.word = "interrupted" if signum == signal.SIGINT else "terminated"
         super().__init__(self.word)

@@ -30,10 +30,14 @@ Notice = Callable[..., None]
 
 @dataclass(frozen=True)
 class Collected:
-    """The replies to some messages, and how long each host worked on them; no host when there was nothing to do."""
+    """The replies to some messages, and how long each host worked on them; no host when there was nothing to do.
+
+    `seconds` is a run's share of the time, where several runs were served at once.
+    """
 
     messages: Sequence[Message] = ()
     host_seconds: Mapping[str, float] = field(default_factory=dict)
+    seconds: float | None = None
 
 
 class FixedGrid(Grid):

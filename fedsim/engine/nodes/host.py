@@ -129,9 +129,14 @@ class Host:
         calls = sorted(calls, key=lambda call: call[0])
         if not all(codec.is_task(content) for _, content in calls):
             return [self.handle(node, content) for node, content in calls], perf_counter() - began
-        turns = [self.nodes[node].begin(codec.decode_task(content)) for node, content in calls]
-        replies = [codec.encode_reply(reply) for reply in finished(turns, self.streams)]
+        replies = [codec.encode_reply(reply) for reply in finished(self.begin(calls), self.streams)]
         return replies, perf_counter() - began
+
+    def begin(self, calls: Sequence[tuple[int, RecordDict]]) -> list[Turn]:
+        """Take up the tasks of a round's messages, in their order; none where one of them is no task."""
+        if not all(codec.is_task(content) for _, content in calls):
+            return []
+        return [self.nodes[node].begin(codec.decode_task(content)) for node, content in calls]
 
     def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
         """Call a method of every node that `arguments` names and that lives here; results by node."""
@@ -141,9 +146,9 @@ class Host:
 
 def finished(turns: Sequence[Turn], streams: Streams) -> Iterator[Reply]:
     """Train the lanes of several nodes, together where they may be, and yield the nodes' replies in their order."""
-    asked = [turn.lanes() for turn in turns]
-    results = streams.train([lane for lanes in asked for lane in lanes])
+    results = streams.train([lane for turn in turns for lane in turn.asked])
     first = 0
-    for turn, lanes in zip(turns, asked, strict=True):
-        yield turn.finish(results.of(range(first, first + len(lanes))) if lanes else None)
-        first += len(lanes)
+    for turn in turns:
+        last = first + len(turn.asked)
+        yield turn.finish(results.of(range(first, last)) if turn.asked else None)
+        first = last

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from flwr.app import Message, RecordDict
 
-from fedsim.core import ClientData
+from fedsim.clients.node import Turn
+from fedsim.core import ClientData, Reply
 from fedsim.engine.nodes.grid import NodeGrid
 from fedsim.engine.nodes.host import Host, HostPlan
+from fedsim.strategies.flower import codec
 
 
 class SerialGrid(NodeGrid):
@@ -21,14 +23,32 @@ class SerialGrid(NodeGrid):
         super().__init__(num_nodes)
         self.host = self.host_type(plan, data, range(num_nodes))
         self._waiting: dict[str, tuple[int, RecordDict]] = {}
+        self._served: dict[str, Reply] = {}
 
     def submit(self, batch: dict[str, Message]) -> None:
         """Note the work; it is done when the replies are collected."""
         self._waiting.update({key: (self.node_of(message), message.content) for key, message in batch.items()})
 
+    def begin(self, message_ids: Iterable[str]) -> list[Turn]:
+        """Take up some messages, nodes ascending, whose clients train together with those of other runs."""
+        if not isinstance(self.host, Host):
+            return []
+        return self.host.begin([self._waiting[key] for key in self._ordered(message_ids)])
+
+    def serve(self, message_ids: Iterable[str], replies: Sequence[Reply], seconds: float) -> None:
+        """Take what nodes replied to messages that were taken up, and the time that it took."""
+        self._served = dict(zip(self._ordered(message_ids), replies, strict=True))
+        self.host_seconds, self.served = {"serial": seconds}, {"serial": [*range(self.num_nodes)]}
+
+    def _ordered(self, message_ids: Iterable[str]) -> list[str]:
+        return sorted(message_ids, key=lambda key: self._waiting[key][0])
+
     def gather(self, message_ids: Sequence[str]) -> dict[str, RecordDict]:
-        """Do the work."""
-        ordered = sorted(message_ids, key=lambda key: self._waiting[key][0])
+        """Do the work, unless it has been done."""
+        ordered = self._ordered(message_ids)
+        if self._served:
+            served, self._served = self._served, {}
+            return {key: codec.encode_reply(served[key]) for key in ordered if self._waiting.pop(key)}
         contents, seconds = self.host.handle_all([self._waiting.pop(key) for key in ordered])
         self.host_seconds, self.served = {"serial": seconds}, {"serial": [*range(self.num_nodes)]}
         return dict(zip(ordered, contents, strict=True))

@@ -18,6 +18,7 @@ from fedsim.core.system.signals import Signals
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.nodes.grid import Collected, NodeGrid
 from fedsim.engine.round.early_stopping import EarlyStopping
+from fedsim.engine.round.waiting import Play, Wanted
 from fedsim.metrics.events import Evaluated, Event, Notice, RoundDone
 from fedsim.metrics.metric import Metric, Round
 from fedsim.metrics.rounds_csv import RoundsCsv
@@ -89,8 +90,8 @@ class Rounds(ABC):
     clock: dict[str, float] = field(default_factory=dict)
     played: Played | None = None
 
-    def train(self, rounds: int, until: int | None = None) -> None:
-        """Train until `rounds` rounds are done, or a condition of the scenario stops the run.
+    def train(self, rounds: int, until: int | None = None) -> Play[None]:
+        """Train until `rounds` rounds are done, or a condition of the scenario stops the run; wait for each round.
 
         With `until` training ends after that round, of the `rounds` that the run has.
         """
@@ -111,7 +112,9 @@ class Rounds(ABC):
             self.at("send", round)
             sent = self.timed("send_s", self.grid.push_messages, messages)
             self.at("collect", round)
-            replies = self.timed("collect_s", self.grid.collect, sent)
+            began = perf_counter()
+            replies = yield Wanted(self.grid, sent)
+            self.clock["collect_s"] = perf_counter() - began if replies.seconds is None else replies.seconds
             self.at("step", round)
             self.played = played = self.step(round, replies)
             with self.signals.shielded():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -51,6 +52,11 @@ class Run:
     store: str
     summary: Mapping[str, Any] = field(repr=False)
 
+    @classmethod
+    def of(cls, session: Session, summary: Mapping[str, Any]) -> Run:
+        """Return the run that a session has finished."""
+        return cls(session.run_id, session.folder.path, session.store, summary)
+
     @property
     def status(self) -> str:
         """Return completed, stopped, diverged, interrupted or failed."""
@@ -95,38 +101,43 @@ def execute(
     FedsimError : with the exit code of its kind, after the folder has been left in order.
     Stopped : after a signal, likewise.
     """
-    with started_ahead(scenario) as zygote:
-        return _execute(
+    with (
+        started_ahead(scenario) as zygote,
+        begun(
             scenario,
-            out,
-            overwrite,
-            data,
-            inputs,
-            signals or listener(),
+            out=out,
+            overwrite=overwrite,
             sinks=sinks,
+            signals=signals,
+            data=data,
+            inputs=inputs,
             ray=ray,
             flower=flower,
-            zygote=zygote,
             at=at,
-        )
+            zygote=zygote,
+        ) as session,
+    ):
+        return Run.of(session, session.run())
 
 
-def _execute(
+@contextmanager
+def begun(
     scenario: Scenario,
-    out: str | Path | None,
-    overwrite: bool,
-    data: ClientData | None,
-    inputs: Sequence[Input] | None,
-    signals: Signals,
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    data: ClientData | None = None,
+    inputs: Sequence[Input] | None = None,
+    signals: Signals | None = None,
     **options: Any,
-) -> Run:
+) -> Iterator[Session]:
+    """Open a run that begins at round 1, in a folder that is held meanwhile; who drives it is left to the caller."""
     experiment = build(scenario, data, inputs)
     checkpoints_of(scenario, Path(), "")  # a URL that nobody can open is refused before a folder is made
     default = f"{slug(scenario.name)}-{scenario_hash(scenario, experiment.inputs)[:8]}"
     folder = create(out, default, overwrite=overwrite)
     try:
-        session = Session(experiment, folder, new_run_id(), signals, **options)
-        return Run(session.run_id, folder.path, session.store, session.run())
+        yield Session(experiment, folder, new_run_id(), signals or listener(), **options)
     finally:
         folder.release()
 
@@ -154,6 +165,24 @@ def resume(
     ScenarioError : no run is there, its scenario or a file that it reads was changed, or `strict` and it ran elsewhere.
     NoCheckpointError : it has checkpoints, and none is good.
     """
+    with continued(
+        path, rounds=rounds, strict=strict, sinks=sinks, signals=signals, data=data, ray=ray, at=at, unchanged=unchanged
+    ) as session:
+        return session if isinstance(session, Run) else Run.of(session, session.run())
+
+
+@contextmanager
+def continued(
+    path: str | Path,
+    *,
+    rounds: int | None = None,
+    strict: bool = False,
+    signals: Signals | None = None,
+    data: ClientData | None = None,
+    unchanged: Overrides = (),
+    **options: Any,
+) -> Iterator[Session | Run]:
+    """Open a run that goes on where it was, or say what it came to when it is finished; see `resume`."""
     killed = (place_of(path) / LOCK).exists()  # its summary may be of an earlier end
     folder = reopen(path)
     try:
@@ -167,17 +196,16 @@ def resume(
             store = str(summary.get("store") or "")
             if store:
                 tell_again(store, *_ends(past, folder.path, store, summary))
-            return Run(past.run, folder.path, store, summary)
+            yield Run(past.run, folder.path, store, summary)
+            return
         session = Session(
             build(scenario, data, past.inputs),
             folder,
             past.run,
             signals or listener(),
-            sinks=sinks,
-            ray=ray,
-            at=at,
             fresh=False,
             hash=past.hash,
+            **options,
         )
         if isinstance(session.checkpoints, Path):
             remove_temporaries(session.checkpoints)
@@ -202,7 +230,7 @@ def resume(
             if strict:
                 raise ScenarioError(f"{folder.path}: {line}; the bits may differ, and --strict was said")
             session.warn(f"{line}; the bits may differ")
-        return Run(session.run_id, folder.path, session.store, session.run())
+        yield session
     finally:
         folder.release()
 

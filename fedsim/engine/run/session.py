@@ -27,6 +27,7 @@ from fedsim.engine.nodes.grid import HostLostError, NodeGrid
 from fedsim.engine.nodes.hosted import HostedGrid
 from fedsim.engine.round.early_stopping import EarlyStopping
 from fedsim.engine.round.rounds import Rounds, RunState, nowhere
+from fedsim.engine.round.waiting import Play, alone
 from fedsim.engine.run.described import machine, scenario_text, started, timing
 from fedsim.engine.run.earlier import Earlier, lost, tell_again
 from fedsim.engine.run.emptiness import nobody_took_part
@@ -120,6 +121,10 @@ class Session:
 
     def run(self) -> dict[str, Any]:
         """Train to the end and return the summary; raise what stopped the run once the folder is in order."""
+        return alone(self.play())
+
+    def play(self) -> Play[dict[str, Any]]:
+        """Train to the end as `run` does, waiting for each round's replies."""
         self.earlier = Earlier.of(self.folder.path)
         atomic_write(self.folder.path / SCENARIO, scenario_text(self.experiment, self.hash).encode())
         remember(self.folder.path, self.run_id, self.scenario, self.hash, self.experiment.inputs)
@@ -132,7 +137,7 @@ class Session:
             self._notice(f"{one}: is unhashed: it has no source, so nobody can tell if it changes", kind="unhashed")
         try:
             with self.signals.caught():
-                status = self._train()
+                status = yield from self._train()
         except Stopped as stop:
             status, error = "interrupted", stop
             stop.args = (f"{stop.word} {self._where()}",)
@@ -150,7 +155,7 @@ class Session:
             raise error
         return summary
 
-    def _train(self) -> str:
+    def _train(self) -> Play[str]:
         with ExitStack() as stack:
             grid = stack.enter_context(
                 open_grid(self.experiment, self.folder.path, self.ray, self._notice, self.flower, self.zygote)
@@ -182,7 +187,7 @@ class Session:
             log.info("training: %s", self.place.get("training"))
             self.startup_s = time.perf_counter() - self.began
             try:
-                self._train_on(loop)
+                yield from self._train_on(loop)
                 if loop.status == "completed" and self._worth_saving(loop.progress.round):
                     self._save(grid)
             except KeyboardInterrupt:
@@ -210,7 +215,7 @@ class Session:
         every = self.scenario.checkpoint and self.scenario.checkpoint.every
         return bool(every and last % every and last % self.scenario.evaluate.every == 0)
 
-    def _train_on(self, loop: Rounds) -> None:
+    def _train_on(self, loop: Rounds) -> Play[None]:
         """Train; when a host is lost with its clients' memories, go back to the last checkpoint and train again."""
         reached, lost = -1, False
         while True:
@@ -218,7 +223,8 @@ class Session:
                 if lost:
                     loop.grid.replace_lost()
                     self._go_back(loop, self.saved, told=True)
-                return loop.train(self.scenario.rounds, self.until)
+                yield from loop.train(self.scenario.rounds, self.until)
+                return
             except HostLostError as error:
                 lost = True
                 self.rollbacks = self.rollbacks + 1 if loop.progress.round <= reached else 1

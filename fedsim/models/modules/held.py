@@ -8,7 +8,8 @@ values before every client, so that nothing of one client is left for the next.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +36,26 @@ def buffers_of(module: nn.Module, mode: str) -> Buffers:
 def into_training(module: nn.Module, mode: str) -> None:
     """Put a module into train mode; under `frozen` normalisation with running statistics only uses them."""
     module.train()
-    for part in module.modules() if mode == "frozen" else ():
-        if isinstance(part, _NormBase) and part.track_running_stats:
-            part.eval()
+    for part in running(module) if mode == "frozen" else ():
+        part.eval()
+
+
+def running(module: nn.Module) -> list[nn.Module]:
+    """Return the normalisations that have running statistics and, in train mode, move them."""
+    parts = (part for part in module.modules() if isinstance(part, _NormBase) and part.track_running_stats)
+    return [part for part in parts if part.training]
+
+
+@contextmanager
+def resting(parts: Sequence[nn.Module]) -> Iterator[None]:
+    """Put parts of a module into eval mode inside this block, and back into train mode behind it."""
+    for part in parts:
+        part.eval()
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.train()
 
 
 class Held:
@@ -49,6 +67,11 @@ class Held:
         others = ((owner, key, tensor) for _, owner, key, tensor in _all(module) if id(tensor) not in mine)
         self._others = [(owner, key, tensor, tensor.clone(), tensor._version) for owner, key, tensor in others]
         self.size = sum(tensor.numel() for _, _, tensor, _ in self._kept)
+
+    @classmethod
+    def of(cls, module: nn.Module, mode: str) -> Held | None:
+        """Return the buffers of a module, None where it has none of any kind."""
+        return cls(module, mode) if any(True for _ in module.buffers()) else None
 
     def read(self) -> Tensor:
         """Return the buffers as they are, (b,) float32."""

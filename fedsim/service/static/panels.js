@@ -23,6 +23,13 @@ export function linePanels(run, series) {
   const made = PANELS.map((panel) => ({ panel, chart: null }));
   return (place) => {
     let added = false;
+    // a metric of the task has a panel of its own, before the loss
+    for (const name of series.keys()) {
+      if (!name.startsWith("test_") || made.some((one) => one.panel.metrics?.includes(name))) continue;
+      const title = metricName(name).replace(/^./, (first) => first.toUpperCase());
+      const loss = made.findIndex((one) => one.panel.metrics?.includes("test_loss"));
+      made.splice(loss, 0, { panel: { title, hint: "of the global model on the held-out split", metrics: [name], log: false }, chart: null });
+    }
     for (const one of made) {
       const names = there(one.panel, series);
       if (!names.length) continue;

@@ -13,10 +13,11 @@ class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.fc1 = nn.Linear(64, 32)
+        self.bn1 = nn.BatchNorm1d(32)
         self.fc2 = nn.Linear(32, 10)
 
     def forward(self, x):
-        return self.fc2(F.relu(self.fc1(x.flatten(1))))
+        return self.fc2(F.relu(self.bn1(self.fc1(x.flatten(1)))))
 
 
 def load_data(partition_id, num_partitions, batch_size):
