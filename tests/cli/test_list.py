@@ -44,9 +44,9 @@ def test_everything_is_listed_without_a_word(capsys: pytest.CaptureFixture[str])
 
 def test_on_a_terminal_of_80_columns_no_line_is_longer() -> None:
     for members in (strategies.catalogue(), data.catalogue(), models.catalogue(), participation.catalogue()):
-        lines = _table(members, 80)
+        lines = _table(members, 80, {})
         assert max(map(len, lines)) <= 80
-        assert " ".join(" ".join(lines).split()) == " ".join(" ".join(_table(members, None)).split())
+        assert " ".join(" ".join(lines).split()) == " ".join(" ".join(_table(members, None, {})).split())
 
 
 def test_an_unknown_word_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
