@@ -14,7 +14,7 @@ import fedsim
 from fedsim.api import read
 from fedsim.clients.own_evaluation import by_presence, spread
 from fedsim.clients.training import Trainer
-from fedsim.core import LocalWork, ScenarioError, rng
+from fedsim.core import FedsimError, LocalWork, ScenarioError, rng
 from fedsim.engine.experiment import Experiment, build
 from fedsim.engine.run.run import resume
 
@@ -189,7 +189,7 @@ def test_data_of_ones_own_mark_what_clients_hold_out(tmp_path: Path) -> None:
     assert own.rows(np.array([2]), np.array([[0]])).x.tolist() == [[[20.0, 21.0]]]
     assert experiment.data.test is not None
     assert len(experiment.data.test) == 4  # no x_test: the own parts of all
-    with pytest.raises(fedsim.FedsimError, match=r"test should mark .* shape \(20,\); got bool of shape \(19,\)"):
+    with pytest.raises(FedsimError, match=r"test should mark .* shape \(20,\); got bool of shape \(19,\)"):
         build(read(tmp_path / "own.yaml", {"data__broken": True}))
 
 
