@@ -5,22 +5,22 @@ It gets `seed` and `folder`, and any of the keys below, where its signature name
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt, MinLen
 
-from fedsim.core import ClientData, Examples, ScenarioError
+from fedsim.core import ClientData, ScenarioError
 from fedsim.core.config.plain import LATER
 from fedsim.core.foreign.content import is_array, is_dataset
 from fedsim.core.foreign.door import Door, Foreign, made, options_of, refuse
 from fedsim.core.foreign.failures import RefusedError, blamed
 from fedsim.core.foreign.reference import Thing
-from fedsim.data.arrays import Layout, channels_first, deal, features
+from fedsim.data.arrays import Layout, channels_first, deal
 from fedsim.data.normalise import Normalise, normalised
-from fedsim.data.partitioned import Partitioned
+from fedsim.data.partitioned import Partitioned, apart, held_apart
 from fedsim.data.partitions import IID, AnyPartition
 from fedsim.data.partitions.iid import Iid
 from fedsim.data.partitions.natural import Natural
@@ -30,6 +30,8 @@ from fedsim.data.reading.given import Given, given
 GIVEN = ("seed", "folder", "clients", "test_fraction")
 """What the run itself gives to a dataset."""
 ARRAYS = ("x", "y", "x_test", "y_test", "client", "test")
+"""What a dataset may give by name; `test` (n,) marks the rows that their client holds out for itself, as yes or no,
+or is a list with one (x, y) for each client."""
 COLUMNS = ("label", "features", "client", "layout")
 """Keys that make way for an option of the user's own."""
 
@@ -50,7 +52,9 @@ class ForeignData:
     """Features are divided by this, e.g. 255 for images."""
     normalise: Normalise = field(default=None, metadata=LATER)
     """{mean: [...], std: [...]}, one number a channel, or `channel` for those of the training examples; null: as is."""
-
+    test_per_client: Annotated[float, Gt(0), Lt(1)] | None = field(default=None, metadata=LATER)
+    """Share of its examples that each client holds out for itself, by key, on which `evaluate.clients` judges; null:
+    none."""
     layout: Layout | None = field(default=None, metadata=LATER)
     """Where the channels of images are; channels_last moves them to the front; null: as they are."""
     label: Annotated[str, MinLen(1)] | None = field(default=None, metadata=LATER)
@@ -96,6 +100,25 @@ def dealt(config: ForeignData, thing: Thing, found: Any, seed: int) -> ClientDat
     return normalised(pooled, config.normalise)
 
 
+def _marks(config: ForeignData, source: str, arrays: dict[str, Any]) -> Any | None:
+    """Take out which rows are their client's own test part, None without; all of them are the test set if none is."""
+    marks = arrays.pop("test", None)
+    if marks is None:
+        return None
+    x, y = arrays.get("x"), arrays.get("y")
+    rows = (0 if y is None or not y.ndim else len(y),)
+    if marks.dtype != bool or marks.shape != rows:
+        text = f"test should mark each client's own test rows by true and false, shape {rows}"
+        raise ScenarioError(f"data.dataset: {source}: {text}; got {marks.dtype} of shape {marks.shape}")
+    if marks.all() or not marks.any():
+        raise ScenarioError(f"data.dataset: {source}: test marks {'all' if marks.any() else 'none'} of the rows")
+    if config.test_per_client is not None:
+        raise ScenarioError(f"data.test_per_client: {source} says itself which rows clients hold out; leave it out")
+    if x is not None and len(x) == len(marks) and "x_test" not in arrays and "y_test" not in arrays:
+        arrays |= {"x_test": x[marks], "y_test": arrays["y"][marks]}
+    return marks
+
+
 def _is_client_data(found: Any) -> bool:
     return all(hasattr(found, name) for name in ("num_clients", "num_examples", "input_shape", "rows", "test"))
 
@@ -129,7 +152,7 @@ def _given(config: ForeignData, thing: Thing, found: Any) -> Given:
 
 
 def _dealt(config: ForeignData, source: str, one: Given, seed: int) -> Partitioned:
-    """Return examples as client data; what clients hold out for themselves joins the pool and the test part."""
+    """Return examples as client data."""
     own = {option.name for option in getattr(config, "passed", ())}
     layout: Layout | None = None if "layout" in own else config.layout
     arrays, partition = channels_first(one.arrays, layout), config.partition
@@ -138,13 +161,7 @@ def _dealt(config: ForeignData, source: str, one: Given, seed: int) -> Partition
             text = "leave it out, or give the examples without their clients"
             raise ScenarioError(f"data.partition: {source} says whose each example is; {text}")
         partition = partition if isinstance(partition, Natural) else Natural(column=CLIENT)
-    tests = [channels_first({"x": x, "y": y}, layout) for x, y in one.tests or () if len(x)]
-    shared = len(arrays["y_test"]) if tests and {"x_test", "y_test"} <= {*arrays} else 0
-    if tests and {"x", "y"} <= {*arrays}:
-        _must_fit(source, tests, arrays)
-        for key in "xy":
-            parts = [arrays[f"{key}_test"]] if shared else []
-            arrays[f"{key}_test"] = np.concatenate([*parts, *(part[key] for part in tests)])
+    marks = _marks(config, source, arrays)
     pooled = deal(
         arrays,
         source,
@@ -156,35 +173,9 @@ def _dealt(config: ForeignData, source: str, one: Given, seed: int) -> Partition
         numbers=one.numbers,
         tokens=config.normalise is None,
     )
-    if one.tests is None or not tests:
-        return pooled
-    if len(one.tests) != pooled.num_clients:
-        text = f"{source}: test holds {len(one.tests)} parts, and there are {pooled.num_clients} clients"
-        raise ScenarioError(f"data.dataset: {text}")
-    x_test = features(source, arrays, "x_test", tokens=pooled.x.dtype == np.int64)
-    return _with_own(pooled, x_test[shared:], shared, [len(x) for x, _ in one.tests])
-
-
-def _must_fit(source: str, tests: Sequence[Mapping[str, Any]], arrays: Mapping[str, Any]) -> None:
-    for part in tests:
-        for key in "xy":
-            if part[key].shape[1:] != arrays[key].shape[1:]:
-                text = f"an example of {key} is {arrays[key].shape[1:]}, of a client's test {part[key].shape[1:]}"
-                raise ScenarioError(f"data.dataset: {source}: {text}")
-
-
-def _with_own(pooled: Partitioned, x_own: Any, shared: int, counts: Sequence[int]) -> Partitioned:
-    """Return data in which clients hold out the test examples after the `shared` ones, `counts` of them each.
-
-    The global test part is the shared one; where there is none, that of all clients together.
-    """
-    test = pooled.test
-    assert test is not None
-    x, y = np.concatenate([pooled.x, x_own]), np.concatenate([pooled.y, test.y[shared:]])
-    own = np.arange(len(pooled.y), len(y)), np.concatenate([[0], np.cumsum(counts)])
-    for array in (x, y, *own):
-        array.setflags(write=False)
-    return replace(pooled, x=x, y=y, own=own, test=Examples(test.x[:shared], test.y[:shared]) if shared else test)
+    if marks is not None:
+        return held_apart(pooled, ~marks[pooled.order])
+    return apart(pooled, config.test_per_client, seed)
 
 
 def config(door: Door, thing: Thing) -> type:
@@ -212,7 +203,8 @@ def config(door: Door, thing: Thing) -> type:
             if isinstance(target, type) and callable(made_of):
                 return made_of()
             if isinstance(target, type) and hasattr(made_of, "x") and not hasattr(made_of, "rows"):
-                return {name: getattr(made_of, name) for name in ARRAYS if getattr(made_of, name, None) is not None}
+                given = {name: getattr(made_of, name, None) for name in ARRAYS}
+                return {k: v for k, v in given.items() if v is not None and (k != "test" or np.ndim(v))}
             return made_of
 
     return made(door, thing, "dataset", ForeignData, options=options, methods={"found": found}, yields=COLUMNS)

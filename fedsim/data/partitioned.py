@@ -149,17 +149,48 @@ def hold_out(labels: Ints, fraction: float, seed: int) -> Ints:
     return np.sort(order[kept])
 
 
-def hold_out_within(owners: Ints, fraction: float, seed: int) -> Ints:
+def apart(data: Partitioned, fraction: float | None, seed: int) -> Partitioned:
+    """Return data in which each client holds out floor(n_i * fraction) of its examples for itself; None: as they are.
+
+    Raises
+    ------
+    ScenarioError : no client holds enough for a single one.
+    """
+    if fraction is None:
+        return data
+    owners = np.repeat(np.arange(data.num_clients), data.num_examples)
+    kept = np.zeros(len(owners), bool)
+    kept[hold_out_within(owners, fraction, seed, "test_per_client")] = True
+    return held_apart(data, kept)
+
+
+def held_apart(data: Partitioned, kept: npt.NDArray[np.bool_]) -> Partitioned:
+    """Return data in which clients train on the `kept` of their examples, in `order`, and hold out the others."""
+    owners = np.repeat(np.arange(data.num_clients), data.num_examples)
+
+    def part(chosen: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
+        counts = np.bincount(owners[chosen], minlength=data.num_clients)
+        found = data.order[chosen], np.concatenate([[0], np.cumsum(counts)])
+        for array in found:
+            array.setflags(write=False)
+        return found
+
+    order, offsets = part(kept)
+    return replace(data, order=order, offsets=offsets, own=part(~kept))
+
+
+def hold_out_within(owners: Ints, fraction: float, seed: int, key: str = "test_fraction") -> Ints:
     """Return the indices kept for training, ascending: floor(n_i * fraction) of each client's examples are held out."""
-    shuffled = stream(seed, "data.hold_out").permutation(len(owners))
+    purpose = "data.hold_out" if key == "test_fraction" else f"data.{key}"
+    shuffled = stream(seed, purpose).permutation(len(owners))
     order = shuffled[np.argsort(owners[shuffled], kind="stable")]
     counts = np.bincount(owners)
     rank = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
     kept = rank >= np.repeat(np.floor(counts * fraction + 1e-9), counts)
     if kept.all():
         raise ScenarioError(
-            f"data.test_fraction: {fraction} of each client's examples (at most {counts.max()}) leaves none to test "
-            "on; give a larger fraction, or x_test and y_test"
+            f"data.{key}: {fraction} of each client's examples (at most {counts.max()}) leaves none to test "
+            f"on; give a larger fraction{', or x_test and y_test' if key == 'test_fraction' else ''}"
         )
     return np.sort(order[kept])
 

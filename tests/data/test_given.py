@@ -150,7 +150,7 @@ WRONG: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "tests": (
         lambda: {"x": X, "y": Y, "client": Y, "test": [(X, Y)]},
         {"clients": None},
-        "test holds 1 parts, and there are 3 clients$",
+        r"test holds 1 parts, and there are 3 clients$",
     ),
 }
 

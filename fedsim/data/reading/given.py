@@ -33,16 +33,14 @@ class Given:
 
     Attributes
     ----------
-    arrays : x, y, and where they are known x_test, y_test and client.
+    arrays : x, y, and where they are known x_test, y_test, client, and test (n,): which rows clients hold out.
     numbers : whether y are numbers also where all are whole.
     natural : whether the examples come with the clients that own them.
-    tests : for each client its own test part (x, y); None where nobody gave one.
     """
 
     arrays: Mapping[str, Array]
     numbers: bool = False
     natural: bool = False
-    tests: tuple[Part, ...] | None = None
 
 
 def given(found: Any, columns: Columns) -> Given:
@@ -82,10 +80,10 @@ def _given(found: Any, columns: Columns) -> Given:
         if "train" in found and "x" not in found:
             train = _given(found["train"], columns)
             return train if found.get("test") is None else _both(train, _given(found["test"], columns))
-        arrays = {str(name): _array(str(name), part) for name, part in found.items() if name != "test"}
-        if found.get("test") is None:
-            return Given(arrays)
-        return Given(arrays, natural=True, tests=_tests(found["test"], columns))
+        tests = found.get("test")
+        marks = tests is None or is_array(tests) or (isinstance(tests, list) and set(map(type, tests)) <= {bool})
+        arrays = {str(n): _array(str(n), v) for n, v in found.items() if (marks or n != "test") and v is not None}
+        return Given(arrays) if marks else _marked(Given(arrays, natural=True), _tests(tests, columns))
     if is_frame(found):
         return _of_frame(found, columns)
     if is_hub(found):
@@ -152,13 +150,38 @@ def _of_clients(found: Sequence[Any], columns: Columns) -> Given:
         "y": np.concatenate([y for _, y in parts]),
         CLIENT: np.repeat(np.arange(len(parts)), [len(x) for x, _ in parts]),
     }
-    return Given(arrays, any(one.numbers for one in every), natural=True, tests=tests)
+    whole = Given(arrays, any(one.numbers for one in every), natural=True)
+    return whole if tests is None else _marked(whole, tests)
 
 
-def _must_fit(name: str, part: Part, first: Part) -> None:
-    for one, mine, others in zip("xy", part, first, strict=True):
-        if mine.shape[1:] != others.shape[1:]:
-            text = f"an example of its {one} is {mine.shape[1:]}, of client 0 {others.shape[1:]}"
+def _marked(one: Given, tests: Sequence[Part]) -> Given:
+    """Return the same with the clients' own test parts among the rows, marked by `test`."""
+    arrays = one.arrays
+    counts = [len(x) for x, _ in tests]
+    if not {"x", "y"} <= {*arrays} or not sum(counts):
+        return one
+    if CLIENT not in arrays:
+        raise RefusedError("test is of clients, and no `client` says whose each example is")
+    owners = np.unique(arrays[CLIENT])
+    if len(owners) != len(tests):
+        raise RefusedError(f"test holds {len(tests)} parts, and there are {len(owners)} clients")
+    for place, part in enumerate(tests):
+        if counts[place]:
+            _must_fit(f"test[{place}]", part, (arrays["x"], arrays["y"]), "the others")
+    held = [part for part, count in zip(tests, counts, strict=True) if count]
+    longer = {
+        "x": np.concatenate([arrays["x"], *(x for x, _ in held)]),
+        "y": np.concatenate([arrays["y"], *(y for _, y in held)]),
+        CLIENT: np.concatenate([arrays[CLIENT], np.repeat(owners, counts)]),
+        "test": np.arange(len(arrays["y"]) + sum(counts)) >= len(arrays["y"]),
+    }
+    return replace(one, arrays={**arrays, **longer})
+
+
+def _must_fit(name: str, part: Part, first: Part, others: str = "client 0") -> None:
+    for one, mine, wanted in zip("xy", part, first, strict=True):
+        if mine.shape[1:] != wanted.shape[1:]:
+            text = f"an example of its {one} is {mine.shape[1:]}, of {others} {wanted.shape[1:]}"
             raise RefusedError(f"{name}: {text}")
 
 
@@ -236,7 +259,6 @@ def _of_items(found: Any) -> Given:
 def _coded(one: Given) -> Given:
     """Return the same with text as targets numbered in its order, in all parts alike."""
     parts: dict[str, Array] = {name: one.arrays[name] for name in ("y", "y_test") if name in one.arrays}
-    parts |= {f"test[{place}]": y for place, (_, y) in enumerate(one.tests or ())}
     texts = [name for name, part in parts.items() if part.dtype.kind in "UT" or _is_text(part)]
     if not texts:
         return one
@@ -244,9 +266,7 @@ def _coded(one: Given) -> Given:
         raise RefusedError(f"{texts[0]} holds text, and {next(n for n in parts if n not in texts)} numbers")
     values = np.unique(np.concatenate([part.astype(str) for part in parts.values()]))
     coded = {name: np.searchsorted(values, part.astype(str)) for name, part in parts.items()}
-    arrays = {**one.arrays, **{name: coded[name] for name in ("y", "y_test") if name in coded}}
-    tests = None if one.tests is None else tuple((x, coded[f"test[{k}]"]) for k, (x, _) in enumerate(one.tests))
-    return replace(one, arrays=arrays, tests=tests)
+    return replace(one, arrays={**one.arrays, **coded})
 
 
 def _is_text(part: Array) -> bool:
