@@ -19,12 +19,13 @@ from fedsim.core.foreign.failures import ForeignError, blamed
 from fedsim.core.foreign.reference import Thing
 from fedsim.data.arrays import deal
 from fedsim.data.normalise import Normalise, normalised
-from fedsim.data.partitioned import Partitioned
+from fedsim.data.partitioned import Partitioned, apart, held_apart
 from fedsim.data.partitions import IID, AnyPartition
 
 GIVEN = ("seed", "folder", "clients", "test_fraction")
 """What the run itself gives to a dataset."""
-ARRAYS = ("x", "y", "x_test", "y_test", "client")
+ARRAYS = ("x", "y", "x_test", "y_test", "client", "test")
+"""What a dataset may give by name; `test` (n,) marks the rows that their client holds out for itself, as yes or no."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,9 @@ class ForeignData:
     """Features are divided by this, e.g. 255 for images."""
     normalise: Normalise = field(default=None, metadata=LATER)
     """{mean: [...], std: [...]}, one number a channel, or `channel` for those of the training examples; null: as is."""
+    test_per_client: Annotated[float, Gt(0), Lt(1)] | None = field(default=None, metadata=LATER)
+    """Share of its examples that each client holds out for itself, by key, on which `evaluate.clients` judges; null:
+    none."""
 
     @property
     def num_clients(self) -> int | None:
@@ -82,6 +86,7 @@ def dealt(config: ForeignData, thing: Thing, found: Any, seed: int) -> ClientDat
         raise ForeignError(f"{thing.text}: {thing.place}: {text}")
     with blamed(str(thing.text)):
         arrays = {str(name): np.asarray(value) for name, value in found.items()}
+    marks = _marks(config, thing, arrays)
     pooled = deal(
         arrays,
         str(thing.text),
@@ -92,7 +97,28 @@ def dealt(config: ForeignData, thing: Thing, found: Any, seed: int) -> ClientDat
         seed=seed,
         tokens=config.normalise is None,
     )
-    return normalised(pooled, config.normalise)
+    if marks is not None:
+        return normalised(held_apart(pooled, ~marks[pooled.order]), config.normalise)
+    return normalised(apart(pooled, config.test_per_client, seed), config.normalise)
+
+
+def _marks(config: ForeignData, thing: Thing, arrays: dict[str, Any]) -> Any | None:
+    """Take out which rows are their client's own test part, None without; all of them are the test set if none is."""
+    marks = arrays.pop("test", None)
+    if marks is None:
+        return None
+    where, x, y = f"{thing.text}: {thing.place}", arrays.get("x"), arrays.get("y")
+    rows = (0 if y is None or not y.ndim else len(y),)
+    if marks.dtype != bool or marks.shape != rows:
+        text = f"test should mark each client's own test rows by true and false, shape {rows}"
+        raise ForeignError(f"{where}: {text}; got {marks.dtype} of shape {marks.shape}")
+    if marks.all() or not marks.any():
+        raise ForeignError(f"{where}: test marks {'all' if marks.any() else 'none'} of the rows")
+    if config.test_per_client is not None:
+        raise ScenarioError(f"data.test_per_client: {thing.text} says itself which rows clients hold out; leave it out")
+    if x is not None and len(x) == len(marks) and "x_test" not in arrays and "y_test" not in arrays:
+        arrays |= {"x_test": x[marks], "y_test": arrays["y"][marks]}
+    return marks
 
 
 def config(door: Door, thing: Thing) -> type:
@@ -117,7 +143,8 @@ def config(door: Door, thing: Thing) -> type:
             if isinstance(target, type) and callable(made_of):
                 return made_of()
             if isinstance(target, type) and hasattr(made_of, "x") and not hasattr(made_of, "rows"):
-                return {name: getattr(made_of, name) for name in ARRAYS if getattr(made_of, name, None) is not None}
+                given = {name: getattr(made_of, name, None) for name in ARRAYS}
+                return {k: v for k, v in given.items() if v is not None and (k != "test" or np.ndim(v))}
             return made_of
 
     return made(door, thing, "dataset", ForeignData, options=options, methods={"found": found})

@@ -16,7 +16,7 @@ from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.core.config.plain import LATER
 from fedsim.data.arrays import Array, array_problems, channels_last, deal
 from fedsim.data.normalise import Normalise, normalised
-from fedsim.data.partitioned import Partitioned
+from fedsim.data.partitioned import Partitioned, apart
 from fedsim.data.partitions import IID, AnyPartition
 from fedsim.data.partitions.natural import Natural
 from fedsim.data.reading.headers import UNREADABLE, headers
@@ -43,6 +43,9 @@ class Npz:
     """Features are divided by this, e.g. 255 for images; bytes need it (1 leaves them as they are)."""
     normalise: Normalise = field(default=None, metadata=LATER)
     """{mean: [...], std: [...]}, one number a channel, or `channel` for those of the training examples; null: as is."""
+    test_per_client: Annotated[float, Gt(0), Lt(1)] | None = field(default=None, metadata=LATER)
+    """Share of its examples that each client holds out for itself, by key, on which `evaluate.clients` judges; null:
+    none."""
 
     @property
     def num_clients(self) -> int | None:
@@ -115,7 +118,7 @@ class Npz:
             seed=seed,
             tokens=self.normalise is None,
         )
-        return normalised(dealt, self.normalise)
+        return normalised(apart(dealt, self.test_per_client, seed), self.normalise)
 
 
 def _read(path: Path, wanted: list[str]) -> tuple[dict[str, Array], list[str]]:

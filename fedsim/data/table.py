@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,10 +12,11 @@ from annotated_types import Ge, Gt, Lt, MinLen
 
 from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import InputPath, place_of
+from fedsim.core.config.plain import LATER
 from fedsim.core.foreign.words import did_you_mean
 from fedsim.data.arrays import deal
 from fedsim.data.normalise import Normalise, normalised
-from fedsim.data.partitioned import Partitioned
+from fedsim.data.partitioned import Partitioned, apart
 from fedsim.data.partitions import IID, AnyDealing
 from fedsim.data.partitions.iid import Iid
 from fedsim.data.partitions.natural import Natural
@@ -55,6 +56,9 @@ class Table:
 
     normalise: Normalise = None
     """{mean: [...], std: [...]}, one number a feature, or `channel` for those of the training rows; null: as is."""
+    test_per_client: Annotated[float, Gt(0), Lt(1)] | None = field(default=None, metadata=LATER)
+    """Share of its examples that each client holds out for itself, by key, on which `evaluate.clients` judges; null:
+    none."""
 
     @property
     def num_clients(self) -> int | None:
@@ -114,7 +118,7 @@ class Table:
             seed=seed,
             numbers=numbers,
         )
-        return normalised(pooled, self.normalise)
+        return normalised(apart(pooled, self.test_per_client, seed), self.normalise)
 
     def _features(self, frame: pd.DataFrame, path: Path) -> Any:
         others = [str(name) for name in frame.columns if name not in (self.label, self.client)]

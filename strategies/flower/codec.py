@@ -44,7 +44,10 @@ def encode_task(task: Task, model: Any) -> RecordDict:
     }
     columns: list[npt.NDArray[Any]] = [task.clients.astype(np.int64, copy=False)]
     for asked in task.sums.values():
-        columns += _columns(asked)
+        if isinstance(asked, Dot):
+            columns += [asked.weights]
+        else:
+            columns += [asked.fresh] if asked.stale is None else [asked.fresh, asked.stale]
     if not task.order.empty:
         order = task.order
         words["order"] = [list(order.numbers), order.pull, order.rate, order.silent]
@@ -61,12 +64,6 @@ def _words(name: str, asked: Asked) -> list[Any]:
     if isinstance(asked, Dot):
         return [name, asked.one, asked.other]
     return [name, asked.stale is not None, asked.stored, asked.of, asked.over]
-
-
-def _columns(asked: Asked) -> list[npt.NDArray[Any]]:
-    if isinstance(asked, Dot):
-        return [asked.weights]
-    return [asked.fresh] if asked.stale is None else [asked.fresh, asked.stale]
 
 
 def _asked(words: list[Any], columns: Iterator[npt.NDArray[np.float64]]) -> Asked:
