@@ -91,6 +91,8 @@ def compare(
     last: int = 1,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    parallel: int | None = None,
+    lanes: bool = True,
     **overrides: Any,
 ) -> Comparison:
     """Run several strategies on the same data and absences, and compare them seed by seed.
@@ -99,9 +101,10 @@ def compare(
     ----------
     source : a scenario file, its content as a mapping, or a scenario that was read before.
     strategies : one or several, as on the command line ("fedstale:beta=0.3"), as blocks ({"name": "fedstale",
-        "beta": 0.3}) or as rules (FedStale(beta=0.3)); those under the scenario's `compare:` when None.
+        "beta": 0.3}) or as rules (FedStale(beta=0.3)), and variants ({"name": "slow", "client": {"lr": 0.01}}); those
+        under the scenario's `compare:` when None.
     seeds : how many, from the scenario's own on, or which.
-    baseline, target, last, out, overwrite : as of `fedsim compare`.
+    baseline, target, last, out, overwrite, parallel, lanes : as of `fedsim compare`.
     overrides : values by dotted key, as `--set`; in a keyword write two underscores for a dot.
 
     Raises
@@ -127,6 +130,8 @@ def compare(
         target=None if target is None else parse_target(target),
         last=last,
         overwrite=overwrite,
+        parallel=parallel,
+        lanes=lanes,
     )
 
 
@@ -134,7 +139,8 @@ def sweep(
     source: str | os.PathLike[str] | Mapping[str, Any],
     *,
     out: str | os.PathLike[str] | None = None,
-    parallel: int = 1,
+    parallel: int | None = None,
+    lanes: bool = True,
     overwrite: bool = False,
     **overrides: Any,
 ) -> Sweep:
@@ -143,7 +149,7 @@ def sweep(
     Parameters
     ----------
     source : a scenario file, or its content as a mapping.
-    out, parallel, overwrite : as of `fedsim sweep`.
+    out, parallel, lanes, overwrite : as of `fedsim sweep`.
     overrides : as of `run`. Objects without a source run one after the other in this process.
 
     Raises
@@ -160,7 +166,7 @@ def sweep(
     from fedsim.study.sweep import sweep as run_all
 
     place = None if out is None else os.fspath(out)
-    return run_all(source, dotted(overrides), out=place, parallel=parallel, overwrite=overwrite)
+    return run_all(source, dotted(overrides), out=place, parallel=parallel, lanes=lanes, overwrite=overwrite)
 
 
 def resume(

@@ -8,7 +8,7 @@ others go on.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from math import nan
 from pathlib import Path
@@ -103,6 +103,7 @@ class Comparison:
     Attributes
     ----------
     baseline : the strategy that the others are compared with, by its label.
+    marks : what a line has of its own of data, first parameters and absences, which all others share.
     entries : the runs, seed by seed. `last`: final values are means over so many last evaluations.
     """
 
@@ -114,6 +115,11 @@ class Comparison:
     entries: tuple[ComparedRun, ...]
     asked: Target | None = None
     last: int = 1
+    marks: Mapping[str, str] = field(default_factory=dict)
+
+    def shown(self, label: str) -> str:
+        """Return what a table calls a line: its label, and what it does not share with the others."""
+        return f"{label} [{self.marks[label]}]" if label in self.marks else label
 
     @property
     def labels(self) -> list[str]:
@@ -321,7 +327,13 @@ class Comparison:
                 measure.name: asdict(self.summaries[measure.name][label]) | {"values": self.values(measure, label)}
                 for measure in self.measures
             }
-            found = {"label": label, "options": plain_value(rule), "measures": measures, "runs": runs}
+            found: dict[str, Any] = {
+                "label": label,
+                **({"mark": self.marks[label]} if label in self.marks else {}),
+                "options": plain_value(rule),
+                "measures": measures,
+                "runs": runs,
+            }
             if self.target is not None:
                 found["rounds_to_target"] = [asdict(one) for one in self.reached[label]]
             strategies.append(found)

@@ -26,10 +26,10 @@ def _measure_table(found: Comparison, place: int) -> Table:
     for label in found.labels:
         summary = found.summaries[measure.name][label]
         if summary.difference is None:
-            rows.append((label, with_interval(summary.interval), "baseline", "", ""))
+            rows.append((found.shown(label), with_interval(summary.interval), "baseline", "", ""))
         else:
             test = _p(summary.difference), number(summary.p_holm, ".2g")
-            rows.append((label, with_interval(summary.interval), _difference(summary.difference), *test))
+            rows.append((found.shown(label), with_interval(summary.interval), _difference(summary.difference), *test))
     header = ("", "mean ± 95 %", f"difference to {found.baseline}", "p", "p (Holm)")
     return Table(f"{measure.title} ({when}; {direction} is better)", header, tuple(rows))
 
@@ -42,7 +42,7 @@ def _target_table(found: Comparison) -> Table:
     for label in found.labels:
         reached = found.reached[label]
         count = sum(not one.censored for one in reached)
-        cells = [label, str(median_reached(reached)), f"{count}/{len(reached)}"]
+        cells = [found.shown(label), str(median_reached(reached)), f"{count}/{len(reached)}"]
         if label == found.baseline:
             cells += ["baseline", ""]
         else:

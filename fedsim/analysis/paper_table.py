@@ -162,7 +162,10 @@ def _rows(found: Comparison, form: Notation) -> list[list[str]]:
     rows = []
     for label in found.labels:
         intervals = {measure.name: found.summaries[measure.name][label].interval for measure in found.measures}
-        row = [form.text(label), *(_cell(one, label == winners[name], form) for name, one in intervals.items())]
+        row = [
+            form.text(found.shown(label)),
+            *(_cell(one, label == winners[name], form) for name, one in intervals.items()),
+        ]
         if found.target is not None:
             row.append(form.value.format(str(median_reached(found.reached[label]))))
         rows.append(row)

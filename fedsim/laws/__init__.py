@@ -8,6 +8,7 @@ from fedsim.laws.corrections import (
     memories_wait,
     off_is_the_rule,
     reaches_the_optimum,
+    rows_are_apart,
 )
 from fedsim.laws.play import Law, Moment, Problem, Verdict, play
 from fedsim.laws.rules import (
@@ -42,6 +43,7 @@ CLAIMED: tuple[Law, ...] = (
     controls_are_means,
     off_is_the_rule,
     memories_wait,
+    rows_are_apart,
     exact_where_claimed,
 )
 """Laws of a correction under a rule, as far as it claims them."""

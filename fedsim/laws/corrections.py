@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from fedsim.core import Rule
+from fedsim.core.client_half import Trained
 from fedsim.laws.play import Moment, Problem, Verdict, before, beside, bernoulli, one_by_one, play
 
 ROUNDS, NEAR = 1500, 1e-9
@@ -54,15 +55,43 @@ def off_is_the_rule(rule: Rule) -> Verdict:
 
 
 def memories_wait(rule: Rule) -> Verdict:
-    """*delay*: who is away neither changes what it remembers nor what is remembered at others."""
+    """*delay*: a client that was away for 50 rounds comes back to what it left, and all stays finite."""
     correction = rule.corrected_by()
     if correction is None or not correction.memories:
         return beside("delay", "there is no correction" if correction is None else "clients remember nothing for it")
-    moments = list(play(rule, Problem(), [[0], [1], [1], [], [1], [0]]))
-    kept = {name: {now.memories[name][0].tobytes() for now in moments[1:6]} for name in correction.memories}
-    came = {name: moments[6].memories[name][0].tobytes() for name in correction.memories}
-    holds = all(len(kept[name]) == 1 and came[name] not in kept[name] for name in kept)
-    return Verdict("delay", holds, f"client 0 away for 4 rounds: {', '.join(kept)} as left, then renewed")
+    moments = list(play(rule, Problem(), [[0], *[[1], []] * 25, [0], [0, 1]]))
+    kept = {name: {now.memories[name][0].tobytes() for now in moments[1:51]} for name in correction.memories}
+    finite = bool(np.isfinite(moments[-1].params).all())
+    seen = f"{', '.join(kept)} of client 0 as left; then at {moments[-1].params.tolist()}"
+    return Verdict("delay", finite and all(len(found) == 1 for found in kept.values()), seen)
+
+
+def rows_are_apart(rule: Rule) -> Verdict:
+    """*rows*: what a client trains with and remembers is its own affair: alone as among others."""
+    problem, correction, everybody = Problem(), rule.corrected_by(), np.arange(2)
+    if correction is None or correction.idle:
+        return beside("rows", "there is no correction" if correction is None else "clients do nothing for it")
+    *_, now = play(rule, problem, [[0], [1], [0, 1]])
+    _, lane = before(rule, problem, now, everybody)
+    delta = np.array([[0.25], [-1.5]])
+    steps = np.full(2, problem.steps)
+    made = correction.remember(lane, Trained(delta, steps, steps * lane.rate))
+    given, off = correction.begin(lane), 0.0
+    for client in range(2):
+        own = slice(client, client + 1)
+        alone = replace(
+            lane,
+            own={name: rows[own] for name, rows in lane.own.items()},
+            seen=lane.seen[own],
+            numbers={name: values[own] for name, values in lane.numbers.items()},
+            gradient=None if lane.gradient is None else lane.gradient[own],
+        )
+        kept = correction.remember(alone, Trained(delta[own], steps[own], steps[own] * lane.rate))
+        one = correction.begin(alone)
+        pairs = [(rows[own], kept[name]) for name, rows in made.items()]
+        pairs += [(a[own], b) for a, b in ((given.shift, one.shift), (given.start, one.start)) if a is not None]
+        off = max([off, *(float(np.abs(a - b).max()) for a, b in pairs if b is not None)])
+    return Verdict("rows", off == 0.0, f"shifts, starts and memories are at most {off:.1e} apart")
 
 
 def _last(rule: Rule, problem: Problem, cohorts: list[list[int]]) -> Moment:

@@ -4,7 +4,7 @@ from fedsim.scenario.checks.emptiness import warnings, why_nobody
 from fedsim.scenario.identity import by_content, holder, read_inputs, scenario_hash
 from fedsim.scenario.loading import expand, from_dict, load, override
 from fedsim.scenario.raw import as_plain, plain_text
-from fedsim.scenario.scenario import Scenario
+from fedsim.scenario.scenario import Scenario, Variant
 from fedsim.scenario.schema import json_schema, schema_text
 from fedsim.scenario.sections import (
     Auto,
@@ -36,6 +36,7 @@ __all__ = [
     "Serial",
     "Sourced",
     "Stop",
+    "Variant",
     "as_plain",
     "by_content",
     "dump",

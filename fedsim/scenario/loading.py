@@ -11,12 +11,13 @@ from typing import Any
 
 from fedsim.core import Problem, ScenarioError
 from fedsim.scenario.check import INVALID, Findings, read_keys
+from fedsim.scenario.checks import variants
 from fedsim.scenario.checks.consistency import cross_problems
 from fedsim.scenario.messages import did_you_mean, printable, show
 from fedsim.scenario.raw import Overrides, Raw, laid_over, problem_at, read_mapping, read_scenario, reread, starts_at
-from fedsim.scenario.scenario import Origin, Scenario
+from fedsim.scenario.scenario import Origin, Scenario, Variant
 from fedsim.scenario.sections import Processes, Ray
-from fedsim.scenario.tree import Items, Keys, Place, nearest
+from fedsim.scenario.tree import Items, Keys, Node, Place, nearest
 from fedsim.scenario.types import homes, keys_of
 
 MAX_RUNS = 10_000
@@ -92,7 +93,8 @@ def _finish(raw: Raw) -> Scenario:
     report = Findings(list(raw.problems), homes(Scenario), starts_at(raw.tree, raw.folder))
     known = keys_of(Scenario)
     top = raw.tree.place if raw.tree.place.file else Place(raw.file)
-    values, _ = read_keys(raw.tree, known, (), top, report, complete=raw.complete)
+    tree, written = variants.taken_out(raw.tree, known, report)
+    values, _ = read_keys(tree, known, (), top, report, complete=raw.complete)
     sound = {key: value for key, value in values.items() if value is not INVALID}
     if raw.complete:
         for name, spec in known.items():
@@ -106,7 +108,33 @@ def _finish(raw: Raw) -> Scenario:
     problems = _in_order(report.problems, raw.file)
     if problems:
         raise ScenarioError(problems)
-    return _resolved(Scenario(**sound, origin=Origin(file=raw.file, folder=raw.folder, tree=raw.tree)))
+    lines = tuple(_variants(raw, tree, str(sound["name"]), written))
+    origin = Origin(file=raw.file, folder=raw.folder, tree=raw.tree, variants=lines)
+    return _resolved(Scenario(**sound, origin=origin))
+
+
+def _variants(raw: Raw, tree: Keys, name: str, written: Sequence[variants.Written]) -> list[Variant]:
+    """Return the variants under `compare:` as scenarios of their own.
+
+    Raises ScenarioError with every problem of every variant.
+    """
+    found: list[Variant] = []
+    problems: dict[Problem, None] = {}
+    for one in written:
+        base = variants.without(tree, "compare", "sweep", *(("strategy",) if "strategy" in one.values else ()))
+        values: list[tuple[str, Node]] = [(key, entry.node) for key, entry in one.values.items()]
+        try:
+            whole = _finish(laid_over(replace(raw, tree=base), [*values, ("name", variants.named(name, one))]))
+        except ScenarioError as error:
+            above = f"compare.{one.position}"
+            problems.update(
+                dict.fromkeys(replace(p, key=f"{above}.{p.key}" if p.key else above) for p in error.problems)
+            )
+        else:
+            found.append(Variant(position=one.position, name=one.name, scenario=whole))
+    if problems:
+        raise ScenarioError(_in_order(list(problems), raw.file))
+    return found
 
 
 def _resolved(scenario: Scenario) -> Scenario:

@@ -41,12 +41,22 @@ AnyStrategy = Annotated[Any, OneOf("name", strategies.catalogue, foreign_strateg
 
 
 @dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A line of `compare:` that is a whole scenario: its place in the list, its name, and the scenario."""
+
+    position: int
+    name: str
+    scenario: Scenario
+
+
+@dataclass(frozen=True, kw_only=True)
 class Origin:
     """What a scenario was read from, before defaults: the tree with places, for sweeps and `sources`."""
 
     file: str
     folder: str
     tree: Keys
+    variants: tuple[Variant, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +104,8 @@ class Scenario:
     memory: MemoryOptions = field(default_factory=MemoryOptions)
     """How hosts keep the clients' last deltas."""
     compare: Annotated[tuple[AnyStrategy, ...], MinLen(1)] | None = None
-    """Strategies that `fedsim compare` runs on the same schedule."""
+    """What `fedsim compare` runs on the same schedule: strategies, and variants, which have a name of their own and any
+    keys of the scenario: `{name: "all, x10", strategy: {name: fedavg}, client: {lr: 0.05}}`."""
     sweep: Annotated[Mapping[str, Annotated[tuple[Any, ...], MinLen(1)]], MinLen(1)] | None = None
     """Dotted keys and the values each takes; the grid of all combinations is run by `fedsim sweep`."""
     folder: str = "."

@@ -18,7 +18,7 @@ from fedsim.core.system.signals import Signals, listener
 from fedsim.engine.experiment import build
 from fedsim.metrics import METRICS
 from fedsim.metrics.registry import metric_of, out_of_reach
-from fedsim.scenario import Scenario, read_inputs, slug
+from fedsim.scenario import Scenario, Variant, read_inputs, slug
 from fedsim.scenario.messages import did_you_mean
 from fedsim.study.batch import Batch, Planned, batch_folder, max_hosts, plan_key, reasons, recognised, run_folders
 from fedsim.study.strategies import all_problems, lineup, with_strategy
@@ -54,7 +54,10 @@ def compare(
     ScenarioError : strategies that do not fit, all of them at once, before anything runs.
     Stopped : after a signal; what was finished is recognised the next time.
     """
-    rules = lineup(scenario)
+    lines = lineup(scenario)
+    ready = _checked(scenario, lines)
+    rules = {label: one.strategy for label, one in ready.items()}
+    marks = _marks(scenario, lines)
     chosen = _baseline(baseline, rules)
     numbers = seed_numbers(seeds, scenario.seed)
     if target is not None and metric_of(target.metric) is None:
@@ -62,7 +65,6 @@ def compare(
     never = None if target is None else out_of_reach(target.metric, target.value)
     if never is not None:
         raise ScenarioError(f"--target: {never}")
-    ready = _checked(scenario, rules)
     held = {label: read_inputs(one) for label, one in ready.items()}
     plan = [
         (label, Planned(f"{label}-seed{seed}", replace(one, seed=seed), held[label]))
@@ -102,8 +104,8 @@ def compare(
         jobs = {place: RunJob(runs[place].scenario, folders[place], runs[place].inputs, overwrite) for place in left}
         run_all(jobs, parallel, lanes=lanes, signals=signals, done=newly, here=True, say=say)
         entries = [ended[place] for place in range(len(plan))]
-        _assert_same_schedules(entries)
-        found = Comparison(scenario.name, folder, rules, chosen, numbers, tuple(entries), target, last)
+        _assert_same_schedules([entry for entry in entries if entry.label not in marks])
+        found = Comparison(scenario.name, folder, rules, chosen, numbers, tuple(entries), target, last, marks)
         write(found)
     return found
 
@@ -178,11 +180,32 @@ def _baseline(asked: str | None, rules: Mapping[str, Any]) -> str:
     return named[0]
 
 
+MARKED = {
+    "data": "other data",
+    "model": "other first parameters",
+    "participation": "other absences",
+    "devices": "other absences",
+    "faults": "other failures",
+}
+"""What a variant may have of its own that lines of a comparison otherwise share."""
+
+
+def _marks(scenario: Scenario, lines: Mapping[str, Any]) -> dict[str, str]:
+    """Return for each variant that does not share data, first parameters and absences what it has of its own."""
+    found = {}
+    for label, one in lines.items():
+        if isinstance(one, Variant):
+            changed = [key for key in MARKED if getattr(one.scenario, key) != getattr(scenario, key)]
+            if changed:
+                found[label] = ", ".join(dict.fromkeys(MARKED[key] for key in changed))
+    return found
+
+
 def _checked(scenario: Scenario, rules: Mapping[str, Any]) -> dict[str, Scenario]:
     ready, errors = {}, []
     for label, rule in rules.items():
         try:
-            ready[label] = with_strategy(scenario, rule, label)
+            ready[label] = rule.scenario if isinstance(rule, Variant) else with_strategy(scenario, rule, label)
         except ScenarioError as error:
             errors.append((label, error))
     if errors:

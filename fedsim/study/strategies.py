@@ -15,7 +15,8 @@ from typing import Any
 
 from fedsim.core import Problem, Rule, ScenarioError
 from fedsim.core.config.plain import plain_value
-from fedsim.scenario import Scenario, as_plain, from_dict, load, override, plain_text, to_mapping
+from fedsim.scenario import Scenario, Variant, as_plain, from_dict, load, override, plain_text, to_mapping
+from fedsim.scenario.tree import plain
 from fedsim.strategies import catalogue
 
 Block = str | Mapping[str, Any] | Rule
@@ -123,6 +124,54 @@ def blame_strategies(error: ScenarioError, number: int) -> ScenarioError:
     )
 
 
+def parse_variant(text: str) -> dict[str, Any]:
+    """Read `--variant NAME:key=value,...`: keys are dotted, values YAML.
+
+    >>> parse_variant("all, x10:strategy={name: fedavg},client.lr=0.05,client.local_steps=2")
+    {'name': 'all, x10', 'strategy': {'name': 'fedavg'}, 'client': {'lr': 0.05, 'local_steps': 2}}
+
+    Raises ScenarioError, saying what is allowed.
+    """
+    name, colon, rest = text.partition(":")
+    found: dict[str, Any] = {"name": name.strip()}
+    for option in _split(rest, ",") if colon else []:
+        key, equals, value = option.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise ScenarioError(f"--variant: {text!r}: write NAME:key=value,..., got {option!r}")
+        place = found
+        *above, last = key.strip().split(".")
+        for part in above:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise ScenarioError(f"--variant: {text!r}: {part} has a value, and {key.strip()} is below it")
+        place[last] = plain_text(value)
+    if not found["name"] or len(found) == 1:
+        raise ScenarioError(f"--variant: {text!r}: write NAME:key=value,..., for instance 'x10:client.lr=0.05'")
+    return found
+
+
+def with_variants(
+    source: str | os.PathLike[str] | Mapping[str, Any] | Scenario,
+    strategies: Blocks | None,
+    variants: Sequence[str],
+    overrides: Sequence[str | tuple[str, Any]],
+) -> Blocks | None:
+    """Return the lines of a comparison with `--variant`s behind the strategies, those of the file, or its own one."""
+    if not variants:
+        return strategies
+    lines: list[Any] = []
+    if strategies is None:
+        whole = read_with_strategies(source, None, overrides)
+        listed = whole.origin.tree.entries.get("compare") if whole.origin is not None else None
+        lines += plain(listed.node) if listed is not None else [plain_value(whole.strategy)]
+    else:
+        if isinstance(strategies, Iterable) and not isinstance(strategies, str | Mapping):
+            lines.extend(strategies)
+        else:
+            lines.append(strategies)
+    return [*lines, *map(parse_variant, variants)]
+
+
 def read_with_strategies(
     source: str | os.PathLike[str] | Mapping[str, Any] | Scenario,
     strategies: Blocks | None,
@@ -169,12 +218,21 @@ def _short(value: Any) -> str:
 
 
 def lineup(scenario: Scenario) -> dict[str, Any]:
-    """Return the strategies under `compare:` by what they are called; the scenario's own one when there are none.
+    """Return the lines under `compare:` by what they are called, strategies and variants; without any the scenario's
+    own strategy.
 
     Raises ScenarioError when two are the same.
-    """
+    """  # noqa: D205
+    variants = {one.position: one for one in (scenario.origin.variants if scenario.origin is not None else ())}
+    rules = list(scenario.compare or (() if variants else (scenario.strategy,)))
+    lines = [variants.get(place) or rules.pop(0) for place in range(len(rules) + len(variants))]
     found: dict[str, Any] = {}
-    for rule in scenario.compare or (scenario.strategy,):
+    for rule in lines:
+        if isinstance(rule, Variant):
+            if rule.name in found:
+                raise ScenarioError(f"compare: two lines are called {rule.name!r}")
+            found[rule.name] = rule
+            continue
         name = label(rule)
         if rule in found.values():
             raise ScenarioError(f"compare: {name} is there twice; each strategy is run once for each seed")

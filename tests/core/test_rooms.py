@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator, Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -53,6 +54,11 @@ def test_no_two_files_import_each_other_directly_or_around() -> None:
     imports = {name: _imported(path, modules) - {name} for name, path in modules.items()}
     assert len(imports["fedsim.engine.round.rounds"]) > 5
     assert len([*TopologicalSorter(imports).static_order()]) == len(modules)
+
+
+def test_every_room_is_in_the_wheel() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert listed == sorted(name for name, path in _files().items() if path.name == "__init__.py")
 
 
 def test_no_file_is_longer_than_400_lines() -> None:

@@ -21,6 +21,10 @@ def compare(
             help="fedavg,fedstale:beta=0.3,... (other options at their defaults); default the file's `compare:` list.",
         ),
     ] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME:KEY=VALUE,...", help="One more line: the scenario with some keys changed."),
+    ] = None,
     seeds: Annotated[
         str, typer.Option(metavar="N|LIST", help="So many from the scenario's own, or a list 1,4,7.")
     ] = "5",
@@ -48,9 +52,10 @@ def compare(
 
     Interrupted, the same command goes on where it was: finished runs are not repeated.
     """
-    from fedsim.study.strategies import read_with_strategies
+    from fedsim.study.strategies import read_with_strategies, with_variants
 
-    loaded = read_with_strategies(scenario, strategies, set_ or [])
+    lines = with_variants(scenario, strategies, variant or [], set_ or [])
+    loaded = read_with_strategies(scenario, lines, set_ or [])
 
     from fedsim.analysis.comparison_files import FIGURE, PAGE, PICTURE, RESULT, TABLE
     from fedsim.analysis.comparison_tables import tables
