@@ -60,7 +60,7 @@ class Correction(ClientHalf, ABC):
         return {}
 
     def exact(self) -> bool:
-        """Return whether quadratics end at their optimum under fedavg, whoever comes: a claim, `fedsim check` tries it."""
+        """Return whether quadratics end at their optimum whoever comes; `fedsim check` tries the claim."""
         return False
 
     @abstractmethod

@@ -8,7 +8,7 @@ import numpy as np
 
 from fedsim.core import Rule
 from fedsim.core.client_half import Trained
-from fedsim.laws.play import Moment, Problem, Verdict, before, beside, bernoulli, one_by_one, play
+from fedsim.laws.play import Moment, Problem, Verdict, before, bernoulli, beside, one_by_one, play
 
 ROUNDS, NEAR = 1500, 1e-9
 
@@ -89,8 +89,9 @@ def rows_are_apart(rule: Rule) -> Verdict:
         kept = correction.remember(alone, Trained(delta[own], steps[own], steps[own] * lane.rate))
         one = correction.begin(alone)
         pairs = [(rows[own], kept[name]) for name, rows in made.items()]
-        pairs += [(a[own], b) for a, b in ((given.shift, one.shift), (given.start, one.start)) if a is not None]
-        off = max([off, *(float(np.abs(a - b).max()) for a, b in pairs if b is not None)])
+        for both, single in ((given.shift, one.shift), (given.start, one.start)):
+            pairs += [] if both is None or single is None else [(both[own], single)]
+        off = max([off, *(float(np.abs(a - b).max()) for a, b in pairs)])
     return Verdict("rows", off == 0.0, f"shifts, starts and memories are at most {off:.1e} apart")
 
 

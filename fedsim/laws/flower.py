@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
+from flwr.supercore.task_identity import TaskIdentity
 
 from fedsim.core.sums import Vector
 from fedsim.laws.play import Verdict
@@ -46,6 +49,32 @@ class _Here(Grid):
         raise NotImplementedError
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep to itself what Flower logs."""
+    logger, before = logging.getLogger("flwr"), logging.getLogger("flwr").level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Give messages a sender, keep logs quiet, and put global generators back afterwards."""
+    state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+    identity = TaskIdentity._task_id, TaskIdentity._run_id, TaskIdentity._node_id  # the public ones raise when unset
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
+    try:
+        with quiet():
+            yield
+    finally:
+        TaskIdentity._task_id, TaskIdentity._run_id, TaskIdentity._node_id = identity
+        random.setstate(state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+
+
 def _record(values: Vector) -> ArrayRecord:
     a, b = np.split(values.astype(np.float32), [3])
     return ArrayRecord({"a": Array(a), "b": Array(b.reshape(2, 1))})
@@ -68,12 +97,9 @@ def _replies(messages: Iterable[Message]) -> list[Message]:
     return found
 
 
-def _play(
-    made: Makes, order: Callable[[list[Message]], list[Message]] = list, empty: int = 0
-) -> list[Any]:
+def _play(made: Makes, order: Callable[[list[Message]], list[Message]] = list, empty: int = 0) -> list[Any]:
     """Return the record after each round; None where there is none. In round `empty` nobody replies."""
-    state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
+    with _apart():
         strategy, params, found = made(), np.zeros(5), []
         for round in range(1, ROUNDS + 1):
             random.seed(round)
@@ -83,10 +109,7 @@ def _play(
             averaged, _ = strategy.aggregate_train(round, replies)
             found.append(averaged)
             params = params if averaged is None else _flat(averaged)
-        return found
-    finally:
-        random.setstate(state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
+    return found
 
 
 def _end(found: list[Any]) -> Vector:
@@ -102,16 +125,17 @@ def repeats(made: Makes) -> Verdict:
 
 
 def keeps_shapes(made: Makes) -> Verdict:
-    """*fixed keys*: what comes back has the names, shapes and dtypes of what went in, and is finite."""
+    """*fixed keys*: what comes back has the names and shapes of what went in, and is finite."""
     for round, record in enumerate(_play(made), 1):
         if record is None:
             return Verdict("fixed keys", holds=False, seen=f"round {round}: nothing came back")
         got = {name: array.numpy() for name, array in record.items()}
-        good = {name: a.shape for name, a in got.items()} == SHAPES and all(a.dtype == np.float32 for a in got.values())
+        good = {name: a.shape for name, a in got.items()} == SHAPES and all(a.dtype.kind == "f" for a in got.values())
         if not good or not all(np.isfinite(a).all() for a in got.values()):
             told = {name: (str(a.dtype), a.shape) for name, a in got.items()}
             return Verdict("fixed keys", holds=False, seen=f"round {round}: {told}")
-    return Verdict("fixed keys", holds=True, seen=f"{len(SHAPES)} arrays, float32, in {ROUNDS} rounds")
+        kinds = ", ".join(sorted({str(a.dtype) for a in got.values()}))
+    return Verdict("fixed keys", holds=True, seen=f"{len(SHAPES)} arrays, {kinds}, in {ROUNDS} rounds")
 
 
 def order_of_replies(made: Makes) -> Verdict:
@@ -123,16 +147,11 @@ def order_of_replies(made: Makes) -> Verdict:
 
 def writes_to_nothing(made: Makes) -> Verdict:
     """*pure*: the model and the replies that it is given are left as they were."""
-    strategy, model = made(), _record(np.zeros(5))
-    state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        messages = list(strategy.configure_train(1, model, ConfigRecord({"lr": 0.1}), _Here()))
-        replies = _replies(messages)
+    with _apart():
+        strategy, model = made(), _record(np.zeros(5))
+        replies = _replies(strategy.configure_train(1, model, ConfigRecord({"lr": 0.1}), _Here()))
         before = [_flat(one.content.array_records["arrays"]).tobytes() for one in replies]
         strategy.aggregate_train(1, replies)
-    finally:
-        random.setstate(state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
     after = [one.content.array_records.get("arrays") for one in replies]
     changed = sum(now is None or _flat(now).tobytes() != was for now, was in zip(after, before, strict=True))
     same = not _flat(model).any()
@@ -143,7 +162,9 @@ def writes_to_nothing(made: Makes) -> Verdict:
 def survives_an_empty_round(made: Makes) -> Verdict:
     """*empty rounds*: a round without replies is survived, and everything stays finite."""
     end = _end(_play(made, empty=2))
-    return Verdict("empty rounds", bool(np.isfinite(end).all()), f"nobody in round 2; ended at {np.round(end, 4).tolist()}")
+    return Verdict(
+        "empty rounds", bool(np.isfinite(end).all()), f"nobody in round 2; ended at {np.round(end, 4).tolist()}"
+    )
 
 
 FLOWER_LAWS = (repeats, writes_to_nothing, keeps_shapes, order_of_replies, survives_an_empty_round)

@@ -20,7 +20,7 @@ FAR, SHARE = 5.0, 0.02
 def _world(seed: int = 3, clients: int = CLIENTS) -> World:
     """Return a world of clients with three classes each, in other shares."""
     counts = np.arange(clients * 3).reshape(clients, 3) % 7 + 1
-    return World(seed, clients, lambda rows=None: counts if rows is None else counts[rows])
+    return World(seed, clients, lambda: counts)
 
 
 def _cohorts(process: Process, rounds: range = range(1, ROUNDS + 1)) -> list[list[int]]:
@@ -109,9 +109,9 @@ def frequencies_are_the_probabilities(build: Builds) -> Verdict:
             excess[place] += came - p
             variance[place] += p * (1.0 - p)
     z = np.abs(excess) / np.sqrt(np.maximum(variance, 1e-12))
-    round, client = np.unravel_index(int(z.argmax()), z.shape)
+    place, client = (int(one) for one in np.unravel_index(int(z.argmax()), z.shape))
     seen = (
-        f"largest |z| {z.max():.3g} of {z.size} (at most {FAR:g}): client {client}, round {rounds[int(round)]}, "
-        f"{excess[round, client] / SEEDS:+.3g} off over {SEEDS} seeds"
+        f"largest |z| {z.max():.3g} of {z.size} (at most {FAR:g}): client {client}, round {rounds[place]}, "
+        f"{excess[place, client] / SEEDS:+.3g} off over {SEEDS} seeds"
     )
     return Verdict("probabilities", bool(z.max() <= FAR), seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -37,11 +38,14 @@ def adds_up(rule: Rule) -> Verdict:
     worst, count = 0.0, 0
     for now, clients in _asked(rule):
         made = {name: np.ones_like(rows)[clients] * (clients[:, None] + 0.3) for name, rows in now.memories.items()}
-        for name, one in rule.ask(now.rule, Cohort(now.round + 1, clients)).items():
+        sums: Mapping[str, Any] = rule.ask(now.rule, Cohort(now.round + 1, clients))
+        for name, one in sums.items():
             if not isinstance(one, LinearSum | Dot):
                 seen = f"{name!r} is a {type(one).__name__}, neither LinearSum nor Dot"
                 return Verdict("adds up", holds=False, seen=seen)
-            given = [one.weights] if isinstance(one, Dot) else [part for part in (one.fresh, one.stale) if part is not None]
+            given = (
+                [one.weights] if isinstance(one, Dot) else [part for part in (one.fresh, one.stale) if part is not None]
+            )
             if not all(np.isfinite(part).all() for part in given):
                 return Verdict("adds up", holds=False, seen=f"{name!r} has coefficients that are not finite")
             if not isinstance(one, Dot) and one.over != "cohort":

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from fedsim.core import Rule
+from fedsim.core.sums import Vector
 from fedsim.laws.play import Problem, Verdict, beside, play
 from fedsim.laws.sums import COHORTS, five
-from fedsim.core.sums import Vector
 
 NEAR = 1e-9
 RENAMED = np.array([3, 0, 4, 1, 2])
@@ -26,7 +26,7 @@ def names_do_not_matter(rule: Rule) -> Verdict:
         curvature=problem.curvature[RENAMED],
         probabilities=problem.probabilities[RENAMED],
     )
-    called = [sorted(int(np.flatnonzero(RENAMED == client)[0]) for client in clients) for clients in COHORTS]
+    called = [sorted(int(np.flatnonzero(client == RENAMED)[0]) for client in clients) for clients in COHORTS]
     off = _apart(_way(rule, problem, COHORTS), _way(rule, other, called))
     return Verdict("names", off < NEAR, f"the model is at most {off:.1e} elsewhere")
 
