@@ -19,6 +19,8 @@ class SerialGrid(NodeGrid):
     """Nodes answer in ascending order, in the caller's process."""
 
     host_type: ClassVar[type[Any]] = Host
+    carries: ClassVar[bool] = True
+    """Tasks and replies need not become bytes: they stay in this process."""
 
     def __init__(self, plan: HostPlan, data: ClientData, num_nodes: int) -> None:
         super().__init__(num_nodes)
