@@ -22,6 +22,8 @@ from fedsim.strategies.fedstale import FedStale
 from fedsim.study.compare import compare
 from fedsim.study.strategies import label, lineup, parse, read_with_strategies
 
+pytestmark = pytest.mark.slow
+
 # the toy that is worked out by hand: fedavg ends at 63/16, mifa at 275/108, the optimum is 8/3
 TOY: dict[str, Any] = {
     "name": "toy",
