@@ -174,6 +174,13 @@ class Rule(Strategy, ClientHalf, ABC):
     correction: AnyCorrection | None = field(default=None, metadata=LATER)
     """What corrects the drift of clients while they train; none by default."""
 
+    def unbiased(self) -> bool:
+        """Return whether the update's mean over who comes is sum_i a_i delta_i where clients come independently.
+
+        A claim that `fedsim check` tries on all cohorts there are.
+        """
+        return False
+
     def corrected_by(self) -> Correction | None:
         """Return the correction under this rule; a rule may bring one of its own."""
         found: Correction | None = self.correction

@@ -44,6 +44,9 @@ class Correction(ClientHalf, ABC):
     linear: ClassVar[bool] = True
     """True when the rule's update is handed on as it is, so that what is said of its coefficients stays true."""
 
+    off: ClassVar[str | None] = None
+    """The option at whose zero nothing is corrected, so that the rule has its own bits; None when there is none."""
+
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for options that exclude each other."""
         yield from ()
@@ -55,6 +58,10 @@ class Correction(ClientHalf, ABC):
     def memory_means(self, state: Any) -> Mapping[str, Vector]:
         """Return sum_i a_i m_i (d,) of memories by name, as the state holds them; an audit sums them anew."""
         return {}
+
+    def exact(self) -> bool:
+        """Return whether quadratics end at their optimum whoever comes; `fedsim check` tries the claim."""
+        return False
 
     @abstractmethod
     def start(self, params: Parameters, population: Population) -> Any:

@@ -71,6 +71,10 @@ class AmplifiedScaffold(Correction):
         """Controls are read off the way that SGD took."""
         yield from sgd_only(setting, self.name)
 
+    def exact(self) -> bool:
+        """As SCAFFOLD is."""
+        return self.factor > 0.0
+
     def _control(self, lane: Before) -> Rows:
         """Return c_i as of this period: renewed when a client comes for the first time in it."""
         return np.where(lane.numbers["visits"][:, None] == 0, lane.own["next"], lane.own["control"])

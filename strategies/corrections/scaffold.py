@@ -50,9 +50,14 @@ class Scaffold(Correction):
 
     memories: ClassVar[tuple[str, ...]] = ("control",)
 
+    off: ClassVar[str] = "strength"
     name: Literal["scaffold"] = "scaffold"
     strength: Annotated[float, Ge(0)] = 1.0
     """Share of c - c_i that goes into every gradient; 0 is the rule alone."""
+
+    def exact(self) -> bool:
+        """Where all of c - c_i goes into the gradients."""
+        return self.strength == 1.0
 
     def problems_in(self, setting: Setting) -> Iterator[tuple[str, str]]:
         """Controls are read off the way that SGD took."""

@@ -199,6 +199,10 @@ def test_data_of_ones_own_mark_what_clients_hold_out(tmp_path: Path) -> None:
         ({"strategy": {"name": "gossip"}}, "gossip has no global model"),
         ({"evaluate": {"clients": 13}}, "there are 12 clients, got 13"),
         ({"evaluate": {"personal_epochs": 1}}, "say who is judged"),
+        (
+            {"evaluate": {}, "stop": {"metric": "client_accuracy_mean", "target": 0.5}},
+            "never measured in this run: give `evaluate.clients`",
+        ),
         ({"task": {"metrics": []}}, "first of task.metrics, which is empty"),
         (
             {
@@ -209,7 +213,7 @@ def test_data_of_ones_own_mark_what_clients_hold_out(tmp_path: Path) -> None:
             "quadratic has no examples",
         ),
     ],
-    ids=["gossip", "too many", "who", "no metric", "quadratic"],
+    ids=["gossip", "too many", "who", "stop", "no metric", "quadratic"],
 )
 def test_what_has_no_meaning_is_refused_with_the_reason(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ScenarioError, match=message):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fedsim.core.client_work import OwnWork
+from fedsim.metrics.registry import metric_of
 
 Found = Iterator[tuple[tuple[str, ...], str]]
 KEY = ("evaluate", "clients")
@@ -51,5 +52,20 @@ def local_work_is_ours(evaluate: Any, client: Any) -> Found:
         yield ("evaluate", "personal_epochs"), text
 
 
-CHECKS = (clients_have_examples, there_is_a_global_model, there_is_a_metric, models_are_whole, local_work_is_ours)
+def what_ends_a_run_is_judged(evaluate: Any, stop: Any) -> Found:
+    """A metric over clients is one that is asked for."""
+    metric = None if stop is None or stop.metric is None else metric_of(stop.metric)
+    for fact, key in (("own", "clients"), ("deciles", "clients"), ("personal", "personal_epochs")):
+        if metric is not None and metric.when == (fact,) and getattr(evaluate, key) is None:
+            yield ("stop", "metric"), f"{stop.metric} is never measured in this run: give `evaluate.{key}`"
+
+
+CHECKS = (
+    clients_have_examples,
+    there_is_a_global_model,
+    there_is_a_metric,
+    models_are_whole,
+    local_work_is_ours,
+    what_ends_a_run_is_judged,
+)
 """All of them."""
