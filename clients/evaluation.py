@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from itertools import pairwise
 
 import numpy as np
 import torch
 
 from fedsim.clients.kernels.tensors import fresh
 from fedsim.clients.numerics import pin
-from fedsim.core import ClientData, ScenarioError, Targets, rng
-from fedsim.core.contracts import Parameters, Vector
+from fedsim.core import ClientData, Examples, ScenarioError, Targets, rng
+from fedsim.core.contracts import Ids, Parameters, Vector
 from fedsim.data import QuadraticData
 from fedsim.models import Model
 from fedsim.models.modules import draws
 from fedsim.models.modules.building import build, layout, trained
 from fedsim.models.modules.held import Held
 from fedsim.task import LearningTask
-from fedsim.task.metric import Measured
+from fedsim.task.metric import Measured, TaskMetric
 
-_BATCH = 512
+BATCH = 512
 """Examples evaluated at a time; a constant, as it can move the last bit of the loss."""
 
 
@@ -95,6 +96,41 @@ class Evaluator:
         """Return the metrics of a model (d + b,), its module in eval mode."""
         if self._quadratic is not None:
             return self._quadratic.evaluate(params)
+        with self._holding(params):
+            loss = torch.zeros((), dtype=torch.float64, device=self._device)
+            whole: list[Measured] = []
+            for first in range(0, len(self._test), BATCH):
+                y = fresh(self._test.y[first : first + BATCH], self._device)
+                output = self._module(fresh(self._test.x[first : first + BATCH], self._device))
+                loss += self._loss.of(output, y).double().sum()
+                read = self._loss.read(output, y)
+                batch = [metric.measure(*read) for metric in self._metrics]
+                whole = [m.add(a, b) for m, a, b in zip(self._metrics, whole, batch, strict=True)] if whole else batch
+        found = {metric.name: metric.value(sums) for metric, sums in zip(self._metrics, whole, strict=True)}
+        return {"loss": loss.item() / len(self._test), **found}
+
+    def by_owner(
+        self, params: Parameters, metric: TaskMetric, batches: Iterable[tuple[Examples, Ids]]
+    ) -> dict[int, float]:
+        """Return one metric of a model (d + b,) for each owner of examples, in one pass over all of them.
+
+        `batches` are examples (B,) beside their owners (B,); what an owner's parts come to is added up.
+        """
+        whole: dict[int, Measured] = {}
+        with self._holding(params):
+            for examples, owners in batches:
+                y = fresh(examples.y, self._device)
+                output = self._module(fresh(examples.x, self._device))
+                cuts = [0, *(np.flatnonzero(np.diff(owners)) + 1).tolist(), len(owners)]
+                for first, last in pairwise(cuts):
+                    part = metric.measure(*self._loss.read(output[first:last], y[first:last]))
+                    owner = int(owners[first])
+                    whole[owner] = metric.add(whole[owner], part) if owner in whole else part
+        return {owner: metric.value(sums) for owner, sums in whole.items()}
+
+    @contextmanager
+    def _holding(self, params: Parameters) -> Iterator[None]:
+        """Have the module hold a model (d + b,) for a while, without gradients, its draws keyed and nobody else's."""
         with torch.no_grad(), draws.kept(self._device) if self._own else nullcontext():
             if self._own:
                 draws.turn(rng.digest(self._seed, "draws"), self._device)
@@ -103,17 +139,7 @@ class Evaluator:
             parts = self._layout.views(np.ascontiguousarray(params))
             for weight, part in zip(trained(self._module), parts.values(), strict=True):
                 weight.copy_(fresh(part, self._device))
-            loss = torch.zeros((), dtype=torch.float64, device=self._device)
-            whole: list[Measured] = []
-            for first in range(0, len(self._test), _BATCH):
-                y = fresh(self._test.y[first : first + _BATCH], self._device)
-                output = self._module(fresh(self._test.x[first : first + _BATCH], self._device))
-                loss += self._loss.of(output, y).double().sum()
-                read = self._loss.read(output, y)
-                batch = [metric.measure(*read) for metric in self._metrics]
-                whole = [m.add(a, b) for m, a, b in zip(self._metrics, whole, batch, strict=True)] if whole else batch
-        found = {metric.name: metric.value(sums) for metric, sums in zip(self._metrics, whole, strict=True)}
-        return {"loss": loss.item() / len(self._test), **found}
+            yield
 
 
 def reported(found: Mapping[str, float]) -> dict[str, float]:

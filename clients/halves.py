@@ -23,18 +23,20 @@ class Halves:
         self._halves, self._trainer, self._memories = halves, trainer, memories
         self._looks = any(half.gradients for half in halves)
         self._kept: tuple[Ids, Before] | None = None
+        self._shifts: tuple[Ids, Sequence[Rows | None]] | None = None
         self.names = tuple(name for half in halves for name in half.memories)
         assert len(set(self.names)) == len(self.names), f"one name, one memory: {self.names}"
 
     def given(self, task: Task) -> Callable[[Ids], Given] | None:
         """Return what tells a lane's clients what to train with beside the model; None when that is nothing."""
-        self._kept = None
+        self._kept = self._shifts = None
         if not self._halves and task.order.empty:
             return None
 
         def given(clients: Ids) -> Given:
             lane = self._before(task, clients)
             parts = [half.begin(lane) for half in self._halves]
+            self._shifts = clients, [part.shift for part in parts]
             shifts = [part.shift for part in parts if part.shift is not None]
             starts = [part.start for part in parts if part.start is not None]
             assert len(starts) <= 1, "a client starts at one place"
@@ -50,8 +52,13 @@ class Halves:
             return {}
         before = self._before(task, lane.clients)
         way = task.order.rate * self._trainer.way(task.round, lane.steps)
-        trained = Trained(lane.deltas, lane.steps, way)
-        found = {name: _float32(rows) for half in self._halves for name, rows in half.remember(before, trained).items()}
+        shifts: Sequence[Rows | None] = [None] * len(self._halves)
+        if self._shifts is not None and np.array_equal(self._shifts[0], lane.clients):
+            shifts = self._shifts[1]
+        found: dict[str, Rows] = {}
+        for half, shift in zip(self._halves, shifts, strict=True):
+            kept = half.remember(before, Trained(lane.deltas, lane.steps, way, shift))
+            found |= {name: _float32(rows) for name, rows in kept.items()}
         missing = set(self.names) - set(found)
         assert not missing, f"a client half keeps {sorted(missing)} and says nothing of it after training"
         return found

@@ -83,18 +83,34 @@ class Memory:
 
     def read(self, clients: Ids) -> tuple[npt.NDArray[np.int64], Rows]:
         """Return the places (into `clients`) of those with a memory, and their rows (k, d), as committed."""
-        known = [(place, self._slots[int(c)]) for place, c in enumerate(clients) if int(c) in self._slots]
-        stored = np.empty((len(known), self._format.width), self._format.kind)
-        for row, (_, slot) in enumerate(known):
-            stored[row] = self._row(slot)
-        return np.array([place for place, _ in known], np.int64), self._format.decode(stored)
+        slots = [self._slots.get(client, -1) for client in clients.tolist()]
+        places = np.flatnonzero(np.array(slots, np.int64) >= 0)
+        known = [slot for slot in slots if slot >= 0]
+        inside = self._together(known)
+        if inside is not None:
+            stored = self._blocks[0][inside]
+        else:
+            stored = np.empty((len(known), self._format.width), self._format.kind)
+            for row, slot in enumerate(known):
+                stored[row] = self._row(slot)
+        return places, self._format.decode(stored)
 
     def write(self, clients: Ids, deltas: Rows) -> None:
         """Note the clients' deltas (k, d) as pending for the open round."""
-        for client, stored in zip(clients, self._format.encode(deltas, clients, self._round), strict=True):
-            slot = self._free.pop() if self._free else self._grow()
-            self._row(slot)[:] = stored
-            self._pending[int(client)] = slot
+        slots = [self._free.pop() if self._free else self._grow() for _ in range(len(clients))]
+        encoded, inside = self._format.encode(deltas, clients, self._round), self._together(slots)
+        if inside is not None:
+            self._blocks[0][inside] = encoded
+        else:
+            for slot, stored in zip(slots, encoded, strict=True):
+                self._row(slot)[:] = stored
+        self._pending.update(zip(clients.tolist(), slots, strict=True))
+
+    def _together(self, slots: list[int]) -> npt.NDArray[np.int64] | None:
+        """Return places in the first block when all rows are short and lie there, so that one call moves them all."""
+        if len(self._blocks) != 1 or self._rows_per_block < BLOCK_ROWS:
+            return None
+        return np.array(slots, np.int64)
 
     def settle(self, round: int) -> None:
         """Leave the memories as they were after `round`: commit its writes, or discard those of a later one."""

@@ -21,6 +21,7 @@ from fedsim.metrics import FACTS, METRICS, Metric
 from fedsim.participation.devices import Devices
 from fedsim.participation.faults import Faults
 from fedsim.scenario.schema import json_schema
+from fedsim.strategies import corrections
 
 FOLDER = Path(__file__).parent
 PREFIX = "#/definitions/"
@@ -56,7 +57,15 @@ Once for all of them:
   server sees sums only.
 - An empty `S` is an event with a defined meaning for every strategy, not an error.
 
-Any of these updates may be transformed before it is added: [server optimisers](#server-optimisers).
+Under any of these what clients do may be [corrected](#corrections), and any of these updates may be transformed before
+it is added: [server optimisers](#server-optimisers).
+"""
+CORRECTIONS = """\
+## Corrections
+
+`correction: {name: ...}` stands under any strategy with a server model: what goes into every gradient while clients
+train, what each remembers for it, and what becomes of the rule's update. [Corrections](corrections.md) shows every rule
+under every one of them, and what each costs.
 """
 TRANSFORMS = """\
 ## Server optimisers
@@ -101,6 +110,7 @@ Node = Mapping[str, Any]
 def pages() -> dict[str, str]:
     """Return every page by the name of its file."""
     rules = {name: import_module(cls.__module__) for name, cls in strategies.catalogue().items()}
+    corrected = {name: import_module(cls.__module__) for name, cls in corrections.catalogue().items()}
     optimisers = {kind: import_module(cls.__module__) for kind, cls in transforms().items()}
     world = {
         "## Processes": {f"kind: {name}": cls for name, cls in participation.catalogue().items()},
@@ -115,6 +125,8 @@ def pages() -> dict[str, str]:
             [
                 STRATEGIES,
                 *(_chapter(name, found) for name, found in rules.items()),
+                CORRECTIONS,
+                *(f"#{_chapter(f'correction: {name}', found)}" for name, found in corrected.items()),
                 TRANSFORMS,
                 *(f"#{_chapter(f'kind: {kind}', found)}" for kind, found in optimisers.items()),
             ]

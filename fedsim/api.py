@@ -199,9 +199,13 @@ def resume(
 def texts(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the objects in a value by the texts that stand for them in a run's folder."""
     from fedsim.core.foreign.door import is_plain
-    from fedsim.core.foreign.reference import digest_of, of_object
+    from fedsim.core.foreign.reference import of_object
+    from fedsim.data.foreign import takes
 
-    if isinstance(value, Mapping) and not digest_of(value):
+    if takes(value):
+        yield str(of_object(value).text), value
+        return
+    if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):
         for inner in value:

@@ -45,6 +45,10 @@ class FedAvg(Rule):
     probabilities: Probabilities = "known"
     """Where p_i comes from, for `normalise: inverse_probability`."""
 
+    def unbiased(self) -> bool:
+        """Only the inverse-probability form with `known` p_i is."""
+        return self.needs_probabilities()
+
     def needs_probabilities(self) -> bool:
         """Only the inverse-probability form with `known` p_i does."""
         return self.normalise == "inverse_probability" and self.probabilities == "known"

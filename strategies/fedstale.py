@@ -122,6 +122,10 @@ class FedStale(Rule):
         """The formula of `beta: auto` is that of independent coins; whoever lists p_i takes it as a heuristic."""
         return "beta" if self.beta == "auto" and not isinstance(self.probabilities, tuple) else None
 
+    def unbiased(self) -> bool:
+        """Where nobody's round moves the model too, at every beta."""
+        return self.needs_probabilities() and self.on_empty == "apply" and self.beta != "auto"
+
     def needs_probabilities(self) -> bool:
         """`known` p_i must come from the participation process."""
         return self.probabilities == "known"

@@ -65,6 +65,10 @@ class FedVARP(Rule):
             return None
         return FedStale(beta=1.0, probabilities=self.probabilities, on_empty=self.on_empty)
 
+    def unbiased(self) -> bool:
+        """Only the inverse-probability form with `known` p_i is, and moves in empty rounds too."""
+        return self._unbiased is not None and self._unbiased.unbiased()
+
     def needs_probabilities(self) -> bool:
         """Only the inverse-probability form with `known` p_i does."""
         return self._unbiased is not None and self._unbiased.needs_probabilities()

@@ -78,8 +78,9 @@ class Stacked:
 def clipped(gradients: Sequence[Tensor], most: float) -> list[Tensor]:
     """Return each client's gradients times min(1, most / (norm + 1e-6)), the norm being over all its tensors.
 
-    >>> [part.tolist() for part in clipped([torch.tensor([[3.0], [0.3]]), torch.tensor([[4.0], [0.4]])], 1.0)]
-    [[[0.6], [0.3]], [[0.8], [0.4]]]
+    >>> first, second = clipped([torch.tensor([[3.0], [0.3]]), torch.tensor([[4.0], [0.4]])], 1.0)
+    >>> [round(value, 5) for value in [*first.flatten().tolist(), *second.flatten().tolist()]]
+    [0.6, 0.3, 0.8, 0.4]
     """
     norms = [torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients]
     factor = (most / (torch.linalg.vector_norm(torch.stack(norms), dim=0) + 1e-6)).clamp(max=1.0)

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("fedsim.cli.run.run:run", "Run a scenario and leave its results in a folder."),
     "resume": ("fedsim.cli.run.resume:resume", "Continue a run after any stop, with the same bits."),
     "verify": ("fedsim.cli.study.verify:verify", "Train some rounds of a run again and compare the bits."),
+    "check": ("fedsim.cli.study.check:check", "Try every law on a rule, a process, local work or a Flower strategy."),
     "compare": ("fedsim.cli.study.compare:compare", "Compare strategies on the same absences, paired over seeds."),
     "sweep": ("fedsim.cli.study.sweep:sweep", "Run every combination of the values under `sweep:`."),
     "plan": ("fedsim.cli.study.plan:plan", "Show what a run would take: cohorts, memory, time."),

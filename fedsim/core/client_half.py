@@ -100,11 +100,13 @@ class Trained:
     delta : (C, d) local minus global.
     steps : (C,) local steps K_i.
     way : (C,) the sum of their learning rates, K_i lr where the rate is the same in all of them.
+    shift : (C, d) what `begin` of the same half had gradients shifted by, where that is still at hand.
     """
 
     delta: Rows
     steps: npt.NDArray[np.int64]
     way: npt.NDArray[np.float64]
+    shift: Rows | None = None
 
 
 @dataclass(frozen=True)

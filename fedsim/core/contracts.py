@@ -20,7 +20,7 @@ from fedsim.core.client_half import NOTHING, ClientHalf, Order
 from fedsim.core.config.catalogue import room
 from fedsim.core.config.plain import LATER
 from fedsim.core.config.tagged import OneOf
-from fedsim.core.correction import Correction
+from fedsim.core.correction import DOOR, Correction
 from fedsim.core.schedules import AnySchedule
 from fedsim.core.server import ServerOptimizer
 from fedsim.core.sums import Asked, Dot, LinearSum, Sums, Vector
@@ -142,7 +142,7 @@ class PeerRule(Strategy):
     """A strategy without a server model: every client keeps its own, and models go from client to client."""
 
 
-AnyCorrection = Annotated[Any, OneOf("name", room("fedsim.strategies.corrections", "name"))]
+AnyCorrection = Annotated[Any, OneOf("name", room("fedsim.strategies.corrections", "name"), door=DOOR)]
 """A `Correction` with the field `name`, which the abstract one has not."""
 
 
@@ -173,6 +173,13 @@ class Rule(Strategy, ClientHalf, ABC):
     """Share of the parameters that goes with every step at rate 1: x <- x + rate (update - server_weight_decay x)."""
     correction: AnyCorrection | None = field(default=None, metadata=LATER)
     """What corrects the drift of clients while they train; none by default."""
+
+    def unbiased(self) -> bool:
+        """Return whether the update's mean over who comes is sum_i a_i delta_i where clients come independently.
+
+        A claim that `fedsim check` tries on all cohorts there are.
+        """
+        return False
 
     def corrected_by(self) -> Correction | None:
         """Return the correction under this rule; a rule may bring one of its own."""

@@ -7,12 +7,15 @@ are pure, and neither knows the other.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedsim.core.client_half import NOTHING, ClientHalf, Order
+from fedsim.core.foreign.door import Door, made, refuse
+from fedsim.core.foreign.reference import Thing
 from fedsim.core.sums import Asked, Sums, Vector
 
 if TYPE_CHECKING:
@@ -41,6 +44,9 @@ class Correction(ClientHalf, ABC):
     linear: ClassVar[bool] = True
     """True when the rule's update is handed on as it is, so that what is said of its coefficients stays true."""
 
+    off: ClassVar[str | None] = None
+    """The option at whose zero nothing is corrected, so that the rule has its own bits; None when there is none."""
+
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for options that exclude each other."""
         yield from ()
@@ -52,6 +58,10 @@ class Correction(ClientHalf, ABC):
     def memory_means(self, state: Any) -> Mapping[str, Vector]:
         """Return sum_i a_i m_i (d,) of memories by name, as the state holds them; an audit sums them anew."""
         return {}
+
+    def exact(self) -> bool:
+        """Return whether quadratics end at their optimum whoever comes; `fedsim check` tries the claim."""
+        return False
 
     @abstractmethod
     def start(self, params: Parameters, population: Population) -> Any:
@@ -71,3 +81,27 @@ class Correction(ClientHalf, ABC):
 
         `cohort` is who replied; an empty one brings zero sums.
         """
+
+
+CALLED = ("begin", "remember", "start", "order", "ask", "step", "problems", "problems_in", "memory_means")
+"""What the engine calls of a correction; what fails in there is told with its own file and line."""
+
+
+def config(door: Door, thing: Thing) -> type:
+    """Return a user's correction as the config class `correction: {name: ...}`: itself, called by its reference."""
+    cls = thing.target
+    if not isinstance(cls, type) or not issubclass(cls, Correction):
+        raise refuse(door, thing)
+    if not is_dataclass(cls) or (inspect.get_annotations(cls) and "__dataclass_params__" not in cls.__dict__):
+        raise refuse(door, thing, "lacks the line @dataclass(frozen=True, kw_only=True) above it")
+    lacking = sorted(getattr(cls, "__abstractmethods__", ()))
+    if lacking:
+        raise refuse(door, thing, f"lacks {' and '.join(lacking)}; a correction has start and step")
+    return made(door, thing, "name", cls, guard=CALLED)
+
+
+DOOR = Door(
+    "fedsim.corrections",
+    "a correction: a frozen dataclass derived from fedsim.core.Correction, with start and step",
+    config,
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -48,11 +48,11 @@ def deal(
         raise ScenarioError(f"data.{key}: {message}")
     tokens = tokens and divisor == 1.0
     x, known = (
-        _features(source, arrays, "x", tokens=tokens),
+        features(source, arrays, "x", tokens=tokens),
         meant(source, arrays["y"], arrays.get("y_test"), numbers=numbers),
     )
     y: Any = known.y
-    test = None if known.y_test is None else (_features(source, arrays, "x_test", tokens=tokens), known.y_test)
+    test = None if known.y_test is None else (features(source, arrays, "x_test", tokens=tokens), known.y_test)
     if isinstance(partition, Dealing) and partition.by_label and not known.labels:
         kind = "rows of classes" if known.classes else "numbers"
         raise ScenarioError(
@@ -116,6 +116,35 @@ def channels_last(example: tuple[int, ...]) -> tuple[int, ...] | None:
     return None
 
 
+Layout = Literal["channels_first", "channels_last"]
+"""Where the channels of images stand: (n, channels, height, width) or (n, height, width, channels)."""
+
+
+def channels_first(arrays: Mapping[str, Array], layout: Layout | None) -> dict[str, Array]:
+    """Return the same arrays with the channels of x and x_test first, where a layout says that they are images.
+
+    Raises
+    ------
+    ScenarioError : they are none: (n, height, width) has one channel, four axes have channels.
+    """
+    if layout is None:
+        return dict(arrays)
+    found = dict(arrays)
+    for name in ("x", "x_test"):
+        if name in arrays:
+            for text in layout_problems(arrays[name], name):
+                raise ScenarioError(f"data.layout: {text}")
+            if layout == "channels_last" and arrays[name].ndim == 4:
+                found[name] = np.ascontiguousarray(np.moveaxis(arrays[name], -1, 1))
+    return found
+
+
+def layout_problems(array: Array | Header, name: str) -> Iterator[str]:
+    """Yield a message when an array is none of images."""
+    if array.ndim not in (3, 4):
+        yield f"is of images, four axes or (n, height, width), and {name} is of shape {array.shape}; leave it out"
+
+
 def _feature_problem(arrays: Mapping[str, Array | Header], name: str) -> Iterator[str]:
     x = arrays[name]
     if x.dtype.hasobject:
@@ -148,7 +177,13 @@ def _python_objects(name: str, kind: str) -> str:
     return f"{name} holds Python objects; save it with .astype({kind})"
 
 
-def _features(source: str, arrays: Mapping[str, Array], name: str, *, tokens: bool) -> Features:
+def features(source: str, arrays: Mapping[str, Array], name: str, *, tokens: bool) -> Features:
+    """Return features as they are held: bytes and tokens as they are, all else float32; at least a channel or column.
+
+    Raises
+    ------
+    ScenarioError : for NaN, and for numbers that float32 cannot hold.
+    """
     x = arrays[name]
     if x.dtype != np.uint8 and not (tokens and x.dtype == np.int64):
         with np.errstate(over="ignore"):  # too large for float32 is infinite, which is refused

@@ -9,13 +9,13 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Lt
 
 from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.core.config.plain import LATER
 from fedsim.data.normalise import Normalise, normalised
-from fedsim.data.partitioned import Partitioned, pool
+from fedsim.data.partitioned import Partitioned, apart, pool
 from fedsim.data.partitions import IID, AnyDealing
 from fedsim.data.partitions.dealing import Ints
 from fedsim.data.reading.files import find_all, missing, read
@@ -47,6 +47,9 @@ class Cifar:
     """How the training images are dealt to them."""
     normalise: Normalise = field(default=None, metadata=LATER)
     """{mean: [...], std: [...]}, one number a channel, or `channel` for those of the training examples; null: as is."""
+    test_per_client: Annotated[float, Gt(0), Lt(1)] | None = field(default=None, metadata=LATER)
+    """Share of its examples that each client holds out for itself, by key, on which `evaluate.clients` judges; null:
+    none."""
     channels: ClassVar[int] = 3
 
     @property
@@ -68,7 +71,10 @@ class Cifar:
         *parts, test = [_records(path, self.classes) for path in find_all(self._place(folder), self._files())]
         x, y = np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
         owners = self.partition.owners(y, self.clients, seed)
-        return normalised(pool(x, y, owners, self.clients, self.classes, test=test, divisor=255.0), self.normalise)
+        return normalised(
+            apart(pool(x, y, owners, self.clients, self.classes, test=test, divisor=255.0), self.test_per_client, seed),
+            self.normalise,
+        )
 
     def _place(self, folder: str) -> Path:
         place = place_of(self.path, folder)

@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt, Lt
 from fedsim.core import ScenarioError
 from fedsim.core.config.plain import LATER
 from fedsim.data.normalise import Normalise, normalised
-from fedsim.data.partitioned import Partitioned, hold_out, pool
+from fedsim.data.partitioned import Partitioned, apart, hold_out, pool
 from fedsim.data.partitions import IID, AnyDealing
 
 _IMAGES = 1797
@@ -37,6 +37,9 @@ class Digits:
     """Held out for the global evaluation before the rest is dealt; stratified by label."""
     normalise: Normalise = field(default=None, metadata=LATER)
     """{mean: [...], std: [...]}, one number a channel, or `channel` for those of the training examples; null: as is."""
+    test_per_client: Annotated[float, Gt(0), Lt(1)] | None = field(default=None, metadata=LATER)
+    """Share of its examples that each client holds out for itself, by key, on which `evaluate.clients` judges; null:
+    none."""
     channels: ClassVar[int] = 1
 
     @property
@@ -59,7 +62,10 @@ class Digits:
         y = np.ascontiguousarray(table[:, 64])
         train = hold_out(y, self.test_fraction, seed)
         owners = self.partition.owners(y[train], self.clients, seed)
-        return normalised(pool(x, y, owners, self.clients, 10, train=train, divisor=16.0), self.normalise)
+        return normalised(
+            apart(pool(x, y, owners, self.clients, 10, train=train, divisor=16.0), self.test_per_client, seed),
+            self.normalise,
+        )
 
 
 def _bundled_file() -> Path:

@@ -16,7 +16,7 @@ from fedsim.core.config.inputs import Reads, place_of
 from fedsim.core.config.plain import LATER
 from fedsim.data.arrays import Array, deal
 from fedsim.data.normalise import Normalise, normalised
-from fedsim.data.partitioned import Partitioned
+from fedsim.data.partitioned import Partitioned, apart
 from fedsim.data.partitions import IID, AnyPartition
 from fedsim.data.partitions.natural import Natural
 
@@ -49,6 +49,9 @@ class Hub:
     """Held out when `test` is null: stratified by label, or by client for the natural partition."""
     normalise: Normalise = field(default=None, metadata=LATER)
     """{mean: [...], std: [...]}, one number a channel, or `channel` for those of the training examples; null: as is."""
+    test_per_client: Annotated[float, Gt(0), Lt(1)] | None = field(default=None, metadata=LATER)
+    """Share of its examples that each client holds out for itself, by key, on which `evaluate.clients` judges; null:
+    none."""
 
     @property
     def num_clients(self) -> int | None:
@@ -98,7 +101,7 @@ class Hub:
             seed=seed,
             tokens=self.normalise is None,
         )
-        return normalised(dealt, self.normalise)
+        return normalised(apart(dealt, self.test_per_client, seed), self.normalise)
 
 
 def _columns(source: Any, name: str, split: str, columns: dict[str, str]) -> tuple[dict[str, Array], float]:

@@ -9,13 +9,13 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Lt
 
 from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.core.config.plain import LATER
 from fedsim.data.normalise import Normalise, normalised
-from fedsim.data.partitioned import Partitioned, pool
+from fedsim.data.partitioned import Partitioned, apart, pool
 from fedsim.data.partitions import IID, AnyDealing
 from fedsim.data.partitions.dealing import Ints
 from fedsim.data.reading.files import find_all, missing, read
@@ -46,6 +46,9 @@ class Idx:
     """What the test files' names begin with, e.g. emnist-digits-test."""
     normalise: Normalise = field(default=None, metadata=LATER)
     """{mean: [...], std: [...]}, one number a channel, or `channel` for those of the training examples; null: as is."""
+    test_per_client: Annotated[float, Gt(0), Lt(1)] | None = field(default=None, metadata=LATER)
+    """Share of its examples that each client holds out for itself, by key, on which `evaluate.clients` judges; null:
+    none."""
     channels: ClassVar[int] = 1
 
     @property
@@ -75,7 +78,12 @@ class Idx:
         classes = int(max(y.max(), test_y.max())) + 1
         owners = self.partition.owners(y, self.clients, seed)
         return normalised(
-            pool(x, y, owners, self.clients, classes, test=(test_x, test_y), divisor=255.0), self.normalise
+            apart(
+                pool(x, y, owners, self.clients, classes, test=(test_x, test_y), divisor=255.0),
+                self.test_per_client,
+                seed,
+            ),
+            self.normalise,
         )
 
     def _files(self) -> dict[str, list[str]]:

@@ -14,9 +14,9 @@ from annotated_types import Ge, Gt, Lt
 from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.core.config.plain import LATER
-from fedsim.data.arrays import Array, array_problems, channels_last, deal
+from fedsim.data.arrays import Array, Layout, array_problems, channels_first, channels_last, deal, layout_problems
 from fedsim.data.normalise import Normalise, normalised
-from fedsim.data.partitioned import Partitioned
+from fedsim.data.partitioned import Partitioned, apart
 from fedsim.data.partitions import IID, AnyPartition
 from fedsim.data.partitions.natural import Natural
 from fedsim.data.reading.headers import UNREADABLE, headers
@@ -26,8 +26,9 @@ from fedsim.data.reading.headers import UNREADABLE, headers
 class Npz:
     """Your own arrays in one .npz file: x, y, optional x_test and y_test, optional client for the natural partition.
 
-    x is (n, ...): vectors, or images with channels first; (n, height, width) becomes (n, 1, height, width). y are
-    whole numbers, any values: sorted and renumbered from 0. Nothing in the file is unpickled.
+    x is (n, ...): vectors, or images with channels first, or as `layout` says; (n, height, width) becomes
+    (n, 1, height, width). y are whole numbers, any values: sorted and renumbered from 0. Nothing in the file is
+    unpickled.
     """
 
     dataset: Literal["npz"] = "npz"
@@ -43,6 +44,12 @@ class Npz:
     """Features are divided by this, e.g. 255 for images; bytes need it (1 leaves them as they are)."""
     normalise: Normalise = field(default=None, metadata=LATER)
     """{mean: [...], std: [...]}, one number a channel, or `channel` for those of the training examples; null: as is."""
+    test_per_client: Annotated[float, Gt(0), Lt(1)] | None = field(default=None, metadata=LATER)
+    """Share of its examples that each client holds out for itself, by key, on which `evaluate.clients` judges; null:
+    none."""
+
+    layout: Layout | None = field(default=None, metadata=LATER)
+    """Where the channels of images are in the file; channels_last moves them to the front; null: as they are."""
 
     @property
     def num_clients(self) -> int | None:
@@ -72,6 +79,10 @@ class Npz:
             yield "path", f"{path} cannot be read: {error}"
             return
         yield from array_problems(found, str(path), self._column, found)
+        if self.layout is not None:
+            for name in ("x", "x_test"):
+                for text in layout_problems(found[name], name) if name in found else ():
+                    yield "layout", text
         stored = [name for name in ("x", "x_test") if name in found and found[name].dtype == np.uint8]
         if stored and self.divide_by is None:
             text = f"{path}: {' and '.join(stored)} in bytes (uint8): write `divide_by: 255` to train on numbers in"
@@ -80,7 +91,7 @@ class Npz:
     def image_problems_in(self, folder: str) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for arrays whose examples look unlike images with channels first."""
         path = place_of(self.path, folder)
-        if not path.is_file() or not is_zipfile(path):
+        if not path.is_file() or not is_zipfile(path) or self.layout is not None:
             return
         try:
             found = headers(path)
@@ -90,7 +101,7 @@ class Npz:
             wanted = channels_last(found[name].shape[1:]) if name in found else None
             if wanted is not None:
                 shape = f"(n, {', '.join(map(str, wanted))})"
-                cure = f"give {shape}, as numpy.moveaxis({name}, -1, 1) does"
+                cure = f"give {shape}, as `layout: channels_last` makes of it"
                 yield "path", f"{path}: {name} of shape {found[name].shape} looks like channels last; {cure}"
 
     @property
@@ -105,7 +116,7 @@ class Npz:
         column = [] if self._column is None else [self._column]
         arrays, names = _read(path, ["x", "y", "x_test", "y_test", *column])
         dealt = deal(
-            arrays,
+            channels_first(arrays, self.layout),
             str(path),
             names=names,
             clients=self.clients,
@@ -115,7 +126,7 @@ class Npz:
             seed=seed,
             tokens=self.normalise is None,
         )
-        return normalised(dealt, self.normalise)
+        return normalised(apart(dealt, self.test_per_client, seed), self.normalise)
 
 
 def _read(path: Path, wanted: list[str]) -> tuple[dict[str, Array], list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class Partitioned:
     divisor : features are divided by it when gathered.
     mean, std : (c, 1, ...) float32, what is then subtracted from each channel and what it is divided by; or None.
     values : (C,) what label k stood for, where labels were renumbered.
+    own : order and offsets, as above, of what clients hold out for themselves; None where they hold out nothing.
     """
 
     x: Features
@@ -43,6 +44,7 @@ class Partitioned:
     mean: npt.NDArray[np.float32] | None = None
     std: npt.NDArray[np.float32] | None = None
     values: Ints | None = None
+    own: tuple[Ints, Ints] | None = None
 
     @property
     def num_clients(self) -> int:
@@ -74,6 +76,7 @@ class Partitioned:
         """Bytes of all arrays held."""
         held: list[npt.NDArray[Any]] = [self.x, self.y, self.order, self.offsets]
         held += [self.test.x, self.test.y] if self.test else []
+        held += self.own or ()
         return sum(array.nbytes for array in held)
 
     def rows(self, clients: Ints, positions: Ints) -> Examples:
@@ -85,6 +88,11 @@ class Partitioned:
         index = self.order[np.minimum(positions + starts[:, None], ends[:, None] - 1)]
         x = _cast(self.x[index], self.divisor)
         return Examples(standardised(x, self.mean, self.std), self.y[index])
+
+    @property
+    def own_test(self) -> Partitioned | None:
+        """Each client's own test part, as data of the same clients; None where they hold out nothing."""
+        return None if self.own is None else replace(self, order=self.own[0], offsets=self.own[1], own=None)
 
     def label_counts(self, clients: Ints | None = None) -> Ints:
         """Return how many examples of each label each client (or each of `clients`) holds, shape (N, C).
@@ -141,17 +149,48 @@ def hold_out(labels: Ints, fraction: float, seed: int) -> Ints:
     return np.sort(order[kept])
 
 
-def hold_out_within(owners: Ints, fraction: float, seed: int) -> Ints:
+def apart(data: Partitioned, fraction: float | None, seed: int) -> Partitioned:
+    """Return data in which each client holds out floor(n_i * fraction) of its examples for itself; None: as they are.
+
+    Raises
+    ------
+    ScenarioError : no client holds enough for a single one.
+    """
+    if fraction is None:
+        return data
+    owners = np.repeat(np.arange(data.num_clients), data.num_examples)
+    kept = np.zeros(len(owners), bool)
+    kept[hold_out_within(owners, fraction, seed, "test_per_client")] = True
+    return held_apart(data, kept)
+
+
+def held_apart(data: Partitioned, kept: npt.NDArray[np.bool_]) -> Partitioned:
+    """Return data in which clients train on the `kept` of their examples, in `order`, and hold out the others."""
+    owners = np.repeat(np.arange(data.num_clients), data.num_examples)
+
+    def part(chosen: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
+        counts = np.bincount(owners[chosen], minlength=data.num_clients)
+        found = data.order[chosen], np.concatenate([[0], np.cumsum(counts)])
+        for array in found:
+            array.setflags(write=False)
+        return found
+
+    order, offsets = part(kept)
+    return replace(data, order=order, offsets=offsets, own=part(~kept))
+
+
+def hold_out_within(owners: Ints, fraction: float, seed: int, key: str = "test_fraction") -> Ints:
     """Return the indices kept for training, ascending: floor(n_i * fraction) of each client's examples are held out."""
-    shuffled = stream(seed, "data.hold_out").permutation(len(owners))
+    purpose = "data.hold_out" if key == "test_fraction" else f"data.{key}"
+    shuffled = stream(seed, purpose).permutation(len(owners))
     order = shuffled[np.argsort(owners[shuffled], kind="stable")]
     counts = np.bincount(owners)
     rank = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
     kept = rank >= np.repeat(np.floor(counts * fraction + 1e-9), counts)
     if kept.all():
         raise ScenarioError(
-            f"data.test_fraction: {fraction} of each client's examples (at most {counts.max()}) leaves none to test "
-            "on; give a larger fraction, or x_test and y_test"
+            f"data.{key}: {fraction} of each client's examples (at most {counts.max()}) leaves none to test "
+            f"on; give a larger fraction{', or x_test and y_test' if key == 'test_fraction' else ''}"
         )
     return np.sort(order[kept])
 

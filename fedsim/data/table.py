@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt, MinLen
 
 from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import InputPath, place_of
+from fedsim.core.config.plain import LATER
 from fedsim.core.foreign.words import did_you_mean
 from fedsim.data.arrays import deal
 from fedsim.data.normalise import Normalise, normalised
-from fedsim.data.partitioned import Partitioned
+from fedsim.data.partitioned import Partitioned, apart
 from fedsim.data.partitions import IID, AnyDealing
 from fedsim.data.partitions.iid import Iid
 from fedsim.data.partitions.natural import Natural
+from fedsim.data.reading.frames import CLIENT, Columns, arrays_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LISTED = 12
 """Columns that a message lists."""
-COLUMN = "client"
-"""What the column that says whose each row is, is called among the arrays."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,9 @@ class Table:
 
     normalise: Normalise = None
     """{mean: [...], std: [...]}, one number a feature, or `channel` for those of the training rows; null: as is."""
+    test_per_client: Annotated[float, Gt(0), Lt(1)] | None = field(default=None, metadata=LATER)
+    """Share of its examples that each client holds out for itself, by key, on which `evaluate.clients` judges; null:
+    none."""
 
     @property
     def num_clients(self) -> int | None:
@@ -99,69 +102,21 @@ class Table:
         for key, message in self.problems_in(folder):
             raise ScenarioError(f"data.{key}: {message}")
         path = place_of(self.path, folder)
-        frame = _read(path)
-        y, numbers = _label(frame[self.label], path)
-        arrays: dict[str, Any] = {"x": self._features(frame, path), "y": y}
-        if self.client is not None:
-            arrays[COLUMN] = _owners(frame[self.client], path)
+        columns = Columns(self.label, self.features, self.client)
+        arrays, numbers = arrays_of(_read(path), columns, str(path), _line)
+        if arrays["y"].dtype.kind == "U":
+            arrays["y"] = np.unique(arrays["y"], return_inverse=True)[1]
         pooled = deal(
             arrays,
             str(path),
             clients=self.clients,
-            partition=self.partition if self.client is None else Natural(column=COLUMN),
+            partition=self.partition if self.client is None else Natural(column=CLIENT),
             test_fraction=self.test_fraction,
             divisor=1.0,
             seed=seed,
             numbers=numbers,
         )
-        return normalised(pooled, self.normalise)
-
-    def _features(self, frame: pd.DataFrame, path: Path) -> Any:
-        others = [str(name) for name in frame.columns if name not in (self.label, self.client)]
-        names = list(self.features or (name for name in others if _is_number(frame[name])))
-        if not names:
-            raise ScenarioError(f"data.features: {path} has no column of numbers beside {self.label}")
-        for place, name in enumerate(names):
-            key = "path" if self.features is None else f"features.{place}"
-            if not _is_number(frame[name]):
-                line, value = _first_text(frame[name])
-                raise ScenarioError(f"data.{key}: the column {name!r} of {path} holds text, first {value!r} in {line}")
-            _must_be_whole(frame[name], path, key)
-        return frame[names].to_numpy(np.float32)
-
-
-def _label(column: pd.Series[Any], path: Path) -> tuple[Any, bool]:
-    """Return the targets, and whether they are numbers to learn."""
-    _must_be_whole(column, path, "label")
-    if _is_number(column):
-        return column.to_numpy(), column.dtype.kind == "f"
-    return np.unique(column.astype(str).to_numpy(str), return_inverse=True)[1], False
-
-
-def _owners(column: pd.Series[Any], path: Path) -> Any:
-    _must_be_whole(column, path, "client")
-    return column.to_numpy() if _is_number(column) else column.astype(str).to_numpy(str)
-
-
-def _is_number(column: pd.Series[Any]) -> bool:
-    from pandas.api.types import is_numeric_dtype
-
-    return bool(is_numeric_dtype(column.dtype)) and column.dtype.kind != "c"
-
-
-def _must_be_whole(column: pd.Series[Any], path: Path, key: str) -> None:
-    missing = np.flatnonzero(column.isna().to_numpy())
-    if len(missing):
-        text = f"has {len(missing)} missing values, the first in {_line(int(missing[0]))}; fill them or leave it out"
-        raise ScenarioError(f"data.{key}: the column {column.name!r} of {path} {text}")
-
-
-def _first_text(column: pd.Series[Any]) -> tuple[str, Any]:
-    from pandas import to_numeric
-
-    wrong = np.flatnonzero((to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy())
-    place = int(wrong[0]) if len(wrong) else 0
-    return _line(place), column.iloc[place]
+        return normalised(apart(pooled, self.test_per_client, seed), self.normalise)
 
 
 def _line(row: int) -> str:

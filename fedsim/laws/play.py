@@ -46,14 +46,20 @@ class Problem:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a law holds, and what was seen."""
+    """Whether a law holds, and what was seen. Where it does not `apply` nothing is broken, and `seen` says why."""
 
     law: str
     holds: bool
     seen: str
+    applies: bool = True
 
 
 Law = Callable[[Rule], Verdict]
+
+
+def beside(law: str, why: str) -> Verdict:
+    """Return the verdict of a law that does not apply."""
+    return Verdict(law, holds=True, seen=why, applies=False)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 
 from fedsim.core import Rule
@@ -14,23 +12,38 @@ COHORTS = [[0], [], [1], [0, 1], [], [1], [0, 1], [0]]
 
 
 def bits_repeat(rule: Rule) -> Verdict:
-    """*repeatable*: the same inputs give the same bits, and are left as they were."""
+    """*repeatable*: the same inputs give the same bits."""
     once, again = (list(play(rule, Problem(), COHORTS)) for _ in range(2))
-    same = all(_bits(one) == _bits(other) for one, other in zip(once, again, strict=True))
-    before = copy.deepcopy(once)
-    for now in once[:-1]:
-        list(play(rule, Problem(), [[0, 1]], now))
-    untouched = all(_bits(one) == _bits(other) for one, other in zip(once, before, strict=True))
-    return Verdict("repeatable", same and untouched, f"same bits: {same}; inputs as they were: {untouched}")
+    for one, other in zip(once, again, strict=True):
+        if _bits(one) != _bits(other):
+            ends = f"{one.params.tolist()} and {other.params.tolist()}"
+            return Verdict("repeatable", holds=False, seen=f"two runs differ in round {one.round}: {ends}")
+    return Verdict("repeatable", holds=True, seen=f"two runs of {len(COHORTS)} rounds have the same bits")
+
+
+def writes_to_nothing(rule: Rule) -> Verdict:
+    """*pure*: `start`, `ask`, `step` and the like leave all that they are given, and the rule, as it was."""
+    begun, options = next(play(rule, Problem(), [])), repr(rule)
+    for clients in COHORTS:
+        before = _bits(begun)
+        *_, after = play(rule, Problem(), [clients], begun)
+        changed = sorted(name for name, bits in _bits(begun).items() if before.get(name) != bits)
+        if changed or len(before) != len(_bits(begun)):
+            seen = f"round {after.round} wrote to the state it was given ({', '.join(changed) or 'another structure'})"
+            return Verdict("pure", holds=False, seen=seen)
+        if repr(rule) != options:
+            return Verdict("pure", holds=False, seen=f"round {after.round} changed the rule: {options} to {rule!r}")
+        begun = after
+    return Verdict("pure", holds=True, seen=f"states and options as they were after {len(COHORTS)} rounds")
 
 
 def keys_are_fixed(rule: Rule) -> Verdict:
-    """*fixed keys*: the state has the structure that `start` gave it, round after round."""
+    """*fixed keys*: the state has the names and types that `start` gave it, round after round; arrays may grow."""
     moments = list(play(rule, Problem(), COHORTS))
-    first = _shapes(moments[0])
+    first = _keys(moments[0])
     for now in moments:
-        if _shapes(now) != first:
-            other = sorted(set(_shapes(now).items()) ^ set(first.items()))
+        if _keys(now) != first:
+            other = sorted(set(_keys(now).items()) ^ set(first.items()))
             return Verdict("fixed keys", holds=False, seen=f"after round {now.round} other than at the start: {other}")
     return Verdict("fixed keys", holds=True, seen=f"{len(first)} arrays")
 
@@ -60,5 +73,5 @@ def _bits(now: Moment) -> dict[str, bytes]:
     return {name: array.tobytes() for name, array in flatten(parts).items()}
 
 
-def _shapes(now: Moment) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape for name, array in flatten((now.rule, now.correction)).items()}
+def _keys(now: Moment) -> dict[str, str]:
+    return {name: str(array.dtype) for name, array in flatten((now.rule, now.correction)).items()}

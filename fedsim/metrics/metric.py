@@ -29,6 +29,9 @@ Fact = Literal[
     "clock",
     "probe",
     "checkpoints",
+    "own",
+    "personal",
+    "deciles",
 ]
 Facts = tuple[Fact, ...]
 FACTS: Mapping[Fact, str] = {
@@ -45,8 +48,21 @@ FACTS: Mapping[Fact, str] = {
     "clock": "`devices`",
     "probe": "`probe`",
     "checkpoints": "`checkpoint`",
+    "own": "`evaluate.clients`",
+    "personal": "`evaluate.personal_epochs`",
+    "deciles": "`evaluate.clients` and p_i that are known and differ, of at least ten clients",
 }
 """What can hold of a run, in words: the conditions under which metrics appear."""
+
+SPREAD: Mapping[str, str] = {
+    "mean": "mean over clients",
+    "sd": "standard deviation over clients",
+    "q10": "one client in ten is below",
+    "q50": "median over clients",
+    "q90": "nine clients in ten are below",
+    "worst_decile": "mean of the worst tenth of the clients",
+}
+"""What is told of a metric over clients."""
 
 _WHOLE = frozenset({"clients", "nodes", "messages", "bytes", "0/1", "round"})
 
@@ -123,6 +139,28 @@ def of_task(metric: TaskMetric) -> Metric:
         signed=metric.signed,
         most=metric.most,
     )
+
+
+def of_clients(metric: TaskMetric) -> tuple[Metric, ...]:
+    """Return how a metric of the task is spread over clients: as it is, after local epochs, and by who is there."""
+    found = []
+    kinds: tuple[tuple[Fact, str, str], ...] = (
+        ("own", "client", "of the global model on each client's own examples"),
+        ("personal", "personal", "on each client's own examples after local epochs of its own"),
+    )
+    for fact, prefix, what in kinds:
+        for key, told in SPREAD.items():
+            better: Better | None = "lower" if key == "sd" else metric.better
+            name, text = f"{prefix}_{metric.name}_{key}", f"{metric.name} {what}: {told}"
+            signed = metric.signed and key != "sd"
+            found.append(Metric(name, metric.unit, text, better, (fact,), signed=signed, most=metric.most))
+    for tenth in range(1, 11):
+        text = f"{metric.name} of the global model on own examples, mean of the clients in tenth {tenth} by p_i"
+        name = f"client_{metric.name}_p{tenth}"
+        found.append(
+            Metric(name, metric.unit, text, metric.better, ("deciles",), signed=metric.signed, most=metric.most)
+        )
+    return tuple(found)
 
 
 def timing(name: str, meaning: str, *, column: bool = True, when: Facts = ()) -> Metric:

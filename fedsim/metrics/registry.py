@@ -10,7 +10,7 @@ from pkgutil import iter_modules
 
 from fedsim.metrics import measured
 from fedsim.metrics.measured import SUBJECTS
-from fedsim.metrics.metric import Fact, Metric, of_task
+from fedsim.metrics.metric import Fact, Metric, of_clients, of_task
 from fedsim.task import TaskMetric
 from fedsim.task.metrics import named
 
@@ -20,6 +20,9 @@ METRICS: dict[str, Metric] = {}
 
 _COLLECTED: set[str] = set()
 """Those of the files; a task may bring others."""
+
+_CLIENTS = ("client_", "personal_")
+_OF_CLIENTS = re.compile(r"(?:client|personal)_(.+?)_(?:mean|sd|q10|q50|q90|worst_decile|p[0-9]+)")
 
 HEADLINES = ("test_accuracy", "node_accuracy_mean", "test_loss", "node_loss_mean", "distance", "consensus_distance")
 """What a run is judged by at a glance: the first of these that it reports, or all of them where there is room."""
@@ -58,23 +61,35 @@ def metric_of(name: str) -> Metric | None:
     base = name.split(".", 1)[0]
     if base not in METRICS and base.startswith("test_") and (metric := named(base.removeprefix("test_"))):
         know(metric)
+    elif base not in METRICS and (parts := _OF_CLIENTS.fullmatch(base)) and (metric := named(parts[1])):
+        know_of_clients(metric)
     return METRICS.get(base)
 
 
 def of_tasks(names: Iterable[str]) -> list[str]:
-    """Return those names that a task's metrics have, but for accuracy, in the order of names.
+    """Return those names that a task's metrics have, but for accuracy, by name, then what is first told of clients.
 
-    >>> of_tasks(["test_r2", "test_accuracy", "test_loss", "test_mse", "cohort_size"])
-    ['test_mse', 'test_r2']
+    >>> of_tasks(["test_r2", "test_accuracy", "client_r2_mean", "client_r2_q10", "test_loss", "test_mse"])
+    ['test_mse', 'test_r2', 'client_r2_mean']
     """
+    names = {*names}
     found = {name for name in names if name.startswith("test_") and name != "test_accuracy"}
-    return sorted(name for name in found if (metric := metric_of(name)) is not None and metric.when == ("task",))
+    told = sorted(name for name in found if (metric := metric_of(name)) is not None and metric.when == ("task",))
+    wanted = {name for name in names if name.startswith(_CLIENTS) and name.endswith(("_mean", "_worst_decile"))}
+    return told + sorted(
+        name for name in wanted if (metric := metric_of(name)) is not None and metric.when in (("own",), ("personal",))
+    )
 
 
 def know(metric: TaskMetric) -> Metric:
     """Register a metric of a task, unless it is registered; return it as a run reports it."""
     found = of_task(metric)
     return METRICS.get(found.name) or register(found)
+
+
+def know_of_clients(metric: TaskMetric) -> tuple[Metric, ...]:
+    """Register what a task's metric comes to over clients, unless it is registered; return it."""
+    return tuple(METRICS.get(found.name) or register(found) for found in of_clients(metric))
 
 
 def unit_words(name: str) -> str:

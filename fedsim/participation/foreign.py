@@ -77,6 +77,8 @@ def config(door: Door, thing: Thing) -> type:
     if not inspect.isroutine(target):
         _check_call(door, thing, method, expected)
 
+    place = thing.place
+
     def process(self: Any, world: World) -> ForeignProcess:
         with blamed(str(thing.text)):
             given = dict.fromkeys(named, world)
@@ -85,7 +87,7 @@ def config(door: Door, thing: Thing) -> type:
                 inner = inner.process(world)
         if not callable(getattr(inner, "cohort", None)):
             raise ForeignError(f"{thing.text}: {thing.place}: gives no object with cohort(round)")
-        return ForeignProcess(world.num_clients, inner, str(thing.text), thing.place)
+        return ForeignProcess(world.num_clients, inner, str(thing.text), place)
 
     if isinstance(target, type) and issubclass(target, Participation):
         return made(door, thing, "kind", target, methods={"process": _checked(target, thing)}, guard=CHECKED)
@@ -93,10 +95,10 @@ def config(door: Door, thing: Thing) -> type:
 
 
 def _checked(target: Any, thing: Thing) -> Any:
-    build = guarded(target.process, str(thing.text))
+    build, place = guarded(target.process, str(thing.text)), thing.place
 
     def process(self: Any, world: World) -> ForeignProcess:
-        return ForeignProcess(world.num_clients, build(self, world), str(thing.text), thing.place)
+        return ForeignProcess(world.num_clients, build(self, world), str(thing.text), place)
 
     return process
 

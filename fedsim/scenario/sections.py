@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, MinLen
 
+from fedsim.core.config.plain import LATER
 from fedsim.core.config.tagged import Tagged
 from fedsim.core.contracts import MemoryOf
 
@@ -18,10 +19,23 @@ Count = Annotated[int, Ge(1)]
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """When the global model is evaluated on the held-out split."""
+    """When the global model is evaluated on the held-out split, and whether on each client's own examples too."""
 
     every: Count = 10
     """Evaluate after every so many rounds; round 0 and the last round are evaluated always."""
+    clients: Count | Literal["all"] | None = field(default=None, metadata=LATER)
+    """Judge the global model on each client's own examples, of `all` clients or of so many, drawn once by key: on its
+    own test part (`data.test_per_client`) where the data have one, else on its training examples. The task's first
+    metric is told as client_<metric>_mean, _sd, _q10, _q50, _q90 and _worst_decile, and by tenths of p_i as _p1 (those
+    who are there least) to _p10."""
+    personal_epochs: Count | None = field(default=None, metadata=LATER)
+    """Judge each client also after so many epochs of its own local training from the global model, told as
+    personal_<metric>_mean and so on; such training stays where it is and moves no bit of the run."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for options that do not fit together."""
+        if self.personal_epochs is not None and self.clients is None:
+            yield "clients", "say who is judged after personal_epochs: all, or how many clients"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -192,7 +192,7 @@ def first_line(cls: type) -> str:
 
     >>> from fedsim.core import LocalWork
     >>> first_line(LocalWork)
-    "Local training: plain SGD on the client's own examples, starting from the global parameters."
+    "Local training: SGD, or another optimiser, on the client's own examples, starting from the global parameters."
     """
     return (inspect.getdoc(cls) or "").split("\n", 1)[0]
 

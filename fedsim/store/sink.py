@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from sqlalchemy import URL
@@ -45,7 +47,8 @@ class Database(Spooled):
         return f"the store {shown(self._url)}"
 
     def _take(self, events: Sequence[Event]) -> None:
-        self._opened().write(events)
+        with _turn(str(self._url)):
+            self._opened().write(events)
 
     def _let_go(self) -> None:
         if self._store is not None:
@@ -83,6 +86,12 @@ def deliver(spool: str | Path, store: Store | str | Path) -> int:
         waiting.close()
         if opened is not store:
             opened.close()
+
+
+@cache
+def _turn(url: str) -> threading.Lock:
+    """Return what the runs of this process hold while they write to a store: a file takes one writer at a time."""
+    return threading.Lock()
 
 
 def _identity(url: URL) -> tuple[int, ...] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from fedsim.core.system.files import told_plainly
 from fedsim.engine.round.waiting import Play, alone
 from fedsim.engine.run.folder import LOCK, NOTE, SCENARIO, Note, RunFolder
 from fedsim.metrics.summary import read_summary
-from fedsim.scenario import Ray, Scenario, by_content, read_inputs, scenario_hash, slug, to_mapping
+from fedsim.scenario import Auto, Ray, Scenario, Serial, by_content, read_inputs, scenario_hash, slug, to_mapping
 from fedsim.scenario.foreign import objects
 
 if TYPE_CHECKING:
@@ -35,11 +35,19 @@ RESULTS = ("comparison.json", "sweep.csv", "fedsim.db")
 
 @dataclass(frozen=True)
 class Planned:
-    """One of many runs before it is run: what it is called, its scenario, and what its files held at that time."""
+    """One of many runs before it is run: what it is called, its scenario, and what its files held at that time.
+
+    Where its engine is left open it is one process: there are as many runs at once as there are cores.
+    """
 
     words: str
     scenario: Scenario
     inputs: tuple[Input, ...]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.scenario.engine, Auto):
+            alone = replace(self.scenario, engine=Serial(nodes=self.scenario.engine.nodes))
+            object.__setattr__(self, "scenario", alone)
 
     @classmethod
     def of(cls, words: str, scenario: Scenario) -> Planned:

@@ -16,7 +16,7 @@ from fedsim.engine.run.session import Session
 from fedsim.metrics import MetricsConfig, new_run_id
 from fedsim.metrics.events import Evaluated, Event
 from fedsim.metrics.sinks.base import Sink
-from fedsim.scenario import Scenario, Serial
+from fedsim.scenario import Scenario
 
 PHASES = ("choose", "train", "reduce", "ship", "step", "record", "evaluate", "save", "idle")
 """In the order in which they are shown. What each of them is says `MEANING`."""
@@ -155,7 +155,7 @@ def profile(scenario: Scenario, folder: Path) -> Profile:
         session.run()
         assert session.loop is not None
         profiler.end = max(profiler.marks[max(profiler.marks)].times.values())
-        rounds = profiler.profile(isinstance(scenario.engine, Serial))
+        rounds = profiler.profile(session.place.get("kind") == "serial")
         return Profile(scenario.name, str(session.place.get("training", "")), rounds)
     finally:
         run.release()

@@ -18,7 +18,7 @@ examples; the way x - x_last is summed up from the updates before `server_lr` an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
@@ -28,9 +28,9 @@ from annotated_types import Ge
 
 from fedsim.core.client_half import Before, Given, Order, Rows, Trained
 from fedsim.core.contracts import Cohort, Parameters, Population
-from fedsim.core.correction import Correction
+from fedsim.core.correction import Correction, Setting
 from fedsim.core.sums import LinearSum, Sums, Vector
-from fedsim.strategies.corrections.scaffold import raw_gradients
+from fedsim.strategies.corrections.scaffold import raw_gradients, sgd_only
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,14 @@ class AmplifiedScaffold(Correction):
     """P, rounds in a period."""
     factor: Annotated[float, Ge(0)] = 1.0
     """gamma, what the way of a period is multiplied by at its end."""
+
+    def problems_in(self, setting: Setting) -> Iterator[tuple[str, str]]:
+        """Controls are read off the way that SGD took."""
+        yield from sgd_only(setting, self.name)
+
+    def exact(self) -> bool:
+        """As SCAFFOLD is."""
+        return self.factor > 0.0
 
     def _control(self, lane: Before) -> Rows:
         """Return c_i as of this period: renewed when a client comes for the first time in it."""

@@ -50,9 +50,14 @@ class FedDyn(Correction):
     linear: ClassVar[bool] = False
     memories: ClassVar[tuple[str, ...]] = ("gradient",)
 
+    off: ClassVar[str] = "alpha"
     name: Literal["feddyn"] = "feddyn"
     alpha: Annotated[float, Ge(0)] = 1.0
     """Strength of the pull towards the model, and of the linear term; 0 is the rule alone."""
+
+    def exact(self) -> bool:
+        """With any pull."""
+        return self.alpha > 0.0
 
     def begin(self, lane: Before) -> Given:
         """Shift gradients by -l_i; the pull is in the order."""

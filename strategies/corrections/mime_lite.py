@@ -47,6 +47,7 @@ class MimeLite(Correction):
 
     gradients: ClassVar[bool] = True
 
+    off: ClassVar[str] = "beta"
     name: Literal["mime-lite"] = "mime-lite"
     beta: Annotated[float, Ge(0), Lt(1)] = 0.9
     """Share of the momentum in every step; 0 is the rule alone."""

@@ -16,7 +16,7 @@ paper's are 1/N); the c that goes down is rounded to float32.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -25,7 +25,7 @@ from annotated_types import Ge
 
 from fedsim.core.client_half import Before, Given, Order, Rows, Trained
 from fedsim.core.contracts import Cohort, Parameters, Population
-from fedsim.core.correction import Correction
+from fedsim.core.correction import Correction, Setting
 from fedsim.core.sums import LinearSum, Sums, Vector
 
 
@@ -50,9 +50,18 @@ class Scaffold(Correction):
 
     memories: ClassVar[tuple[str, ...]] = ("control",)
 
+    off: ClassVar[str] = "strength"
     name: Literal["scaffold"] = "scaffold"
     strength: Annotated[float, Ge(0)] = 1.0
     """Share of c - c_i that goes into every gradient; 0 is the rule alone."""
+
+    def exact(self) -> bool:
+        """Where all of c - c_i goes into the gradients."""
+        return self.strength == 1.0
+
+    def problems_in(self, setting: Setting) -> Iterator[tuple[str, str]]:
+        """Controls are read off the way that SGD took."""
+        yield from sgd_only(setting, self.name)
 
     def _shift(self, lane: Before) -> Rows:
         shift: Rows = lane.shared["c"] - lane.own["control"]
@@ -64,7 +73,8 @@ class Scaffold(Correction):
 
     def remember(self, lane: Before, trained: Trained) -> Mapping[str, Rows]:
         """Keep c_i+, the mean of the raw gradients."""
-        return {"control": raw_gradients(trained, self._shift(lane), lane.own["control"])}
+        shift = self._shift(lane) if trained.shift is None else trained.shift
+        return {"control": raw_gradients(trained, shift, lane.own["control"])}
 
     def start(self, params: Parameters, population: Population) -> Control:
         """Start with c = 0."""
@@ -86,6 +96,13 @@ class Scaffold(Correction):
     def step(self, state: Control, cohort: Cohort, sums: Sums, update: Vector | None) -> tuple[Control, Vector | None]:
         """Let c take in the gain; the update stays."""
         return Control(state.mean + sums["gain"], state.population), update
+
+
+def sgd_only(setting: Setting, name: str) -> Iterator[tuple[str, str]]:
+    """Yield the problem of a method that reads gradients off the way that a client took."""
+    if setting.client.optimizer != "sgd":
+        text = f"{name} reads gradients off the way of SGD, delta / (K lr); {setting.client.optimizer} takes others"
+        yield "client.optimizer", text
 
 
 def raw_gradients(trained: Trained, shift: Rows, otherwise: Rows) -> Rows:

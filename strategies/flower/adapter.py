@@ -137,7 +137,8 @@ class RuleStrategy(Coordinator):
                 order=order.at(places),
                 everyone=everyone,
             )
-            content = codec.encode_task(task, model)
+            stays = order.empty and getattr(grid, "carries", False)
+            content = codec.CarriedTask(task) if stays else codec.encode_task(task, model)
             messages.append(
                 Message(
                     content,

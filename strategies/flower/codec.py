@@ -44,7 +44,10 @@ def encode_task(task: Task, model: Any) -> RecordDict:
     }
     columns: list[npt.NDArray[Any]] = [task.clients.astype(np.int64, copy=False)]
     for asked in task.sums.values():
-        columns += _columns(asked)
+        if isinstance(asked, Dot):
+            columns += [asked.weights]
+        else:
+            columns += [asked.fresh] if asked.stale is None else [asked.fresh, asked.stale]
     if not task.order.empty:
         order = task.order
         words["order"] = [list(order.numbers), order.pull, order.rate, order.silent]
@@ -63,12 +66,6 @@ def _words(name: str, asked: Asked) -> list[Any]:
     return [name, asked.stale is not None, asked.stored, asked.of, asked.over]
 
 
-def _columns(asked: Asked) -> list[npt.NDArray[Any]]:
-    if isinstance(asked, Dot):
-        return [asked.weights]
-    return [asked.fresh] if asked.stale is None else [asked.fresh, asked.stale]
-
-
 def _asked(words: list[Any], columns: Iterator[npt.NDArray[np.float64]]) -> Asked:
     if len(words) == 3:
         return Dot(next(columns), *words[1:])
@@ -76,9 +73,17 @@ def _asked(words: list[Any], columns: Iterator[npt.NDArray[np.float64]]) -> Aske
     return LinearSum(next(columns), next(columns) if stale else None, stored, of, over)
 
 
+class CarriedTask(RecordDict):
+    """A task that stays in its process, as it is: the same numbers as through bytes."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.__dict__["task"] = task
+
+
 def is_task(content: RecordDict) -> bool:
     """Return whether these records are one of our tasks (and not a stock Flower instruction)."""
-    return TASK in content
+    return isinstance(content, CarriedTask) or TASK in content
 
 
 def clients(content: RecordDict) -> npt.NDArray[np.int64]:
@@ -97,6 +102,9 @@ def strike(content: RecordDict, struck: Mapping[int, tuple[str, str]]) -> None:
 
 def decode_task(content: RecordDict) -> Task:
     """Return the task in a message."""
+    if isinstance(content, CarriedTask):
+        task: Task = content.__dict__["task"]
+        return task
     model: Any = content[MODEL]
     words, block = _opened(content)
     columns = iter(block)
@@ -133,8 +141,19 @@ def encode_reply(reply: Reply) -> RecordDict:
     return RecordDict({SUMS: arrays.record(**reply.sums), REPLY: ConfigRecord({WORDS: json.dumps(words), RAW: raw})})
 
 
+class Carried(RecordDict):
+    """A reply that stays in its process, as it is: the same numbers as through bytes."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self.__dict__["reply"] = reply
+
+
 def decode_reply(content: RecordDict) -> Reply:
     """Return the reply in a message."""
+    if isinstance(content, Carried):
+        reply: Reply = content.__dict__["reply"]
+        return reply
     small: Any = content[REPLY]
     sums: Any = content[SUMS]
     words = json.loads(small[WORDS])

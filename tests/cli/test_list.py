@@ -6,6 +6,7 @@ from fedsim import data, models, participation, strategies
 from fedsim.cli import main
 from fedsim.cli.scenario.listing import _table
 from fedsim.data import partitions
+from fedsim.strategies import corrections
 
 
 def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
@@ -17,6 +18,7 @@ def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
     ("word", "members"),
     [
         ("strategies", strategies.catalogue()),
+        ("corrections", corrections.catalogue()),
         ("datasets", data.catalogue()),
         ("models", models.catalogue()),
         ("processes", participation.catalogue()),
@@ -37,14 +39,14 @@ def test_every_member_has_one_aligned_line_with_a_text(
 def test_everything_is_listed_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
     lines = listed(capsys)
     titles = [line.split()[0] for line in lines if line and not line.startswith(" ")]
-    assert titles == ["strategies", "datasets", "partitions", "models", "processes", "laws"]
+    assert titles == ["strategies", "corrections", "datasets", "partitions", "models", "processes", "laws"]
 
 
 def test_on_a_terminal_of_80_columns_no_line_is_longer() -> None:
     for members in (strategies.catalogue(), data.catalogue(), models.catalogue(), participation.catalogue()):
-        lines = _table(members, 80)
+        lines = _table(members, 80, {})
         assert max(map(len, lines)) <= 80
-        assert " ".join(" ".join(lines).split()) == " ".join(" ".join(_table(members, None)).split())
+        assert " ".join(" ".join(lines).split()) == " ".join(" ".join(_table(members, None, {})).split())
 
 
 def test_an_unknown_word_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,8 @@ from fedsim.cli import main
 from fedsim.metrics import RunStarted
 from fedsim.store.database import Store
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-c", "import sys; from fedsim.cli import main; sys.exit(main())", "serve", "--port", "0"]
 
 

@@ -98,6 +98,7 @@ def test_the_metric_of_the_page_has_a_column(tmp_path: Path, monkeypatch: pytest
     assert (header.split(",")[-1], row.split(",")[-1]) == ("came_fraction", "1.0")
 
 
+@pytest.mark.slow
 def test_local_training_of_the_page_learns_and_every_key_of_it_counts(tmp_path: Path) -> None:
     (text,) = blocks(ROOT / "docs" / "local-training.md", "yaml")
     scenario = yaml.safe_load(text)
@@ -146,6 +147,7 @@ def test_the_readme_shows_the_measured_speeds() -> None:
     assert f"<!-- speed -->\n{speed(RESULTS.read_text())}\n\n" in (ROOT / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_runs_of_the_page_of_tasks_learn(tmp_path: Path) -> None:
     page = ROOT / "docs" / "own-task.md"
     table, own = blocks(page, "python")

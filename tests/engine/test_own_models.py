@@ -28,6 +28,8 @@ from fedsim.models.modules.building import build
 from fedsim.models.starting import Weights
 from tests.models.own import Layers, LowRank, Normalised
 
+pytestmark = pytest.mark.slow
+
 WORLD: dict[str, Any] = {
     "name": "own",
     "seed": 3,

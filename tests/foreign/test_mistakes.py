@@ -138,8 +138,8 @@ MISTAKES = {
         "data.py",
         'return {"x": x, "y": y}',
         "return x",
-        3,
-        r"./data.py:load: .*/data.py:4: must give arrays by name .*got ndarray",
+        2,
+        r"data.dataset: ./data.py:load: .*/data.py:4: must give arrays by name .*got ndarray",
     ),
     "forward raises": ("net.py", "torch.relu", "torch.reluu", 3, r"./net.py:Net: .*/net.py:16: AttributeError"),
     "no module": (

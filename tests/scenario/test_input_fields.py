@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_args, get_origin
 import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save_file
 
 import fedsim
 from fedsim.cli import main
@@ -35,6 +36,10 @@ NO_INPUTS = {
     ("Idx", "train"),
     ("Idx", "test"),
     ("Natural", "column"),
+    ("Table", "client"),
+    ("Table", "features"),
+    ("Table", "label"),
+    ("Text", "client"),  # what separates clients
     ("Stop", "metric"),
     ("LocalWork", "optimizer"),  # a word of a catalogue
     ("Ray", "address"),
@@ -133,6 +138,19 @@ def edges(folder: Path, version: int) -> None:
     (folder / "in.txt").write_text("0 1\n1 2\n" + "2 0\n" * version)
 
 
+def table(folder: Path, version: int) -> None:
+    (folder / "in.csv").write_text("a,b,label\n" + "".join(f"{k},{version},{k % 2}\n" for k in range(12)))
+
+
+def text(folder: Path, version: int) -> None:
+    (folder / "in.txt").write_text(f"to be or not to be {version} " * 20)
+
+
+def weights(folder: Path, version: int) -> None:
+    layer = {"0.weight": np.full((10, 64), version, np.float32), "0.bias": np.zeros(10, np.float32)}
+    save_file(layer, folder / "in.safetensors")
+
+
 def flower_app(folder: Path, version: int) -> None:
     (folder / "in").mkdir(exist_ok=True)
     (folder / "in" / "pyproject.toml").write_text('[tool.flwr.app.components]\nclientapp = "one:app"\n')
@@ -157,6 +175,9 @@ EXAMPLES: list[Example] = [
         "strategy.topology.path",
         {"strategy": {"name": "gossip", "topology": {"kind": "edges"}}},
     ),
+    ("Table", "path", table, "in.csv", "data.path", {"data": {"dataset": "table", "clients": 3, "label": "label"}}),
+    ("Text", "path", text, "in.txt", "data.path", {"data": {"dataset": "text", "clients": 3, "window": 4}}),
+    ("Weights", "file", weights, "in.safetensors", "model.init.file", {"model": {"name": "linear", "init": {}}}),
     ("LocalWork", "app", flower_app, "in", "client.app", {"client": {}}),
 ]
 each = pytest.mark.parametrize("example", EXAMPLES, ids=[f"{name}.{field}" for name, field, *_ in EXAMPLES])

@@ -260,3 +260,56 @@ def test_a_slip_in_a_correction_is_told_with_what_was_meant() -> None:
 def test_there_is_one_correction() -> None:
     (line,) = refused(strategy={"name": "scaffold", "correction": {"name": "feddyn"}})
     assert "strategy.correction: this strategy is fedavg with a correction already" in line
+
+
+OWN = '''
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge
+
+from fedsim.core import Correction
+from fedsim.core.client_half import Given
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pulled(Correction):
+    """Add a share of what the client's last update was."""
+
+    memories: ClassVar[tuple[str, ...]] = ("last",)
+    share: Annotated[float, Ge(0)] = 0.1
+
+    def begin(self, lane):
+        return Given(shift=-self.share * lane.own["last"])
+
+    def remember(self, lane, trained):
+        return {"last": trained.delta}
+
+    def start(self, params, population):
+        return None
+
+    def step(self, state, cohort, sums, update):
+        return state, update
+'''
+
+
+def test_a_correction_of_ones_own_stands_by_reference(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    text = f"{TWO}strategy: {{name: fedavg, correction: {{name: './mine.py:Pulled', share: 0.5}}}}\n"
+    seen = way(text, 4, tmp_path)
+    x, ends = 1.0, {0: 0.0, 1: 0.0}
+    for clients, there in zip(COHORTS, seen, strict=False):
+        deltas = {}
+        for client in clients:
+            w = x
+            for _ in range(2):
+                w -= 0.1 * ((1.0, 3.0)[client] * (w - (0.0, 4.0)[client]) - 0.5 * ends[client])
+            deltas[client] = w - x
+        ends |= deltas
+        x += sum(deltas.values()) / len(deltas)
+        assert there == pytest.approx(x, rel=1e-6)
+
+
+def test_controls_are_read_off_the_way_of_sgd_alone() -> None:
+    (line,) = refused(strategy={"name": "scaffold"}, client={"local_steps": 2, "lr": 0.1, "optimizer": "adam"})
+    assert "client.optimizer: scaffold reads gradients off the way of SGD" in line

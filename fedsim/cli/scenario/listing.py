@@ -20,9 +20,11 @@ def _catalogues() -> dict[str, tuple[str, Callable[[], Mapping[str, type]]]]:
     """Return the catalogues by their words, each with where in a scenario its names stand."""
     from fedsim import data, models, participation, strategies
     from fedsim.data import partitions
+    from fedsim.strategies import corrections
 
     return {
         "strategies": ("strategy: {name: ...}", strategies.catalogue),
+        "corrections": ("strategy: {correction: {name: ...}}", corrections.catalogue),
         "datasets": ("data: {dataset: ...}", data.catalogue),
         "partitions": ("data: {partition: {kind: ...}}", partitions.catalogue),
         "models": ("model: {name: ...}", models.catalogue),
@@ -34,7 +36,9 @@ def _catalogues() -> dict[str, tuple[str, Callable[[], Mapping[str, type]]]]:
 def listing(
     what: Annotated[
         str | None,
-        typer.Argument(help="strategies, datasets, partitions, models, processes or laws; all when left out."),
+        typer.Argument(
+            help="strategies, corrections, datasets, partitions, models, processes or laws; all when left out."
+        ),
     ] = None,
     with_: Annotated[
         Path | None, typer.Option("--with", metavar="SCENARIO", help="List this scenario's references too.")

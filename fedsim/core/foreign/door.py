@@ -146,6 +146,7 @@ def made(
     options: Sequence[Option] = (),
     methods: Mapping[str, Any] | None = None,
     guard: Sequence[str] = (),
+    yields: Collection[str] = (),
 ) -> type:
     """Return a config class for a thing: `base`, with the thing's options as keys.
 
@@ -153,9 +154,10 @@ def made(
     ----------
     key : the key at which the reference stands. options : what foreign code is called with.
     methods : what the class does, in place of the base's. guard : its methods that blame the user's file.
+    yields : keys of the base that make way for an option of the same name.
     """
     own = {f.name for f in fields(base)} if is_dataclass(base) else set()
-    taken = sorted({option.name for option in options} & (own - {key} | {key}))
+    taken = sorted({option.name for option in options} & (own - {*yields} | {key}))
     if taken:
         raise refuse(door, thing, f"has a parameter {taken[0]!r}, which is a key of this section itself; rename it")
     parts: list[Any] = [(key, WORD, field(default=thing.text))]

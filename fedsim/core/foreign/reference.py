@@ -14,17 +14,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from hashlib import sha256
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from fedsim.core.config.inputs import place_of
 from fedsim.core.foreign.code import Folder, Source, folder_of, imported, opened, received, whereabouts
+from fedsim.core.foreign.content import digest_of
 from fedsim.core.foreign.failures import RefusedError, is_installed, told
 from fedsim.core.foreign.words import did_you_mean
 
@@ -369,20 +367,6 @@ def of_object(target: Any, text: str | None = None) -> Thing:
     said = f"{os.path.abspath(str(module.__file__))}:{name}" if home is not None else f"{dotted}:{name}"
     files = _files(home, dotted, name) if home is not None else _installed(dotted, name)
     return Thing(ObjectText.of(text or said, target), target, files, dotted, name, home=home)
-
-
-def digest_of(target: Any) -> str:
-    """Return a hash of what arrays by name hold, empty for everything else."""
-    if not isinstance(target, Mapping) or not target or not all(isinstance(name, str) for name in target):
-        return ""
-    found = sha256()
-    for name in sorted(target):
-        array = np.asarray(target[name])
-        if array.dtype.hasobject:
-            return ""
-        found.update(f"{name} {array.dtype.str} {array.shape} ".encode())
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()[:16]
 
 
 def _is_there(module: ModuleType, name: str, target: Any) -> bool:

@@ -38,6 +38,7 @@ from fedsim.core.flower_project import read_project
 from fedsim.core.sums import DELTA
 from fedsim.data import Partitioned, QuadraticData
 from fedsim.data.reading.targets import as_numbers
+from fedsim.engine.experiment.judging import Judge, judge
 from fedsim.engine.experiment.probe import Prober, gathers
 from fedsim.engine.nodes.host import HostPlan
 from fedsim.metrics import Fact
@@ -98,7 +99,8 @@ class Experiment:
             "checkpoints": scenario.checkpoint is not None,
         }
         measured = () if self.task is None else (f"test_{name}" for name in self.task.names)
-        return frozenset(fact for fact, holds in held.items() if holds), (*told.values, *measured)
+        judged = () if self.judge is None else self.judge.names
+        return frozenset(fact for fact, holds in held.items() if holds), (*told.values, *measured, *judged)
 
     @cached_property
     def task(self) -> LearningTask | None:
@@ -184,6 +186,13 @@ class Experiment:
         """What judges the global model."""
         scenario = self.scenario
         return Evaluator(scenario.model, self.data, self.population.weights, task=self.task, seed=scenario.seed)
+
+    @cached_property
+    def judge(self) -> Judge | None:
+        """What judges the global model client by client, when the scenario asks for it."""
+        if self.scenario.evaluate.clients is None:
+            return None
+        return judge(self.scenario, self.data, self.population, self.task, self.evaluator)
 
     def environment(self) -> Environment:
         """Return the world as the server meets it."""
@@ -353,6 +362,7 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
     if experiment.task is not None:
         experiment.evaluator.try_out()
     size = experiment.trainer.layout.size  # a model that does not fit the data is refused here, not in round 1
+    _ = experiment.judge  # who cannot be judged is told here
     if scenario.probe is not None:
         _probeable(rule, population, size, scenario.strategy.name)
     return experiment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from time import perf_counter
 from typing import Any, ClassVar
 
 from flwr.app import Message, RecordDict
@@ -10,7 +11,7 @@ from flwr.app import Message, RecordDict
 from fedsim.clients.node import Turn
 from fedsim.core import ClientData, Reply
 from fedsim.engine.nodes.grid import NodeGrid
-from fedsim.engine.nodes.host import Host, HostPlan
+from fedsim.engine.nodes.host import Host, HostPlan, finished
 from fedsim.strategies.flower import codec
 
 
@@ -18,6 +19,8 @@ class SerialGrid(NodeGrid):
     """Nodes answer in ascending order, in the caller's process."""
 
     host_type: ClassVar[type[Any]] = Host
+    carries: ClassVar[bool] = True
+    """Tasks and replies need not become bytes: they stay in this process."""
 
     def __init__(self, plan: HostPlan, data: ClientData, num_nodes: int) -> None:
         super().__init__(num_nodes)
@@ -45,10 +48,15 @@ class SerialGrid(NodeGrid):
 
     def gather(self, message_ids: Sequence[str]) -> dict[str, RecordDict]:
         """Do the work, unless it has been done."""
+        began = perf_counter()
+        turns = [] if self._served else self.begin(message_ids)
+        if turns:
+            replies = list(finished(turns, self.host.streams))
+            self.serve(message_ids, replies, perf_counter() - began)
         ordered = self._ordered(message_ids)
         if self._served:
             served, self._served = self._served, {}
-            return {key: codec.encode_reply(served[key]) for key in ordered if self._waiting.pop(key)}
+            return {key: codec.Carried(served[key]) for key in ordered if self._waiting.pop(key)}
         contents, seconds = self.host.handle_all([self._waiting.pop(key) for key in ordered])
         self.host_seconds, self.served = {"serial": seconds}, {"serial": [*range(self.num_nodes)]}
         return dict(zip(ordered, contents, strict=True))

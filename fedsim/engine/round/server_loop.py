@@ -150,10 +150,11 @@ class Loop(Rounds):
     def evaluate(self, round: int) -> None:
         """Evaluate the global model, in the overlapping thread where there is one."""
         evaluator, params = self.experiment.evaluator, self.progress.server.params
+        judge = self.experiment.judge
 
         def work() -> tuple[dict[str, float], float]:
             began = perf_counter()
-            found = reported(evaluator.evaluate(params))
+            found = reported(evaluator.evaluate(params)) | (judge.evaluate(params, round) if judge else {})
             return found, perf_counter() - began
 
         if self.overlap is not None:

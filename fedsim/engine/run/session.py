@@ -344,6 +344,7 @@ class Session:
             "schedule_hash": loop.schedule.hexdigest() if loop else None,
             "params_sha256": params_sha256(self.results[1]) if self.results else None,
             "final": loop.final if loop else {},
+            **({"judged": dict(judge.told)} if (judge := self.experiment.judge) else {}),
             "probe": loop.probed if loop else {},
             "timing": timing(loop.seconds if loop else {}, self.startup_s),
             "peak_rss_bytes": max(self.peak, peak_rss_bytes()),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fedsim.core import Rule, ScenarioError, World
 from fedsim.participation import Participation
-from fedsim.scenario.checks import coins, corrections, foreign, local_work, model_values, server_rate
+from fedsim.scenario.checks import coins, corrections, foreign, local_work, model_values, own_evaluation, server_rate
 from fedsim.scenario.checks.float32 import unfit
 from fedsim.scenario.checks.goals import stop_looks_at_a_metric
 from fedsim.scenario.sections import DEFAULT_NODES
@@ -358,6 +358,7 @@ CHECKS: tuple[Check, ...] = (
     starts_and_data_fit_float32,
     *local_work.CHECKS,
     *model_values.CHECKS,
+    *own_evaluation.CHECKS,
     *server_rate.CHECKS,
     labels_for_the_law,
     probe_knows_who_comes,

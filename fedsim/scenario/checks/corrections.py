@@ -16,8 +16,8 @@ def correction_fits(strategy: Any, client: Any, participation: Any, memory: Any)
     correction = strategy.corrected_by() if isinstance(strategy, Rule) else None
     if correction is None:
         return
-    if client.app is not None:
-        text = "the method goes into every gradient, and a Flower app takes its own steps; leave it out"
+    if client.app is not None or client.work.name != "sgd":
+        text = "the method goes into every gradient, and foreign work takes its own steps; leave it out"
         yield ("strategy", "correction"), text
     for key, message in correction.problems_in(Setting(strategy, client, participation, memory)):
         yield tuple(key.split(".")), message

@@ -5,6 +5,7 @@ import { metricName, seconds } from "./format.js";
 const PANELS = [
   { title: "Accuracy", hint: "of the global model on the held-out split", metrics: ["test_accuracy"], yaxis: { tickformat: ".0%", minallowed: 0, maxallowed: 1 } },
   { title: "Accuracy of the nodes", hint: "mean, and the band from the tenth to the ninetieth percentile", metrics: ["node_accuracy_mean", "node_accuracy_min", "node_accuracy_max"], band: ["node_accuracy_q10", "node_accuracy_q90"], yaxis: { tickformat: ".0%", minallowed: 0, maxallowed: 1 } },
+  { title: "Accuracy of the clients", hint: "on their own examples: mean, worst tenth, after local epochs; the band from the tenth to the ninetieth percentile", metrics: ["client_accuracy_mean", "client_accuracy_worst_decile", "personal_accuracy_mean"], band: ["client_accuracy_q10", "client_accuracy_q90"], yaxis: { tickformat: ".0%", minallowed: 0, maxallowed: 1 } },
   { title: "Loss", hint: "held-out, and of the cohort's own steps", metrics: ["test_loss", "train_loss", "node_loss_mean"], faint: ["train_loss"], log: false },
   { title: "Distance to the optimum", metrics: ["distance"], log: true },
   { title: "Update variance", hint: "mean squared distance of the cohort's deltas to their mean", metrics: ["update_variance"], log: true },
