@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from fedsim import data, models, participation, strategies
+from fedsim import data, models, optimizers, participation, strategies
 from fedsim.cli import main
 from fedsim.cli.scenario.listing import _table
+from fedsim.core import server
 from fedsim.data import partitions
 from fedsim.strategies import corrections
+from fedsim.task import losses, metrics
 
 
 def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
@@ -21,6 +23,10 @@ def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
         ("corrections", corrections.catalogue()),
         ("datasets", data.catalogue()),
         ("models", models.catalogue()),
+        ("losses", losses.catalogue()),
+        ("metrics", metrics.catalogue()),
+        ("optimizers", optimizers.catalogue()),
+        ("server-optimizers", server.catalogue()),
         ("processes", participation.catalogue()),
         ("partitions", partitions.catalogue()),
         ("laws", participation.laws()),
@@ -39,7 +45,10 @@ def test_every_member_has_one_aligned_line_with_a_text(
 def test_everything_is_listed_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
     lines = listed(capsys)
     titles = [line.split()[0] for line in lines if line and not line.startswith(" ")]
-    assert titles == ["strategies", "corrections", "datasets", "partitions", "models", "processes", "laws"]
+    assert titles == [
+        "strategies", "corrections", "datasets", "partitions", "models", "losses", "metrics", "optimizers",
+        "server-optimizers", "processes", "laws",
+    ]  # fmt: skip
 
 
 def test_on_a_terminal_of_80_columns_no_line_is_longer() -> None:

@@ -233,6 +233,7 @@ def load():
 """
 
 
+@pytest.mark.slow
 def test_a_reference_and_the_object_are_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data.py").write_text(SCRIPT)

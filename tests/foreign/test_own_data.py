@@ -24,6 +24,7 @@ BASE = {
 HEAD = "name: page\nrounds: 1\nmodel: {name: linear}\nclient: {local_steps: 1, batch_size: 8, lr: 0.1}\n"
 
 
+@pytest.mark.slow
 def test_every_form_of_the_page_runs(tmp_path: Path) -> None:
     first, *others = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     (yaml,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)

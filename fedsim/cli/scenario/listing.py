@@ -18,9 +18,11 @@ from fedsim.core.foreign.reference import entry_points
 
 def _catalogues() -> dict[str, tuple[str, Callable[[], Mapping[str, type]]]]:
     """Return the catalogues by their words, each with where in a scenario its names stand."""
-    from fedsim import data, models, participation, strategies
+    from fedsim import data, models, optimizers, participation, strategies
+    from fedsim.core import server
     from fedsim.data import partitions
     from fedsim.strategies import corrections
+    from fedsim.task import losses, metrics
 
     return {
         "strategies": ("strategy: {name: ...}", strategies.catalogue),
@@ -28,6 +30,10 @@ def _catalogues() -> dict[str, tuple[str, Callable[[], Mapping[str, type]]]]:
         "datasets": ("data: {dataset: ...}", data.catalogue),
         "partitions": ("data: {partition: {kind: ...}}", partitions.catalogue),
         "models": ("model: {name: ...}", models.catalogue),
+        "losses": ("task: {loss: ...}", losses.catalogue),
+        "metrics": ("task: {metrics: [...]}", metrics.catalogue),
+        "optimizers": ("client: {optimizer: ...}", optimizers.catalogue),
+        "server-optimizers": ("strategy: {server_optimizer: {kind: ...}}", server.catalogue),
         "processes": ("participation: {kind: ...}", participation.catalogue),
         "laws": ("probabilities: {law: ...}", participation.laws),
     }
@@ -37,7 +43,7 @@ def listing(
     what: Annotated[
         str | None,
         typer.Argument(
-            help="strategies, corrections, datasets, partitions, models, processes or laws; all when left out."
+            help="strategies, datasets, models, losses and so on, as the list is headed; all when left out."
         ),
     ] = None,
     with_: Annotated[
