@@ -36,9 +36,11 @@ def _foreign(door: Door, thing: Thing) -> type:
     options, named = options_of(door, thing, without=("run_folder",))
 
     def opened(self: Any, run_folder: Path) -> Any:
+        from fedsim.metrics.sinks.base import whole
+
         with blamed(str(thing.text)):
             made_of = target(**dict.fromkeys(named, run_folder), **self.options())
-            return made_of.open(run_folder) if hasattr(made_of, "open") else made_of
+            return whole(made_of.open(run_folder) if hasattr(made_of, "open") else made_of)
 
     return made(door, thing, "kind", SinkConfig, options=options, methods={"open": opened})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 from fedsim.metrics.events import Event
 
@@ -29,3 +30,26 @@ class Sink(ABC):
 
     def rescue(self, events: Sequence[Event]) -> None:  # noqa: B027
         """Keep events that could not be handed over because `write` hangs. Called from another thread, at the end."""
+
+
+class _Whole(Sink):
+    def __init__(self, part: Any) -> None:
+        self.part = part
+        self.interval_s = getattr(part, "interval_s", Sink.interval_s)
+        for name in ("tick", "close", "rescue"):
+            if hasattr(part, name):
+                setattr(self, name, getattr(part, name))
+
+    def write(self, events: Sequence[Event]) -> None:
+        self.part.write(events)
+
+
+def whole(part: Any) -> Sink:
+    """Return a sink of what has at least `write`.
+
+    >>> class Mine:
+    ...     def write(self, events): ...
+    >>> whole(Mine()).interval_s, whole(Mine()).close()
+    (0.25, None)
+    """
+    return part if isinstance(part, Sink) else _Whole(part)
