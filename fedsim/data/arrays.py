@@ -75,7 +75,9 @@ def deal(
             owners = owners[train]
     else:
         if clients is None or not isinstance(partition, Dealing):
-            raise ScenarioError(f"data.clients: is needed by the {partition.kind} partition")
+            raise ScenarioError(
+                f"data.clients: is needed by the {partition.kind} partition, unless each row names its client"
+            )
         if test is None:
             train = hold_out(y if known.labels else np.zeros(len(y), np.int64), test_fraction, seed)
         owners = partition.owners(y[train], clients, seed)

@@ -50,8 +50,13 @@ class SinkConfig:
     """A sink of the user's own."""
 
 
+def spelled(word: str) -> dict[str, str]:
+    """Return a sink that is given by its word alone, spelled out."""
+    return {"kind": word}
+
+
 DOOR = Door("fedsim.sinks", "a sink: a class derived from fedsim.metrics.sinks.base.Sink, with write(events)", _foreign)
-AnySink = Annotated[Any, OneOf("kind", catalogue, DOOR)]
+AnySink = Annotated[Any, OneOf("kind", catalogue, DOOR, spelled)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from fedsim.core.config.catalogue import discover
 from fedsim.core.config.tagged import OneOf
 from fedsim.core.server.adam import Adam
+from fedsim.core.server.foreign import DOOR
 from fedsim.core.server.momentum import Momentum
 from fedsim.core.server.transform import Moments, Server, Transform
 
@@ -24,6 +25,6 @@ def catalogue() -> dict[str, type[Any]]:
     return discover(__name__, __path__, "kind")
 
 
-ServerOptimizer = Annotated[Transform, OneOf("kind", catalogue)]
+ServerOptimizer = Annotated[Transform, OneOf("kind", catalogue, DOOR)]
 
 __all__ = ["Adam", "Moments", "Momentum", "Server", "ServerOptimizer", "Transform", "catalogue"]
