@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fedsim.clients.augment import Augment
 from fedsim.clients.batches import draw
-from fedsim.clients.foreign.generators import no_unseeded, seeded
+from fedsim.clients.foreign.generators import seeded
 from fedsim.clients.foreign.guard import unchanged
 from fedsim.clients.foreign.kernel import Shared, Trained, numbers
 from fedsim.clients.foreign.model import Loaded
@@ -25,6 +25,7 @@ from fedsim.clients.kernels.tensors import fresh
 from fedsim.core import ClientData, LocalWork, rng
 from fedsim.core.client_work import SHARED, ClientWork, Work
 from fedsim.core.contracts import Parameters
+from fedsim.core.foreign.chance import no_unseeded
 from fedsim.core.foreign.failures import ForeignError, failed, told
 from fedsim.core.foreign.reference import defined
 from fedsim.data import QuadraticData

@@ -191,7 +191,7 @@ def config(door: Door, thing: Thing) -> type:
 
     def found(self: Any, seed: int, folder: str) -> Any:
         given = {"seed": seed, "folder": folder, "clients": self.clients, "test_fraction": self.test_fraction}
-        with blamed(str(thing.text)):
+        with blamed(str(thing.text), seed):
             if whole:
                 return target
             made_of = target(**{name: given[name] for name in named}, **self.options(folder))

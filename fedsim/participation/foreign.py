@@ -26,10 +26,11 @@ class ForeignProcess:
     inner: Any
     text: str
     place: str
+    seed: int
 
     def cohort(self, round: int) -> Ids:
         """Return the ids present in a round, ascending."""
-        with blamed(self.text):
+        with blamed(self.text, self.seed, round):
             found = np.asarray(self.inner.cohort(round))
         ids = np.unique(found)
         if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
@@ -80,14 +81,14 @@ def config(door: Door, thing: Thing) -> type:
     place = thing.place
 
     def process(self: Any, world: World) -> ForeignProcess:
-        with blamed(str(thing.text)):
+        with blamed(str(thing.text), world.seed):
             given = dict.fromkeys(named, world)
             inner = target(**given, **self.options(world.folder)) if callable(target) else target
             if not hasattr(inner, "cohort") and hasattr(inner, "process"):
                 inner = inner.process(world)
         if not callable(getattr(inner, "cohort", None)):
             raise ForeignError(f"{thing.text}: {thing.place}: gives no object with cohort(round)")
-        return ForeignProcess(world.num_clients, inner, str(thing.text), place)
+        return ForeignProcess(world.num_clients, inner, str(thing.text), place, world.seed)
 
     if isinstance(target, type) and issubclass(target, Participation):
         return made(door, thing, "kind", target, methods={"process": _checked(target, thing)}, guard=CHECKED)
@@ -98,7 +99,7 @@ def _checked(target: Any, thing: Thing) -> Any:
     build, place = guarded(target.process, str(thing.text)), thing.place
 
     def process(self: Any, world: World) -> ForeignProcess:
-        return ForeignProcess(world.num_clients, build(self, world), str(thing.text), place)
+        return ForeignProcess(world.num_clients, build(self, world), str(thing.text), place, world.seed)
 
     return process
 

@@ -164,7 +164,7 @@ MISTAKES = {
     Itself: "changed self.count; what lasts goes into the client's state",
     Variable: "changed the module's COUNT; what lasts goes into the client's state",
     Process: "changed the working folder, torch's default dtype; what lasts",
-    Unseeded: "a numpy generator without a seed gives other numbers every time; use `rng`, or a seed",
+    Unseeded: "a numpy generator without a seed gives other numbers every time; give it a seed",
     Keeps: "state['optimizer'] is a SGD; what is kept is made of numbers",
     Metric: "metric 'loss' should be a finite number, got low",
     Exits: "SystemExit: 3",

@@ -21,6 +21,8 @@ from importlib.util import find_spec, spec_from_loader
 from types import CodeType, ModuleType
 from typing import Any
 
+from fedsim.core.foreign.chance import no_unseeded
+
 PACKAGE = "fedsim_code"
 """The package under which all of a user's files are imported."""
 
@@ -257,8 +259,9 @@ def opened(path: str) -> Folder:
 
 
 def imported(folder: Folder, dotted: str) -> ModuleType:
-    """Import a module of a folder, once; whatever its code raises goes through."""
-    return importlib.import_module(folder.named(dotted))
+    """Import a module of a folder, once; its errors go through, and it may not ask the system for chance."""
+    with no_unseeded():
+        return importlib.import_module(folder.named(dotted))
 
 
 def received(sources: Sources) -> None:

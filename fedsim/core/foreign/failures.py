@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 from fedsim.core.errors import FedsimError
-
-OURS = str(Path(__file__).parents[2])
-INSTALLED = tuple({sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")})
-
-
-def is_installed(file: str) -> bool:
-    """Return whether a file belongs to Python or to an installed package, not to a user's own folder."""
-    return file.startswith(INSTALLED) or "/site-packages/" in file or "/dist-packages/" in file
+from fedsim.core.foreign.chance import keyed, no_unseeded
+from fedsim.core.foreign.files import is_library
 
 
 class RefusedError(Exception):
@@ -41,27 +32,10 @@ class ForeignError(FedsimError):
 
 def place_of_error(error: BaseException) -> str:
     """Return FILE:LINE of the innermost line of a user's file in an error's traceback, empty when there is none."""
-    if isinstance(error, SyntaxError) and error.filename and not _library(error.filename):
+    if isinstance(error, SyntaxError) and error.filename and not is_library(error.filename):
         return f"{error.filename}:{error.lineno or 1}"
-    seen = [f for f in traceback.extract_tb(error.__traceback__) if not _library(f.filename)]
+    seen = [f for f in traceback.extract_tb(error.__traceback__) if not is_library(f.filename)]
     return f"{seen[-1].filename}:{seen[-1].lineno}" if seen else ""
-
-
-def _library(file: str) -> bool:
-    whole = os.path.abspath(file)
-    return (
-        file.startswith("<")
-        or file.endswith(".pyx")
-        or whole.startswith(OURS + os.sep)
-        or is_installed(whole)
-        or _editable(file)
-    )
-
-
-def _editable(file: str) -> bool:
-    """Return whether a file is one of ours in a checkout, where two of our packages stand beside `fedsim`."""
-    there = os.path.realpath(file)
-    return there.startswith(tuple(os.path.realpath(os.path.join(OURS, name)) for name in ("strategies", "clients")))
 
 
 def told(error: BaseException) -> str:
@@ -77,10 +51,14 @@ def told(error: BaseException) -> str:
 
 
 @contextmanager
-def blamed(what: str) -> Iterator[None]:
-    """Turn whatever foreign code raises into a ForeignError that begins with `what`; errors of ours go through."""
+def blamed(what: str, *key: int) -> Iterator[None]:
+    """Turn whatever foreign code raises into a ForeignError that begins with `what`; errors of ours go through.
+
+    What takes chance from the system is refused in there; with a `key` the global generators are set to it.
+    """
     try:
-        yield
+        with no_unseeded(), keyed(*key) if key else nullcontext():
+            yield
     except FedsimError:
         raise
     except Exception as error:

@@ -23,7 +23,8 @@ from typing import Any
 from fedsim.core.config.inputs import place_of
 from fedsim.core.foreign.code import Folder, Source, folder_of, imported, opened, received, whereabouts
 from fedsim.core.foreign.content import digest_of
-from fedsim.core.foreign.failures import RefusedError, is_installed, told
+from fedsim.core.foreign.failures import RefusedError, told
+from fedsim.core.foreign.files import is_installed
 from fedsim.core.foreign.words import did_you_mean
 
 OBJECT = "object"

@@ -36,7 +36,7 @@ def config(door: Door, thing: Thing) -> type:
 
     def deal(self: Any, labels: Ints, clients: int, seed: int) -> Ints:
         values = dict(zip(GIVEN, (labels, clients, seed), strict=True))
-        with blamed(str(thing.text)):
+        with blamed(str(thing.text), seed):
             if owners is target:
                 found = target(**{name: values[name] for name in named}, **self.options())
             else:
