@@ -62,6 +62,12 @@ def test_little_work_is_done_here_and_much_in_processes(monkeypatch: pytest.Monk
     assert choice(**much)[1].startswith("serial: there is one core")
 
 
+def test_what_was_taken_is_in_the_summary(tmp_path: Path) -> None:
+    run = fedsim.run(WORLD, rounds=2, out=tmp_path / "run")
+    assert run.summary["engine"]["kind"] == "serial"
+    assert run.summary["engine"]["chosen"].startswith("serial: ")
+
+
 def test_a_time_limit_off_the_main_thread_takes_processes() -> None:
     found: list[str] = []
     thread = threading.Thread(target=lambda: found.append(choice(client={"timeout_s": 9.0})[0]))

@@ -146,6 +146,11 @@ class NodeGrid(MessageGrid):
     def __init__(self, num_nodes: int, notice: Notice | None = None) -> None:
         super().__init__(num_nodes)
         self.notice: Notice = notice or unheard
+        self.chosen = ""
+
+    def place(self) -> dict[str, Any]:
+        """Return what the summary says about where the work was done, and why there where the scenario left it open."""
+        return {**self.describe(), **({"chosen": self.chosen} if self.chosen else {})}
 
     @abstractmethod
     def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:

@@ -16,7 +16,7 @@ from fedsim.engine.round.rounds import Rounds
 from fedsim.engine.run.capacity import check_memory
 from fedsim.engine.run.choosing import choose, cores_here
 from fedsim.participation.environment import Environment
-from fedsim.scenario import Auto, Processes, Ray, Scenario, Serial
+from fedsim.scenario import Auto, Flower, Processes, Ray, Scenario, Serial
 from fedsim.scenario.sections import DEFAULT_HOSTS
 
 if TYPE_CHECKING:
@@ -53,10 +53,25 @@ def open_grid(
     `notice` is told what is being waited for, and of hosts that are lost.
     """
     check_memory(experiment, folder)
-    engine = experiment.scenario.engine
+    engine, why = experiment.scenario.engine, ""
     if isinstance(engine, Auto):
         engine, why = choose(experiment)
         log.info("engine: %s", why)
+    with _open(experiment, engine, folder, ray, notice, flower, zygote) as grid:
+        grid.chosen = why
+        yield grid
+
+
+@contextmanager
+def _open(
+    experiment: Experiment,
+    engine: Serial | Processes | Ray | Flower,
+    folder: Path,
+    ray: RaySession | None,
+    notice: Callable[..., None] | None,
+    flower: FlowerGrid | None,
+    zygote: Zygote | None,
+) -> Iterator[NodeGrid]:
     memory_folder = None
     if experiment.memories and experiment.scenario.memory.tier == "disk":
         memory_folder = folder.absolute() / "memory"

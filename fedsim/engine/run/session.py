@@ -183,7 +183,7 @@ class Session:
                 metrics=[METRICS[name] for name in reported if METRICS[name].of is not None],
             )
             self._go_back(loop, self.saved, told=not self.fresh)
-            self.place = grid.describe()
+            self.place = grid.place()
             log.info("training: %s", self.place.get("training"))
             self.startup_s = time.perf_counter() - self.began
             try:

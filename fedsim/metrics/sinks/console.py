@@ -169,6 +169,8 @@ def result(start: RunStarted | None, end: RunEnded, num_notices: int = 0) -> lis
         table["round time, median"] = f"{timing['round_s_median'] * 1000:.3g} ms"
     if "client_updates_per_s" in timing:
         table["client updates per second"] = f"{timing['client_updates_per_s']:,.0f}"
+    if chosen := end.summary.get("engine", {}).get("chosen"):
+        table["engine"] = str(chosen)
     if training := end.summary.get("engine", {}).get("training"):
         table["training"] = str(training)
     if num_notices:
