@@ -117,7 +117,9 @@ def sweep(
     plan = [Planned.of(_words(values), one) for values, one in grid]
     with batch_folder(out, f"sweep-{slug(name)}-{plan_key(plan)}") as folder:
         folders = run_folders(folder, plan)
-        points = [GridPoint(values, one, path) for (values, one), path in zip(grid, folders, strict=True)]
+        points = [
+            GridPoint(values, one.scenario, path) for (values, _), one, path in zip(grid, plan, folders, strict=True)
+        ]
         if not overwrite:
             points = [
                 replace(point, outcome=recognised(point.folder, one)) for point, one in zip(points, plan, strict=True)

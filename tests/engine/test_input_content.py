@@ -201,7 +201,7 @@ def test_a_default_folder_of_many_runs_is_the_same_for_other_data(place: Path) -
 
 
 def test_a_file_that_changes_while_many_runs_are_made_fails_the_later_runs(place: Path) -> None:
-    found = compare(fedsim.api.read("s.yaml", {}), seeds=2, out="many", tell=lambda entry: put(place, 1))
+    found = compare(fedsim.api.read("s.yaml", {}), seeds=2, out="many", lanes=False, tell=lambda entry: put(place, 1))
     assert [entry.outcome.exit_code for entry in found.entries] == [0, 2]
     assert "d.npz: sha256 was" in found.entries[1].outcome.error
     assert "since this run was planned" in found.entries[1].outcome.error

@@ -27,7 +27,7 @@ HEAD = "name: page\nrounds: 1\nmodel: {name: linear}\nclient: {local_steps: 1, b
 @pytest.mark.slow
 def test_every_form_of_the_page_runs(tmp_path: Path) -> None:
     first, *others = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-    (yaml,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    (yaml,) = re.findall(r"^```yml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     (tmp_path / "scenario.yaml").write_text(yaml)
     (tmp_path / "data.py").write_text(first)
     found = fedsim.run(tmp_path / "scenario.yaml", out=tmp_path / "run")
