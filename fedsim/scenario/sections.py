@@ -75,19 +75,6 @@ class Processes:
             yield "hosts", f"a host runs at least one node: at most nodes ({self.nodes}), got {self.hosts}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Auto:
-    """Whatever is quickest: one process where little is to be done, else processes on this machine's cores.
-
-    It decides when the run starts, by cores and predicted work, and says what it took; no choice changes a bit.
-    `processes` and `serial` say which; clusters and GPUs want `ray`.
-    """
-
-    kind: Literal["auto"] = "auto"
-    nodes: Count | None = None
-    """Client groups, part of what decides the bits; the default is min(4, clients)."""
-
-
 OWN_NAMES = "are names of your own; a host takes one CPU, and GPUs by gpus_per_host"
 
 
@@ -150,6 +137,27 @@ class Ray:
 def _is_host_and_port(text: str) -> bool:
     host, _, port = text.rpartition(":")
     return bool(host) and not any(c in "/ \t" for c in host) and port.isascii() and port.isdigit() and int(port) < 65536
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auto:
+    """Whatever is quickest: one process where little is to be done, else processes on this machine's cores.
+
+    It decides when the run starts, by cores and predicted work, and says what it took; no choice changes a bit. With an
+    `address` it is Ray, there. `processes` and `serial` say which; GPUs want `ray`.
+    """
+
+    kind: Literal["auto"] = "auto"
+    nodes: Count | None = None
+    """Client groups, part of what decides the bits; the default is min(4, clients)."""
+    hosts: Count | Literal["auto"] | None = None
+    """Processes that run the nodes, where there are several: 1 to nodes; the default, and auto, is one per core."""
+    address: str | None = None
+    """A Ray cluster to run on: auto (that of this machine), or host:port; null: this machine, without Ray."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for options that exclude each other."""
+        yield from Ray(nodes=self.nodes, hosts=self.hosts, address=self.address or "local").problems()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,8 @@ RESULTS = ("comparison.json", "sweep.csv", "fedsim.db")
 class Planned:
     """One of many runs before it is run: what it is called, its scenario, and what its files held at that time.
 
-    Where its engine is left open it is one process: there are as many runs at once as there are cores.
+    Where its engine is left open it is one process, as there are as many runs at once as there are cores; with an
+    address it is Ray.
     """
 
     words: str
@@ -45,9 +46,12 @@ class Planned:
     inputs: tuple[Input, ...]
 
     def __post_init__(self) -> None:
-        if isinstance(self.scenario.engine, Auto):
-            alone = replace(self.scenario, engine=Serial(nodes=self.scenario.engine.nodes))
-            object.__setattr__(self, "scenario", alone)
+        engine = self.scenario.engine
+        if isinstance(engine, Auto):
+            there: Serial | Ray = Serial(nodes=engine.nodes)
+            if engine.address is not None:
+                there = Ray(nodes=engine.nodes, hosts=engine.hosts, address=engine.address)
+            object.__setattr__(self, "scenario", replace(self.scenario, engine=there))
 
     @classmethod
     def of(cls, words: str, scenario: Scenario) -> Planned:

@@ -45,7 +45,8 @@ def test_any_number_of_hosts_gives_the_bits_of_one_process_whole_and_resumed(nam
 
 
 def choice(**changes: Any) -> tuple[str, str]:
-    engine, why = choose(build(read(WORLD | {"engine": {"kind": "auto"}} | changes, {})))
+    experiment = build(read(WORLD | {"engine": {"kind": "auto"}} | changes, {}))
+    engine, why = choose(experiment, experiment.scenario.engine)
     return engine.kind, why
 
 
@@ -60,6 +61,13 @@ def test_little_work_is_done_here_and_much_in_processes(monkeypatch: pytest.Monk
     assert why.startswith("processes x 2: about ")
     monkeypatch.setattr(choosing, "cores_here", lambda: 1)
     assert choice(**much)[1].startswith("serial: there is one core")
+
+
+def test_an_address_is_ray_there_and_hosts_are_a_bound() -> None:
+    assert choice(engine={"kind": "auto", "address": "head:6379", "hosts": "auto"})[0] == "ray"
+    assert choice(engine={"kind": "auto", "hosts": 1})[1].startswith("serial: there is one host")
+    with pytest.raises(ScenarioError, match=r"engine\.address: must be local, auto or host:port, got 'nowhere'"):
+        read(WORLD | {"engine": {"kind": "auto", "address": "nowhere"}}, {})
 
 
 def test_what_was_taken_is_in_the_summary(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 
 from fedsim.engine.experiment import Experiment
-from fedsim.scenario import Processes, Serial
+from fedsim.scenario import Auto, Processes, Ray, Serial
 
 START_S = 3.0
 """What it takes to start host processes, about."""
@@ -20,15 +20,18 @@ FLOPS = 5e9
 """What a core does a second in products of usual sizes, about."""
 
 
-def choose(experiment: Experiment) -> tuple[Serial | Processes, str]:
+def choose(experiment: Experiment, asked: Auto) -> tuple[Serial | Processes | Ray, str]:
     """Return the engine of a run that leaves it open, and why, in words with what it would be otherwise."""
     nodes, cores = experiment.num_nodes, cores_here()
-    hosts = min(nodes, cores)
+    if asked.address is not None:
+        there = Ray(nodes=nodes, hosts=asked.hosts, address=asked.address)
+        return there, f"ray at {asked.address}, as there is an address; without one it is this machine"
+    hosts = min(nodes, asked.hosts if isinstance(asked.hosts, int) else cores)
     serial, several = Serial(nodes=nodes), Processes(nodes=nodes, hosts=hosts)
     if experiment.scenario.client.timeout_s is not None and not in_main_thread():
         return several, f"processes x {hosts}: client.timeout_s can only interrupt a main thread, and this is none"
     if hosts == 1:
-        only = "core" if cores == 1 else "node"
+        only = "core" if cores == 1 else "node" if nodes == 1 else "host"
         return serial, f"serial: there is one {only}; with more of them it may be processes"
     work = training_s(experiment)
     saved = work * (1 - 1 / hosts) - START_S - ROUND_S * experiment.scenario.rounds

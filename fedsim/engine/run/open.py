@@ -55,7 +55,7 @@ def open_grid(
     check_memory(experiment, folder)
     engine, why = experiment.scenario.engine, ""
     if isinstance(engine, Auto):
-        engine, why = choose(experiment)
+        engine, why = choose(experiment, engine)
         log.info("engine: %s", why)
     with _open(experiment, engine, folder, ray, notice, flower, zygote) as grid:
         grid.chosen = why
@@ -96,7 +96,7 @@ def _open(
     assert isinstance(engine, Ray), f"no grid for engine {engine.kind}"
     from fedsim.engine.ray.session import session
 
-    asked = experiment.scenario.hosts_for(experiment.population.num_clients)
+    asked = engine.hosts or min(DEFAULT_HOSTS, experiment.num_nodes)
     plan = experiment.host_plan("cuda" if engine.gpus_per_host > 0 else "cpu", memory_folder)
     cores = 1 if asked == "auto" else min(asked, experiment.num_nodes)
     with nullcontext(ray) if ray is not None else session(engine.address, cores, log=folder / "ray.log"):
