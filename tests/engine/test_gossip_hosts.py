@@ -56,12 +56,12 @@ def test_any_number_of_hosts_gives_the_bits_of_one_process(ticks: Any, cluster: 
 
 def test_no_model_comes_to_the_driver(cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     passed: list[int] = []
-    send, collect = RayPeerGrid._send, RayPeerGrid._collect
+    send, collect = RayPeerGrid.send, RayPeerGrid._collect
 
-    def counted_send(self: Any, job: Any) -> None:
+    def counted_send(self: Any, job: Any) -> Any:
         passed.append(len(ray.cloudpickle.dumps(job.calls)))
         assert all(isinstance(reference, ray.ObjectRef) for reference in self._published)
-        send(self, job)
+        return send(self, job)
 
     def counted_collect(self: Any, job: Any) -> Any:
         replies, seconds, published = collect(self, job)
@@ -69,7 +69,7 @@ def test_no_model_comes_to_the_driver(cluster: str, tmp_path: Path, monkeypatch:
         assert all(isinstance(reference, ray.ObjectRef) for reference in published)
         return replies, seconds, published
 
-    monkeypatch.setattr(RayPeerGrid, "_send", counted_send)
+    monkeypatch.setattr(RayPeerGrid, "send", counted_send)
     monkeypatch.setattr(RayPeerGrid, "_collect", counted_collect)
     totals = []
     for width in (8, 800):
