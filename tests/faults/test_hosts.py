@@ -134,7 +134,7 @@ def poisoned(deed: str) -> type[ray_grid._HostActor]:
             trainer: Trainer = self.trainer
             lanes = trainer.lanes
 
-            def spoiled(params: Any, clients: Any, round: int, *rest: Any) -> Any:
+            def spoiled(params: Any, clients: Any, round: int, *rest: Any, **named: Any) -> Any:
                 if round == bad_round and bad in clients:
                     if deed == "kills":
                         os.kill(os.getpid(), signal.SIGKILL)
@@ -143,7 +143,7 @@ def poisoned(deed: str) -> type[ray_grid._HostActor]:
                             time.sleep(600.0)
                         except Exception:  # not even the timer ends it: it might as well be stuck outside Python
                             continue
-                return lanes(params, clients, round, *rest)
+                return lanes(params, clients, round, *rest, **named)
 
             trainer.lanes = spoiled  # type: ignore[method-assign]
 
@@ -188,7 +188,7 @@ def test_by_default_a_client_that_brings_its_host_down_stops_the_run_with_3(
     scenario = world("fedavg", COHORTS, engine={"kind": "ray", "hosts": 1})
     with pytest.raises(ClientError) as stopped:
         execute(read(scenario, {}), out=tmp_path / "run", ray=ray)
-    assert str(stopped.value).startswith(f"round {ROUND}, client {BAD}: host: its host died 4 times with it: host-0 (")
+    assert str(stopped.value).startswith(f"round {ROUND}, client {BAD}: its host died 4 times with it: host-0 (")
     assert stopped.value.exit_code == 3
 
 

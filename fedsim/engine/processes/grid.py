@@ -47,4 +47,4 @@ class ProcessGrid(HostedGrid):
 
     def alone(self, job: NodeJob, call: tuple[Any, ...], client: int) -> Any:
         """Have the host train one client; see `HostedGrid.alone`."""
-        return self.hosts.call(job.host, "alone", call[1], client)
+        return self.hosts.call(job.host, "alone", call[0], call[1], client)

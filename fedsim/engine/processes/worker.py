@@ -44,9 +44,9 @@ class Worker:
         """Answer a round's messages; also the seconds it took."""
         return self.host.handle_all(*call)
 
-    def alone(self, content: Any, client: int) -> None:
+    def alone(self, node: int, content: Any, client: int) -> None:
         """Train one client of a task by itself, to find out whether it brings its host down."""
-        self.host.alone(content, client)
+        self.host.alone(node, content, client)
 
     def each(self, method: str, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
         """Call a method of this host's nodes."""
