@@ -237,11 +237,6 @@ class Unseeded(Coins):
         return np.flatnonzero(np.random.default_rng().random(self.world.num_clients) < self.p)
 
 
-class Global(Coins):
-    def cohort(self, round):
-        return np.flatnonzero(np.random.random(self.world.num_clients) < self.p)
-
-
 class Sequence(Coins):
     def __init__(self, world):
         super().__init__(world)
@@ -334,7 +329,6 @@ FAULTS = {
     "N": {"exactness"},
     "B": {"rows"},
     "Unseeded": {"repeatable"},
-    "Global": {"repeatable", "generators"},
     "Sequence": {"order"},
     "Outside": {"repeatable"},
     "Coins:p=0.3:told=0.4": {"probabilities"},

@@ -43,6 +43,7 @@ NO_INPUTS = {
     ("Stop", "metric"),
     ("LocalWork", "optimizer"),  # a word of a catalogue
     ("Ray", "address"),
+    ("Auto", "address"),
     ("Stock", "flower"),
     ("MetricsConfig", "service"),
     ("MetricsConfig", "token_env"),
