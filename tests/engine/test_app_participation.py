@@ -102,12 +102,9 @@ def test_a_round_is_the_strategys_own_and_ends_when_the_next_begins() -> None:
     heard: list[Heard] = []
     world = World(Alternating(), heard.append)
 
-    def look() -> list[int]:
-        found: list[int] = world.present(look=True).tolist()
-        return found
-
-    def configure(server_round: int) -> list[int]:
-        return look()
+    def configure(round: int, looks: int = 1) -> list[int]:
+        with world.turn(round):
+            return [world.present(look=True).tolist() for _ in range(looks)][-1]
 
     assert [configure(1), configure(1), configure(2)] == [[0, 1], [0, 1], [2, 3]]
     assert [one.round for one in heard] == [1]
@@ -115,3 +112,5 @@ def test_a_round_is_the_strategys_own_and_ends_when_the_next_begins() -> None:
     world.close()
     assert heard[1].told == {"server": {"accuracy": 0.5}}
     assert heard[1].present.tolist() == [2, 3]
+    # who looks more than twice waits: the next round comes, and later ones follow on that
+    assert [configure(3, looks=2), configure(4, looks=3), configure(5)] == [[0, 1], [0, 1], [2, 3]]

@@ -1,19 +1,17 @@
 """What a Flower app meets of a world in which nodes come and go, and what is heard of its rounds.
 
-A round of the world is a round of the ServerApp: the `server_round` of the strategy that is at work, or `current_round`
-of its loop; where neither is there, each batch of training messages is one. A ServerApp that waits for more nodes than
-there are lets time pass: every look of the same waiting is a round of the world later, and later rounds follow on that.
+A round of the world is a round of the ServerApp: the one that Flower's own loop has its strategy configure; in a loop
+of its own each batch of training messages is one. A strategy that waits for more nodes than there are lets time pass:
+every further look while it configures a round is a round of the world later, and later rounds follow on that.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
-from types import FrameType
 from typing import Any
 from unittest.mock import patch
 
@@ -24,9 +22,11 @@ from flwr.serverapp.strategy import Strategy
 from fedsim.core import Process
 from fedsim.core.contracts import Ids
 
-ROUND_NAMES = ("server_round", "current_round")
-WAITING = ("sample_nodes", "wait_for")
-"""Functions of Flower in which a ServerApp waits for nodes."""
+LOOKS = 2
+"""So often a strategy of Flower looks who is there while it configures a round, to count and to choose; more is waiting."""
+CONFIGURE = ("configure_train", "configure_evaluate")
+AGGREGATE = {"aggregate_train": "client", "aggregate_evaluate": "evaluate"}
+"""What a strategy makes of replies, and what its numbers are about."""
 
 
 @dataclass
@@ -54,18 +54,28 @@ class World:
         self._over = over
         self._late = 0
         self._batches = 0
-        self._looked: FrameType | None = None
+        self._round: int | None = None
+        self._looks: int | None = None
         self._now: Heard | None = None
         self._lock = threading.RLock()
 
+    @contextmanager
+    def turn(self, round: int) -> Iterator[None]:
+        """A strategy configures a round in this block; it is the ServerApp's round until the next one."""
+        with self._lock:
+            self._round, self._looks = round, 0
+        try:
+            yield
+        finally:
+            self._looks = None
+
     def present(self, *, look: bool) -> Ids:
         """Return who is there now; `look` says that the ServerApp asks for it, perhaps waiting."""
-        round, waiting = self._round()
         with self._lock:
-            if look and waiting is not None and waiting is self._looked:
-                self._late += 1
-            elif look:
-                self._looked = waiting
+            round = self._batches + 1 if self._round is None else self._round
+            if look and self._looks is not None:
+                self._late += self._looks >= LOOKS
+                self._looks += 1
             there = self.process.cohort(round + self._late)
             if round and (self._now is None or self._now.round < round):
                 self.close()
@@ -73,17 +83,6 @@ class World:
             elif self._now is not None and not self._now.asked:
                 self._now.present = there
             return there
-
-    def _round(self) -> tuple[int, FrameType | None]:
-        """Return the ServerApp's round, and the frame in which it waits for nodes, if it does."""
-        frame, waiting, found = sys._getframe(2), None, None
-        while frame is not None and found is None:
-            if frame.f_code.co_name in WAITING and str(frame.f_globals.get("__name__", "")).startswith("flwr."):
-                waiting = waiting or frame
-            values = (frame.f_locals.get(name) for name in ROUND_NAMES)
-            found = next((value for value in values if isinstance(value, int)), None)
-            frame = frame.f_back  # type: ignore[assignment]
-        return (self._batches + 1 if found is None else found), waiting
 
     def asked(self, message: Message, node: int) -> None:
         """Hear that a node is asked to train."""
@@ -133,18 +132,29 @@ class World:
             judge = options.get("evaluate_fn")
             if judge is not None:
                 options["evaluate_fn"] = lambda round, arrays: world._judged(judge, round, arrays)
-            for kind, method in (("client", "aggregate_train"), ("evaluate", "aggregate_evaluate")):
+            for method in CONFIGURE:
+                setattr(strategy, method, world._turning(getattr(strategy, method)))
+            for method, kind in AGGREGATE.items():
                 setattr(strategy, method, world._heard(getattr(strategy, method), kind))
             try:
                 result = start(strategy, grid, initial_arrays, **options)
             finally:
-                for method in ("aggregate_train", "aggregate_evaluate"):
+                for method in (*CONFIGURE, *AGGREGATE):
                     vars(strategy).pop(method, None)
+                world._round = None
             world._keep(result.arrays)
             return result
 
         with patch.object(Strategy, "start", starting):
             yield
+
+    def _turning(self, configure: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(configure)
+        def turning(server_round: int, *given: Any, **named: Any) -> Any:
+            with self.turn(server_round):
+                return list(configure(server_round, *given, **named))
+
+        return turning
 
     def _heard(self, aggregate: Callable[..., Any], kind: str) -> Callable[..., Any]:
         @wraps(aggregate)
