@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import is_dataclass
 from functools import wraps
 from typing import Any
 
 import numpy as np
 
 from fedsim.core.contracts import Cohort, LinearSum, Rule, Sums
-from fedsim.core.foreign.door import Door, made, refuse
+from fedsim.core.foreign.door import Door, derived, made, refuse
 from fedsim.core.foreign.failures import ForeignError, guarded
 from fedsim.core.foreign.reference import Thing
 from fedsim.strategies.gossip import Gossip
@@ -24,14 +23,7 @@ ALWAYS = ("problems", "needs_probabilities", "needs_coins", "diagnostics", "memo
 
 def config(door: Door, thing: Thing) -> type:
     """Return a user's rule as the config class `strategy: {name: ...}`: the rule itself, called by its reference."""
-    cls = thing.target
-    if not isinstance(cls, type) or not issubclass(cls, Rule | Gossip):
-        raise refuse(door, thing)
-    if not is_dataclass(cls) or (inspect.get_annotations(cls) and "__dataclass_params__" not in cls.__dict__):
-        raise refuse(door, thing, "lacks the line @dataclass(frozen=True, kw_only=True) above it")
-    lacking = sorted(getattr(cls, "__abstractmethods__", ()))
-    if lacking:
-        raise refuse(door, thing, f"lacks {' and '.join(lacking)}; a rule has start, ask and step")
+    cls = derived(door, thing, (Rule, Gossip), "a rule has start, ask and step")
     called = CALLED if issubclass(cls, Rule) else PEERS
     for name, arguments in called.items():
         try:

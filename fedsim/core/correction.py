@@ -7,14 +7,13 @@ are pure, and neither knows the other.
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedsim.core.client_half import NOTHING, ClientHalf, Order
-from fedsim.core.foreign.door import Door, made, refuse
+from fedsim.core.foreign.door import Door, derived, made
 from fedsim.core.foreign.reference import Thing
 from fedsim.core.sums import Asked, Sums, Vector
 
@@ -89,14 +88,7 @@ CALLED = ("begin", "remember", "start", "order", "ask", "step", "problems", "pro
 
 def config(door: Door, thing: Thing) -> type:
     """Return a user's correction as the config class `correction: {name: ...}`: itself, called by its reference."""
-    cls = thing.target
-    if not isinstance(cls, type) or not issubclass(cls, Correction):
-        raise refuse(door, thing)
-    if not is_dataclass(cls) or (inspect.get_annotations(cls) and "__dataclass_params__" not in cls.__dict__):
-        raise refuse(door, thing, "lacks the line @dataclass(frozen=True, kw_only=True) above it")
-    lacking = sorted(getattr(cls, "__abstractmethods__", ()))
-    if lacking:
-        raise refuse(door, thing, f"lacks {' and '.join(lacking)}; a correction has start and step")
+    cls = derived(door, thing, Correction, "a correction has start and step")
     return made(door, thing, "name", cls, guard=CALLED)
 
 

@@ -5,6 +5,7 @@ It gets `seed` and `folder`, and any of the keys below, where its signature name
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -37,7 +38,7 @@ COLUMNS = ("label", "features", "client", "layout")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForeignData:
+class ForeignData(ABC):
     """Examples of the user's own, dealt to clients like those of a file."""
 
     dataset: str
@@ -69,9 +70,9 @@ class ForeignData:
         """N, or None when only the data know it."""
         return self.clients
 
+    @abstractmethod
     def found(self, seed: int, folder: str) -> Any:
         """Return what the foreign code gives."""
-        raise NotImplementedError
 
     def load(self, seed: int, folder: str = ".") -> ClientData:
         """Have the foreign code give its examples, and deal them."""

@@ -60,7 +60,7 @@ def test_no_model_comes_to_the_driver(cluster: str, tmp_path: Path, monkeypatch:
 
     def counted_send(self: Any, job: Any) -> Any:
         passed.append(len(ray.cloudpickle.dumps(job.calls)))
-        assert all(isinstance(reference, ray.ObjectRef) for reference in self._published)
+        assert all(isinstance(reference, ray.ObjectRef) for reference in self.published)
         return send(self, job)
 
     def counted_collect(self: Any, job: Any) -> Any:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import linecache
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -25,6 +26,7 @@ ENTROPY = "randbits"
 """The function by which numpy's generators ask the system, in their module."""
 
 _watching: ContextVar[bool] = ContextVar("watching", default=False)
+_replaced: set[tuple[str, Any]] = set()
 
 
 class UnseededError(RuntimeError):
@@ -69,14 +71,16 @@ def keyed(*key: int) -> Iterator[None]:
 
 def _install() -> None:
     """Replace what is not replaced yet; torch only where it has been imported."""
-    if not hasattr(random.Random.seed, "watches"):
-        random.Random.seed = _seeding(random.Random.seed)  # type: ignore[method-assign]
-    numpy: Any = np.random.bit_generator
-    if not hasattr(getattr(numpy, ENTROPY), "watches"):
-        setattr(numpy, ENTROPY, _asking(getattr(numpy, ENTROPY), "a numpy generator without a seed"))
     torch = sys.modules.get("torch")
-    if torch is not None and not hasattr(getattr(torch, "seed", _install), "watches") and hasattr(torch, "seed"):
-        setattr(torch, "seed", _asking(torch.seed, "torch.seed()"))  # noqa: B010 - torch is a module, not our object
+    places: list[tuple[Any, str, Callable[[Any], Any]]] = [
+        (random.Random, "seed", _seeding),
+        (np.random.bit_generator, ENTROPY, partial(_asking, what="a numpy generator without a seed")),
+        *([(torch, "seed", partial(_asking, what="torch.seed()"))] if hasattr(torch, "seed") else []),
+    ]
+    for holder, name, watched in places:
+        if (name, holder) not in _replaced:
+            _replaced.add((name, holder))
+            setattr(holder, name, watched(getattr(holder, name)))
 
 
 def _seeding(seed: Any) -> Any:
@@ -85,7 +89,6 @@ def _seeding(seed: Any) -> Any:
             raise UnseededError(_text("random.Random() without a seed"))
         seed(self, a, version)
 
-    seeding.watches = True  # type: ignore[attr-defined]
     return seeding
 
 
@@ -95,7 +98,6 @@ def _asking(ask: Any, what: str) -> Any:
             raise UnseededError(_text(what))
         return ask(*given)
 
-    asking.watches = True  # type: ignore[attr-defined]
     return asking
 
 

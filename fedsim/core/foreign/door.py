@@ -137,6 +137,22 @@ def refuse(door: Door, thing: Thing, why: str = "") -> RefusedError:
     return RefusedError(f"{called} {why}" if why else f"must be {door.what}; {called} is not")
 
 
+def derived(door: Door, thing: Thing, bases: type | tuple[type, ...], needs: str) -> type[Any]:
+    """Return a user's own config class: a frozen dataclass derived from one of `bases`, with nothing left abstract.
+
+    `needs` says what it must define, as in "a rule has start, ask and step".
+    """
+    cls = thing.target
+    if not isinstance(cls, type) or not issubclass(cls, bases):
+        raise refuse(door, thing)
+    if not is_dataclass(cls) or (inspect.get_annotations(cls) and "__dataclass_params__" not in cls.__dict__):
+        raise refuse(door, thing, "lacks the line @dataclass(frozen=True, kw_only=True) above it")
+    lacking = sorted(getattr(cls, "__abstractmethods__", ()))
+    if lacking:
+        raise refuse(door, thing, f"lacks {' and '.join(lacking)}; {needs}")
+    return cls
+
+
 def made(
     door: Door,
     thing: Thing,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import is_dataclass
-
-from fedsim.core.foreign.door import Door, made, refuse
+from fedsim.core.foreign.door import Door, derived, made
 from fedsim.core.foreign.reference import Thing
 from fedsim.core.server.transform import Transform
 
@@ -15,14 +12,7 @@ CALLED = ("init", "apply", "rest")
 
 def config(door: Door, thing: Thing) -> type:
     """Return a user's transform as the config class under `server_optimizer:`: itself, called by its reference."""
-    cls = thing.target
-    if not isinstance(cls, type) or not issubclass(cls, Transform):
-        raise refuse(door, thing)
-    if not is_dataclass(cls) or (inspect.get_annotations(cls) and "__dataclass_params__" not in cls.__dict__):
-        raise refuse(door, thing, "lacks the line @dataclass(frozen=True, kw_only=True) above it")
-    lacking = sorted(getattr(cls, "__abstractmethods__", ()))
-    if lacking:
-        raise refuse(door, thing, f"lacks {' and '.join(lacking)}; a server optimiser has init and apply")
+    cls = derived(door, thing, Transform, "a server optimiser has init and apply")
     return made(door, thing, "kind", cls, guard=CALLED)
 
 

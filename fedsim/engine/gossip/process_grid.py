@@ -6,8 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from flwr.app import RecordDict
-
+from fedsim.engine.gossip.hearing import HearingGrid
 from fedsim.engine.gossip.peers import PeerHost
 from fedsim.engine.nodes.grid import HostLostError
 from fedsim.engine.nodes.hosted import NodeJob
@@ -47,34 +46,10 @@ class PeerWorker(Worker):
         return letter
 
 
-class PeerProcessGrid(ProcessGrid):
+class PeerProcessGrid(HearingGrid, ProcessGrid):
     """Nodes in processes that hear each other. Hosts hold the models, so that a lost one rolls the run back."""
 
     worker_type: ClassVar[type[Worker]] = PeerWorker
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._published: list[Letter] = []
-        super().__init__(*arguments, **options)
-
     def _given(self, job: NodeJob) -> tuple[Any, ...]:
-        return job.calls, self._published
-
-    def gather(self, message_ids: Sequence[str]) -> dict[str, RecordDict]:
-        """Collect every host's replies, and the letters of what they published."""
-        contents: dict[str, RecordDict] = {}
-        seconds: dict[str, float] = {}
-        published: list[Letter] = []
-        for host in sorted(self._jobs):
-            job = self._jobs[host]
-            replies, taken, offers = self._collect(job)
-            contents.update(zip(job.keys, replies, strict=True))
-            seconds[f"host-{host}"] = taken
-            published += offers
-        self._jobs.clear()
-        self.host_seconds, self._published = seconds, published
-        return {key: contents[key] for key in message_ids}
-
-    def replace_lost(self) -> None:
-        """Start new hosts in place of lost ones, and forget what was published."""
-        self._published = []
-        super().replace_lost()
+        return job.calls, self.published

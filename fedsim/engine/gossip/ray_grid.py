@@ -15,6 +15,7 @@ from flwr.app import RecordDict
 from ray.exceptions import ObjectLostError, RayTaskError
 
 from fedsim.core import ClusterLostError
+from fedsim.engine.gossip.hearing import HearingGrid
 from fedsim.engine.gossip.peers import PeerHost
 from fedsim.engine.nodes.grid import HostLostError
 from fedsim.engine.nodes.hosted import NodeJob
@@ -34,33 +35,14 @@ class _PeerActor(HostActor):
         return replies, seconds, [ray.put(offers)] if offers else []
 
 
-class RayPeerGrid(RayGrid):
+class RayPeerGrid(HearingGrid, RayGrid):
     """Nodes on Ray actors that hear each other. Hosts hold the models, so that a lost one rolls the run back."""
 
     actor_type: ClassVar[type[HostActor]] = _PeerActor
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._published: list[Any] = []
-        super().__init__(*arguments, **options)
-
     def send(self, job: NodeJob) -> Any:
         """Call the host's actor with the references of what all hosts published in the phase before."""
-        return self.hosts.call(job.host, "handle_all", job.calls, *self._published)
-
-    def gather(self, message_ids: Sequence[str]) -> dict[str, RecordDict]:
-        """Collect every host's replies, and the references of what they published."""
-        contents: dict[str, RecordDict] = {}
-        seconds: dict[str, float] = {}
-        published: list[Any] = []
-        for host in sorted(self._jobs):
-            job = self._jobs[host]
-            replies, taken, offers = self._collect(job)
-            contents.update(zip(job.keys, replies, strict=True))
-            seconds[f"host-{host}"] = taken
-            published += offers
-        self._jobs.clear()
-        self.host_seconds, self._published = seconds, published
-        return {key: contents[key] for key in message_ids}
+        return self.hosts.call(job.host, "handle_all", job.calls, *self.published)
 
     def _collect(self, job: NodeJob) -> Any:
         """Wait for a host's answer; one that misses what a lost host had published is itself gone back with it."""
@@ -75,8 +57,3 @@ class RayPeerGrid(RayGrid):
     def whole(self, job: NodeJob, answer: Any) -> Any:
         """Nothing came apart."""
         return answer
-
-    def replace_lost(self) -> None:
-        """Start new hosts in place of lost ones, and forget what was published."""
-        self._published = []
-        super().replace_lost()
