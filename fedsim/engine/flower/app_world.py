@@ -23,7 +23,7 @@ from fedsim.core import Process
 from fedsim.core.contracts import Ids
 
 LOOKS = 2
-"""So often a strategy of Flower looks who is there while it configures a round, to count and to choose; more is waiting."""
+"""So often a strategy of Flower looks who is there while it configures a round; more is waiting."""
 CONFIGURE = ("configure_train", "configure_evaluate")
 AGGREGATE = {"aggregate_train": "client", "aggregate_evaluate": "evaluate"}
 """What a strategy makes of replies, and what its numbers are about."""
