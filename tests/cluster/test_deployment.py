@@ -77,7 +77,7 @@ def _summary(run: subprocess.Popen[str], folder: Path, net: Network) -> Any:
 
 
 def test_flwr_run_in_flowers_simulation_gives_the_bits_of_one_process(machine: Machine, tmp_path: Path) -> None:
-    serial = fedsim.run(WORLD, out=tmp_path / "serial").summary
+    serial = fedsim.run(WORLD, engine__kind="serial", out=tmp_path / "serial").summary
     (Path(machine.net.environment["FLWR_HOME"]) / "config.toml").unlink()  # Flower writes its own, with two SuperNodes
     _superlink(machine, "--simulation")
     summary = _summary(_run(machine, "local", WORLD, tmp_path), tmp_path, machine.net)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -10,9 +13,15 @@ from typing import Any
 import pandas as pd
 
 import fedsim
+from fedsim.clients.training import Trainer
+from fedsim.engine.nodes.host import Host
 from fedsim.engine.run.run import Run
+from fedsim.store.database import Store
 
 ROUNDS = 12
+BAD, ROUND = 4, 5
+"""A client that brings its host down, and when."""
+COHORTS = [[0, 3, 4, 8], [1, 2, 9], [4, 5, 16], [0, 6, 13], [2, 4, 7, 8]]
 STRATEGIES: dict[str, dict[str, Any]] = {
     "fedavg": {"name": "fedavg"},
     "fedstale": {"name": "fedstale", "beta": 0.5},
@@ -67,3 +76,40 @@ def assert_as_undisturbed(run: Run, other: Run) -> None:
     pd.testing.assert_frame_equal(rows_in_store(run), rows_in_store(other), check_exact=True)
     pd.testing.assert_frame_equal(rows_in_file(run), rows_in_file(other))
     assert not list(run.folder.rglob("*.tmp"))
+
+
+def notices(run: Run) -> list[dict[str, Any]]:
+    with Store(run.store, create=False) as store:
+        return store.notices(run.id)
+
+
+def world(strategy: str, cohorts: list[list[int]], **changes: Any) -> dict[str, Any]:
+    named = {"name": "fedstale", "probabilities": [0.4] * 20} if strategy == "fedstale" else {"name": strategy}
+    participation = {"kind": "schedule", "cohorts": cohorts}
+    return scene("fedavg") | {"strategy": named, "participation": participation, "rounds": 8, **changes}
+
+
+def poisoned_host(deed: str) -> type[Host]:
+    """Return a host whose bad client does something in the bad round; it travels by value."""
+    bad, bad_round = BAD, ROUND
+
+    class PoisonedHost(Host):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            trainer: Trainer = self.trainer
+            lanes = trainer.lanes
+
+            def spoiled(params: Any, clients: Any, round: int, *rest: Any, **named: Any) -> Any:
+                if round == bad_round and bad in clients:
+                    if deed == "kills":
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    while True:
+                        try:
+                            time.sleep(600.0)
+                        except Exception:  # not even the timer ends it: it might as well be stuck outside Python
+                            continue
+                return lanes(params, clients, round, *rest, **named)
+
+            trainer.lanes = spoiled  # type: ignore[method-assign]
+
+    return PoisonedHost

@@ -13,19 +13,27 @@ import pytest
 
 import fedsim
 from fedsim.api import read
-from fedsim.clients.training import Trainer
 from fedsim.core import CapacityError, ClientError
 from fedsim.engine.nodes import hosted
-from fedsim.engine.nodes.host import Host
 from fedsim.engine.nodes.hosted import NodeJob
 from fedsim.engine.ray import grid as ray_grid
 from fedsim.engine.ray import hosts as ray_hosts
 from fedsim.engine.ray.grid import RayGrid
 from fedsim.engine.ray.hosts import Hosts
 from fedsim.engine.ray.session import RaySession, session
-from fedsim.engine.run.run import Run, execute
+from fedsim.engine.run.run import execute
 from fedsim.store.database import Store
-from tests.faults.scenes import assert_as_undisturbed, scene, undisturbed
+from tests.faults.scenes import (
+    BAD,
+    COHORTS,
+    ROUND,
+    assert_as_undisturbed,
+    notices,
+    poisoned_host,
+    scene,
+    undisturbed,
+    world,
+)
 
 pytestmark = [
     pytest.mark.faults,
@@ -34,9 +42,6 @@ pytestmark = [
     # files and processes that Ray itself leaves to the garbage collector
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-BAD, ROUND = 4, 5
-COHORTS = [[0, 3, 4, 8], [1, 2, 9], [4, 5, 16], [0, 6, 13], [2, 4, 7, 8]]
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +71,6 @@ class Killer:
         victims, signum = self.plan.pop((point, round), ((), 0))
         for host in victims:
             os.kill(self.places[host], signum)
-
-
-def notices(run: Run) -> list[dict[str, Any]]:
-    with Store(run.store, create=False) as store:
-        return store.notices(run.id)
 
 
 @pytest.mark.parametrize("strategy", ["fedavg", "fedstale", "gossip"])
@@ -125,38 +125,12 @@ def test_a_host_that_dies_with_its_reply_unread_is_replaced_and_changes_no_bit(
 
 
 def poisoned(deed: str) -> type[ray_grid._HostActor]:
-    """Return a host actor whose bad client does something in the bad round; it travels to Ray by value."""
-    bad, bad_round = BAD, ROUND
-
-    class PoisonedHost(Host):
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments)
-            trainer: Trainer = self.trainer
-            lanes = trainer.lanes
-
-            def spoiled(params: Any, clients: Any, round: int, *rest: Any, **named: Any) -> Any:
-                if round == bad_round and bad in clients:
-                    if deed == "kills":
-                        os.kill(os.getpid(), signal.SIGKILL)
-                    while True:
-                        try:
-                            time.sleep(600.0)
-                        except Exception:  # not even the timer ends it: it might as well be stuck outside Python
-                            continue
-                return lanes(params, clients, round, *rest, **named)
-
-            trainer.lanes = spoiled  # type: ignore[method-assign]
+    """Return the actor of a host whose bad client does something in the bad round; it travels to Ray by value."""
 
     class PoisonedActor(ray_grid._HostActor):
-        host_type = PoisonedHost
+        host_type = poisoned_host(deed)
 
     return PoisonedActor
-
-
-def world(strategy: str, cohorts: list[list[int]], **changes: Any) -> dict[str, Any]:
-    named = {"name": "fedstale", "probabilities": [0.4] * 20} if strategy == "fedstale" else {"name": strategy}
-    participation = {"kind": "schedule", "cohorts": cohorts}
-    return scene("fedavg") | {"strategy": named, "participation": participation, "rounds": 8, **changes}
 
 
 @pytest.mark.parametrize(

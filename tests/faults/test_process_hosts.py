@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -15,23 +16,28 @@ import pytest
 
 import fedsim
 from fedsim.api import read
-from fedsim.clients.training import Trainer
 from fedsim.core import CapacityError, ClientError
 from fedsim.engine.nodes import hosted
-from fedsim.engine.nodes.host import Host
 from fedsim.engine.processes import hosts as process_hosts
 from fedsim.engine.processes.grid import ProcessGrid
 from fedsim.engine.processes.hosts import Hosts
 from fedsim.engine.processes.worker import Worker
-from fedsim.engine.run.run import Run, execute, resume
+from fedsim.engine.run.run import execute, resume
 from fedsim.metrics.peak_rss import family
-from fedsim.store.database import Store
-from tests.faults.scenes import assert_as_undisturbed, scene, undisturbed
+from tests.faults.scenes import (
+    BAD,
+    COHORTS,
+    ROUND,
+    assert_as_undisturbed,
+    notices,
+    poisoned_host,
+    scene,
+    undisturbed,
+    world,
+)
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
-BAD, ROUND = 4, 5
-COHORTS = [[0, 3, 4, 8], [1, 2, 9], [4, 5, 16], [0, 6, 13], [2, 4, 7, 8]]
 TWO = {"kind": "processes", "hosts": 2}
 
 
@@ -53,12 +59,8 @@ class Killer:
         """Strike when the time has come."""
         victims, signum = self.plan.pop((point, round), ((), 0))
         for host in victims:
-            os.kill(self.places[host], signum)
-
-
-def notices(run: Run) -> list[dict[str, Any]]:
-    with Store(run.store, create=False) as store:
-        return store.notices(run.id)
+            with contextlib.suppress(ProcessLookupError):  # struck before, and its successor is not ready yet
+                os.kill(self.places[host], signum)
 
 
 def gone(process: int) -> bool:
@@ -119,38 +121,12 @@ def test_a_host_that_dies_with_its_reply_unread_is_replaced_and_changes_no_bit(
 
 
 def poisoned(deed: str) -> type[Worker]:
-    """Return a worker whose bad client does something in the bad round; it travels by value."""
-    bad, bad_round = BAD, ROUND
-
-    class PoisonedHost(Host):
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments)
-            trainer: Trainer = self.trainer
-            lanes = trainer.lanes
-
-            def spoiled(params: Any, clients: Any, round: int, *rest: Any, **named: Any) -> Any:
-                if round == bad_round and bad in clients:
-                    if deed == "kills":
-                        os.kill(os.getpid(), signal.SIGKILL)
-                    while True:
-                        try:
-                            time.sleep(600.0)
-                        except Exception:  # not even the timer ends it: it might as well be stuck outside Python
-                            continue
-                return lanes(params, clients, round, *rest, **named)
-
-            trainer.lanes = spoiled  # type: ignore[method-assign]
+    """Return the worker of a host whose bad client does something in the bad round; it travels by value."""
 
     class PoisonedWorker(Worker):
-        host_type = PoisonedHost
+        host_type = poisoned_host(deed)
 
     return PoisonedWorker
-
-
-def world(strategy: str, cohorts: list[list[int]], **changes: Any) -> dict[str, Any]:
-    named = {"name": "fedstale", "probabilities": [0.4] * 20} if strategy == "fedstale" else {"name": strategy}
-    participation = {"kind": "schedule", "cohorts": cohorts}
-    return scene("fedavg") | {"strategy": named, "participation": participation, "rounds": 8, **changes}
 
 
 @pytest.mark.parametrize(
