@@ -13,7 +13,16 @@ import numpy.typing as npt
 
 from fedsim.core import Rule, ScenarioError, World
 from fedsim.participation import Participation
-from fedsim.scenario.checks import coins, corrections, foreign, local_work, model_values, own_evaluation, server_rate
+from fedsim.scenario.checks import (
+    coins,
+    corrections,
+    foreign,
+    local_work,
+    model_values,
+    own_evaluation,
+    server_rate,
+    uplink,
+)
 from fedsim.scenario.checks.float32 import unfit
 from fedsim.scenario.checks.goals import stop_looks_at_a_metric
 from fedsim.scenario.sections import DEFAULT_NODES
@@ -375,4 +384,5 @@ CHECKS: tuple[Check, ...] = (
     stock_runs_on_our_grids,
     *foreign.CHECKS,
     *corrections.CHECKS,
+    *uplink.CHECKS,
 )
