@@ -1,4 +1,4 @@
-"""Laws that a rule, a correction, a process, a codec or local work obeys or not: functions that tell what holds and was seen."""
+"""Laws of rules, corrections, processes, codecs and local work: functions that tell what holds and was seen."""
 
 from fedsim.laws import processes, work
 from fedsim.laws.codecs import CODEC_LAWS

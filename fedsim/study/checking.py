@@ -1,4 +1,4 @@
-"""Check a rule, a process, a codec or local work against every law that applies to it; what it is tells which these are.
+"""Check a rule, process, codec or local work against every law that applies to it; what it is tells which these are.
 
 What is checked is written as on the command line: a name or a reference, with options as name:option=value.
 """
