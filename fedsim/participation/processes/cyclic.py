@@ -47,6 +47,8 @@ class Cyclic(Participation):
 
     With `phase: uniform` the stretch begins anywhere in the period; with `phase: inactive` (as in the code of FedAU)
     it never covers the last round of a period, which is then an empty round (but for clients that are always there).
+    With `phase: in_turn` groups of clients with consecutive ids come one after the other: period // on groups, group k
+    beginning at round k on of a period; with `select` this is cyclic client participation.
     """
 
     kind: Literal["cyclic"] = "cyclic"
@@ -54,13 +56,16 @@ class Cyclic(Participation):
     """p_i: a number in (0, 1], a list with one entry per client, or a law; rounded to whole rounds of a period."""
     period: Annotated[int, Ge(1), Le(10**9)] = 100
     """Rounds after which everything repeats."""
-    phase: Literal["uniform", "inactive"] = "uniform"
-    """Where a client's stretch begins: uniform on 0..period-1, or on 0..period-on-1."""
+    phase: Literal["uniform", "inactive", "in_turn"] = "uniform"
+    """Where a client's stretch begins: uniform on 0..period-1, or on 0..period-on-1; or group after group by id."""
 
-    def process(self, world: World) -> CyclicProcess:
+    def bare(self, world: World) -> CyclicProcess:
         """Return the process in a world."""
         self.check(world)
         on = np.maximum(1, np.rint(self.period * resolve(self.probabilities, world))).astype(np.int32)
+        if self.phase == "in_turn":
+            groups = np.arange(world.num_clients, dtype=np.int64) * (self.period // on) // world.num_clients
+            return CyclicProcess(self.period, on, (groups * on).astype(np.int32))
         places = np.full_like(on, self.period) if self.phase == "uniform" else self.period - on
         offset = np.floor(stream(world.seed, "participation.cyclic").random(world.num_clients) * places)
         return CyclicProcess(self.period, on, offset.astype(np.int32))
