@@ -19,6 +19,7 @@ from fedsim.participation.processes.markov import Markov
 from fedsim.participation.processes.outage import Outage
 from fedsim.participation.processes.schedule import Schedule
 from fedsim.participation.processes.uniform import Uniform
+from fedsim.participation.processes.walk import Walk
 from fedsim.scenario import from_dict
 
 N = 24
@@ -38,6 +39,7 @@ simple: st.SearchStrategy[Participation] = st.one_of(
     st.builds(
         Cyclic, probabilities=probabilities, period=st.integers(1, 12), phase=st.sampled_from(["uniform", "inactive"])
     ),
+    st.builds(Walk, alpha=st.floats(0, 50), tokens=st.integers(1, 3), gamma=st.floats(0.51, 1.0)),
     st.builds(Outage, rate=st.floats(0.01, 0.9), duration=st.integers(1, 9), share=st.floats(0.1, 0.9)),
     st.builds(
         Schedule,
