@@ -17,7 +17,8 @@ One round of long training is the paper's merge of models; more rounds go on fro
 F_i delta_i beside delta_i: three times as much, and a pass over their examples for each class.
 
 State: nothing. Empty cohort: nothing arrives, nothing moves. Departures from the paper: sums are of F delta, not of
-F theta, which loses no digits to x (the vector is called `fisher x local` all the same); information below 1e-30, where float32 ends, counts as none.
+F theta, which loses no digits to x (the vector is called `fisher x local` all the same); information below 1e-30, where
+float32 ends, counts as none.
 """
 
 from __future__ import annotations
