@@ -23,6 +23,7 @@ from fedsim.participation.processes.outage import Outage
 from fedsim.participation.processes.schedule import Schedule
 from fedsim.participation.processes.separation import Separation
 from fedsim.participation.processes.uniform import Uniform
+from fedsim.participation.processes.walk import Walk
 from fedsim.participation.select import Select
 from fedsim.scenario import from_dict
 
@@ -46,6 +47,7 @@ simple: st.SearchStrategy[Participation] = st.one_of(
         period=st.integers(1, 12),
         phase=st.sampled_from(["uniform", "inactive"]),
     ),
+    st.builds(Walk, alpha=st.floats(0, 50), tokens=st.integers(1, 3), gamma=st.floats(0.51, 1.0)),
     st.builds(Cyclic, probabilities=chances, period=st.integers(1, 12), phase=st.just("turns")),
     st.builds(Separation, rounds=st.integers(1, 9), size=st.integers(1, N)),
     st.builds(Separation, rounds=st.integers(1, 9), size=st.integers(1, 9), of=st.just(Bernoulli(probabilities=0.4))),
