@@ -1,4 +1,4 @@
-"""FedStale's `beta: auto` against fixed betas on the six offline twins in scenarios/papers, seed by seed.
+"""FedStale's `beta: auto` against fixed betas on the six offline twins in scenarios/cards, seed by seed.
 
 python benchmarks/auto_beta.py --seeds 10 --kept auto-beta.json     about an hour on one core
 python benchmarks/auto_beta.py --seeds 0 --kept auto-beta.json      the table of what is there already
@@ -36,7 +36,7 @@ def accuracy(twin: str, beta: float | str, seed: int) -> tuple[float, float]:
         strategy["probabilities"] = [0.05] * 100
     with tempfile.TemporaryDirectory() as folder:
         run = fedsim.run(
-            f"scenarios/papers/{twin}.yaml", out=f"{folder}/run", seed=seed, strategy=strategy, probe=None, compare=None
+            f"scenarios/cards/{twin}.yaml", out=f"{folder}/run", seed=seed, strategy=strategy, probe=None, compare=None
         )
         rounds = run.rounds
     ends = rounds[rounds["metric"] == "test_accuracy"]["value"].tail(3)

@@ -19,7 +19,7 @@ from fedsim.clients.kernels.choice import KernelChoice, fit, plan
 from fedsim.clients.kernels.lane import LaneKernel
 from fedsim.clients.kernels.quadratic import QuadraticKernel
 from fedsim.clients.kernels.sequential import SequentialKernel
-from fedsim.clients.kernels.source import source
+from fedsim.clients.kernels.source import Source, source
 from fedsim.clients.kernels.stack import StackStepper
 from fedsim.clients.kernels.stream import Lane
 from fedsim.clients.kernels.tensors import fresh
@@ -35,6 +35,7 @@ from fedsim.models import Model
 from fedsim.models.modules.building import build, layout, values
 from fedsim.models.modules.flops import forward_flops
 from fedsim.models.modules.held import Held
+from fedsim.models.modules.information import information
 from fedsim.task import Loss, usual_loss
 
 _GROUP_BYTES = 1 << 22
@@ -79,6 +80,7 @@ class Trainer:
         self.layout: Layout = layout(module, config.buffer_mode)
         self._own = values(module, config.buffer_mode) if config.keeps_values else None
         self._whole: Trainer | None = None
+        self._information: tuple[torch.nn.Module, Source] | None = None
         brought = config.brought or foreign is not None
         self._held = Held.of(module.to(self._device), config.buffer_mode) if brought else None
         self.plan: KernelChoice
@@ -162,6 +164,28 @@ class Trainer:
             self._whole = Trainer(self._config, work, data, self._seed, str(self._device), self._loss)
         lanes = self._whole.lanes(params, clients, 1)
         return np.concatenate([-lane.deltas for lane in lanes])
+
+    def fisher(self, params: Parameters, deltas: npt.NDArray[np.float32], clients: Ids) -> npt.NDArray[np.float32]:
+        """Return the diagonal Fisher information (C, d) of each client's examples, at its model params + delta."""
+        if isinstance(self._data, QuadraticData):
+            return np.repeat(self._data.curvature[clients, None], self.layout.size, axis=1).astype(np.float32)
+        if self._information is None:
+            module = build(self._config, self._data.input_shape, self._outputs, self._seed).to(self._device).eval()
+            self._information = module, source(self._data, self._device)
+        module, examples = self._information
+        found = np.zeros(deltas.shape, np.float32)
+        for place, client in enumerate(clients):
+            count = int(self._counts[client])
+            if count == 0:
+                continue
+            x, _ = examples.rows(clients[place : place + 1], np.arange(count)[None])
+            local = fresh(params[: self.layout.size] + deltas[place], self._device)
+            parts = torch.split(local, list(self.layout.sizes))
+            shapes = zip(self.layout.names, parts, self.layout.shapes, strict=True)
+            weights = {name: part.view(shape) for name, part, shape in shapes}
+            total = information(module, self._loss, weights, x[0])
+            found[place] = (total / count).float().cpu().numpy()
+        return found
 
     def way(self, round: int, steps: Ids) -> Vector:
         """Return the sum of the learning rates of a client's local steps in a round, for each of `steps` (C,)."""

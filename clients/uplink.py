@@ -1,16 +1,16 @@
 """How a node's clients send: every vector goes through the codec, and the server reads what came through.
 
-With C the codec, m what the client keeps for a vector, x the vector and f = lr_t/lr_i where memories are used at another
-learning rate than they were made with (else 1):
+With C the codec, m what the client keeps for a vector, x the vector and f = lr_t/lr_i where memories are used at
+another learning rate than they were made with (else 1):
 
     none    read C(x)
     ef14    a = x + f m;   read C(a);   m <- a - C(a)                      (m is the error, a memory of its own)
     ef21    read g = f m + C(s (x - f m)) / s;   m <- g                    (m is h_i, what was read last)
 
 The first time a client sends under ef21 it sends all of x. s = a_i/w_i is EF21-W's (Richtarik et al., ICLR 2024), 1
-without weights: coding a_i x/w_i under weights w_i is the same as this under the rule's own weights a_i. Under feedback an
-unbiased codec is divided by 1 + omega, which makes it a contraction. Each client's vector is coded by itself, with chance
-keyed by (seed, vector, round, client), so that lanes, hosts and resumed runs have the same bits.
+without weights: coding a_i x/w_i under weights w_i is the same as this under the rule's own weights a_i. Under feedback
+an unbiased codec is divided by 1 + omega, which makes it a contraction. Each client's vector is coded by itself, with
+chance keyed by (seed, vector, round, client), so that lanes, hosts and resumed runs have the same bits.
 """
 
 from __future__ import annotations

@@ -105,6 +105,7 @@ class Comparison:
     baseline : the strategy that the others are compared with, by its label.
     marks : what a line has of its own of data, first parameters and absences, which all others share.
     entries : the runs, seed by seed. `last`: final values are means over so many last evaluations.
+    also : metrics that are measured besides those of every comparison.
     """
 
     name: str
@@ -116,6 +117,7 @@ class Comparison:
     asked: Target | None = None
     last: int = 1
     marks: Mapping[str, str] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
 
     def shown(self, label: str) -> str:
         """Return what a table calls a line: its label, and what it does not share with the others."""
@@ -171,7 +173,9 @@ class Comparison:
     def _known(self) -> list[Measure]:
         """The measures that there are: those of every run, after the accuracy those of the task."""
         told = of_tasks(name for entry in self.entries for name in entry.outcome.final)
-        return [*MEASURES[:1], *(Measure(name, name, name.replace("_", " ")) for name in told), *MEASURES[1:]]
+        more = [name for name in self.also if name not in {*told, *(m.name for m in MEASURES)}]
+        named = [Measure(name, name, name.replace("_", " ")) for name in (*told, *more)]
+        return [*MEASURES[:1], *named, *MEASURES[1:]]
 
     def values(self, measure: Measure, label: str) -> list[float]:
         """Return the measure of a strategy for each seed, NaN for runs that failed."""

@@ -29,7 +29,9 @@ def _measure_table(found: Comparison, place: int) -> Table:
             rows.append((found.shown(label), with_interval(summary.interval), "baseline", "", ""))
         else:
             test = _p(summary.difference), number(summary.p_holm, ".2g")
-            rows.append((found.shown(label), with_interval(summary.interval), _difference(summary.difference), *test))
+            rows.append(
+                (found.shown(label), with_interval(summary.interval), difference_words(summary.difference), *test)
+            )
     header = ("", "mean ± 95 %", f"difference to {found.baseline}", "p", "p (Holm)")
     return Table(f"{measure.title} ({when}; {direction} is better)", header, tuple(rows))
 
@@ -46,7 +48,7 @@ def _target_table(found: Comparison) -> Table:
         if label == found.baseline:
             cells += ["baseline", ""]
         else:
-            cells += [_difference(found.saved(label), ".4g"), number(found.reached_p(label), ".2g")]
+            cells += [difference_words(found.saved(label), ".4g"), number(found.reached_p(label), ".2g")]
         rows.append(tuple(cells))
     header = ("", "median", "reached", f"difference to {found.baseline}", "p (log-rank)")
     note = " (>: not within these rounds; –: no difference where a run never did)"
@@ -59,7 +61,8 @@ def _p(found: Difference) -> str:
     return "<1e-16" if found.p_value < 1e-16 else number(found.p_value, ".2g")
 
 
-def _difference(found: Difference, form: str = ".3g") -> str:
+def difference_words(found: Difference, form: str = ".3g") -> str:
+    """Write a mean difference and its interval."""
     if not isfinite(found.mean):
         return "–"
     if not isfinite(found.low):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 NOT_COMPARED = frozenset(
-    {"name", "seed", "metrics", "checkpoint", "engine", "evaluate", "probe", "folder", "compare", "sweep"}
+    {"name", "seed", "metrics", "checkpoint", "engine", "evaluate", "probe", "folder", "compare", "sweep", "card"}
 )
 """Sections of a scenario that change neither what is trained nor what is compared."""
 

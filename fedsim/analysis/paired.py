@@ -158,17 +158,28 @@ def log_rank(found: Sequence[Reached], baseline: Sequence[Reached]) -> float:
     >>> log_rank([late, late], [late, late])
     nan
     """
+    return log_rank_z(found, baseline)[1]
+
+
+def log_rank_z(found: Sequence[Reached], baseline: Sequence[Reached]) -> tuple[float, float]:
+    """Return the statistic of the log-rank test, above 0 where `found` reaches the target sooner, and its p-value.
+
+    >>> late = Reached(10, censored=True)
+    >>> [round(log_rank_z(*both)[0], 3) for both in (([Reached(10)] * 2, [late] * 2), ([late] * 2, [Reached(10)] * 2))]
+    [1.732, -1.732]
+    """
     from scipy.stats import CensoredData, logrank
 
     if min(len(found), len(baseline)) < 2 or all(one.censored for one in (*found, *baseline)):
-        return nan
+        return nan, nan
     ours, theirs = (
         CensoredData.right_censored([one.round for one in those], [one.censored for one in those])
         for those in (found, baseline)
     )
     with np.errstate(invalid="ignore"):  # all at the same round: no variance, and no difference
-        p = float(logrank(ours, theirs).pvalue)
-    return p if p == p else 1.0
+        test = logrank(ours, theirs)
+    p = float(test.pvalue)
+    return (float(test.statistic), p) if p == p else (0.0, 1.0)
 
 
 def median_reached(found: Sequence[Reached]) -> Reached:

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("fedsim.cli.study.check:check", "Try every law on a rule, a process, local work or a Flower strategy."),
     "compare": ("fedsim.cli.study.compare:compare", "Compare strategies on the same absences, paired over seeds."),
     "sweep": ("fedsim.cli.study.sweep:sweep", "Run every combination of the values under `sweep:`."),
+    "reproduce": ("fedsim.cli.study.reproduce:reproduce", "Run a paper's set-up, with a verdict on every claim."),
     "plan": ("fedsim.cli.study.plan:plan", "Show what a run would take: cohorts, memory, time."),
     "data": ("fedsim.cli.scenario.data:data", "Show how the data is split over the clients."),
     "participation": ("fedsim.cli.scenario.participation:participation", "Show who would be there, before training."),

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedsim.core import ScenarioError
-from fedsim.data.partitioned import Features, Partitioned, hold_out, hold_out_within, pool
+from fedsim.data.partitioned import Features, Partitioned, deal_out, hold_out, hold_out_within, pool
 from fedsim.data.partitions.config import Dealing, Partition
 from fedsim.data.partitions.natural import Natural
 from fedsim.data.reading.headers import Header
@@ -73,6 +73,7 @@ def deal(
         if test is None:
             train = hold_out_within(owners, test_fraction, seed)
             owners = owners[train]
+        dealt = pool(x, y, owners, clients, known.classes, train=train, test=test, divisor=divisor)
     else:
         if clients is None or not isinstance(partition, Dealing):
             raise ScenarioError(
@@ -80,8 +81,7 @@ def deal(
             )
         if test is None:
             train = hold_out(y if known.labels else np.zeros(len(y), np.int64), test_fraction, seed)
-        owners = partition.owners(y[train], clients, seed)
-    dealt = pool(x, y, owners, clients, known.classes, train=train, test=test, divisor=divisor)
+        dealt = deal_out(x, y, partition, clients, known.classes, seed=seed, train=train, test=test, divisor=divisor)
     return replace(dealt, values=known.values)
 
 

@@ -15,7 +15,7 @@ from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.core.config.plain import LATER
 from fedsim.data.normalise import Normalise, normalised
-from fedsim.data.partitioned import Partitioned, apart, pool
+from fedsim.data.partitioned import Partitioned, apart, deal_out
 from fedsim.data.partitions import IID, AnyDealing
 from fedsim.data.partitions.dealing import Ints
 from fedsim.data.reading.files import find_all, missing, read
@@ -70,11 +70,8 @@ class Cifar:
         """Read the files; bytes stay bytes until a batch is gathered."""
         *parts, test = [_records(path, self.classes) for path in find_all(self._place(folder), self._files())]
         x, y = np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
-        owners = self.partition.owners(y, self.clients, seed)
-        return normalised(
-            apart(pool(x, y, owners, self.clients, self.classes, test=test, divisor=255.0), self.test_per_client, seed),
-            self.normalise,
-        )
+        dealt = deal_out(x, y, self.partition, self.clients, self.classes, seed=seed, test=test, divisor=255.0)
+        return normalised(apart(dealt, self.test_per_client, seed), self.normalise)
 
     def _place(self, folder: str) -> Path:
         place = place_of(self.path, folder)

@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt, Lt
 from fedsim.core import ScenarioError
 from fedsim.core.config.plain import LATER
 from fedsim.data.normalise import Normalise, normalised
-from fedsim.data.partitioned import Partitioned, apart, hold_out, pool
+from fedsim.data.partitioned import Partitioned, apart, deal_out, hold_out
 from fedsim.data.partitions import IID, AnyDealing
 
 _IMAGES = 1797
@@ -61,11 +61,8 @@ class Digits:
         x = table[:, :64].astype(np.uint8).reshape(-1, 1, 8, 8)
         y = np.ascontiguousarray(table[:, 64])
         train = hold_out(y, self.test_fraction, seed)
-        owners = self.partition.owners(y[train], self.clients, seed)
-        return normalised(
-            apart(pool(x, y, owners, self.clients, 10, train=train, divisor=16.0), self.test_per_client, seed),
-            self.normalise,
-        )
+        dealt = deal_out(x, y, self.partition, self.clients, 10, seed=seed, train=train, divisor=16.0)
+        return normalised(apart(dealt, self.test_per_client, seed), self.normalise)
 
 
 def _bundled_file() -> Path:

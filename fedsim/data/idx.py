@@ -15,7 +15,7 @@ from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.core.config.plain import LATER
 from fedsim.data.normalise import Normalise, normalised
-from fedsim.data.partitioned import Partitioned, apart, pool
+from fedsim.data.partitioned import Partitioned, apart, deal_out
 from fedsim.data.partitions import IID, AnyDealing
 from fedsim.data.partitions.dealing import Ints
 from fedsim.data.reading.files import find_all, missing, read
@@ -76,15 +76,8 @@ class Idx:
                 f"data.path: {place}: training images are {x.shape[2:]}, test images {test_x.shape[2:]}"
             )
         classes = int(max(y.max(), test_y.max())) + 1
-        owners = self.partition.owners(y, self.clients, seed)
-        return normalised(
-            apart(
-                pool(x, y, owners, self.clients, classes, test=(test_x, test_y), divisor=255.0),
-                self.test_per_client,
-                seed,
-            ),
-            self.normalise,
-        )
+        dealt = deal_out(x, y, self.partition, self.clients, classes, seed=seed, test=(test_x, test_y), divisor=255.0)
+        return normalised(apart(dealt, self.test_per_client, seed), self.normalise)
 
     def _files(self) -> dict[str, list[str]]:
         """Return the names of the four files: four spellings each."""

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from fedsim.core import Examples, ScenarioError
 from fedsim.core.data import Answers, Inputs
 from fedsim.core.rng import stream
-from fedsim.data.partitions.dealing import Ints, group
+from fedsim.data.partitions.config import Dealing
+from fedsim.data.partitions.dealing import NOBODY, Ints, group
 
 Features = npt.NDArray[np.float32] | npt.NDArray[np.uint8] | npt.NDArray[np.int64]
 
@@ -133,6 +134,36 @@ def pool(
     for array in (x, y, order, offsets, examples.x, examples.y):
         array.setflags(write=False)
     return Partitioned(x, y, order, offsets, classes, examples, divisor)
+
+
+def deal_out(
+    x: Features,
+    y: Answers,
+    partition: Dealing,
+    clients: int,
+    classes: int,
+    *,
+    seed: int,
+    train: Ints | None = None,
+    test: tuple[Features, Answers] | None = None,
+    divisor: float = 1.0,
+) -> Partitioned:
+    """Deal the `train` rows of a pool (default: all) to clients by a partition; else as `pool`."""
+    rows = np.arange(len(y)) if train is None else train
+    labels: Any = y if train is None else y[train]
+    owners = partition.owners(labels, clients, seed)
+    seen = partition.relabelled(labels, owners, clients, seed)
+    if test is None:
+        held_out = np.ones(len(y), bool)
+        held_out[rows] = False
+        test = x[held_out], y[held_out]
+    if seen is not labels:
+        y = y.copy()
+        y[rows] = seen
+    used = owners != NOBODY
+    if not used.all():
+        train, owners = rows[used], owners[used]
+    return pool(x, y, owners, clients, classes, train=train, test=test, divisor=divisor)
 
 
 def hold_out(labels: Ints, fraction: float, seed: int) -> Ints:

@@ -2,7 +2,7 @@
 
 from fedsim.scenario.checks.emptiness import warnings, why_nobody
 from fedsim.scenario.identity import by_content, holder, read_inputs, scenario_hash
-from fedsim.scenario.loading import expand, from_dict, load, override
+from fedsim.scenario.loading import expand, from_dict, load, override, quick_form
 from fedsim.scenario.raw import as_plain, plain_text
 from fedsim.scenario.scenario import Scenario, Variant
 from fedsim.scenario.schema import json_schema, schema_text
@@ -48,6 +48,7 @@ __all__ = [
     "override",
     "placed",
     "plain_text",
+    "quick_form",
     "read_inputs",
     "scenario_hash",
     "schema_text",

@@ -27,6 +27,7 @@ NOT_HASHED = frozenset(
         "probe",
         "compare",
         "sweep",
+        "card",
         "folder",
         "origin",
     }

@@ -17,7 +17,7 @@ from fedsim.scenario.messages import did_you_mean, printable, show
 from fedsim.scenario.raw import Overrides, Raw, laid_over, problem_at, read_mapping, read_scenario, reread, starts_at
 from fedsim.scenario.scenario import Origin, Scenario, Variant
 from fedsim.scenario.sections import Processes, Ray
-from fedsim.scenario.tree import Items, Keys, Node, Place, nearest
+from fedsim.scenario.tree import Items, Keys, Node, Place, exactly, nearest
 from fedsim.scenario.types import homes, keys_of
 
 MAX_RUNS = 10_000
@@ -45,6 +45,21 @@ def from_dict(mapping: Mapping[str, Any], overrides: Overrides = (), *, folder: 
 def override(scenario: Scenario, overrides: Overrides) -> Scenario:
     """Return a scenario with overrides applied to what it was read from, so that defaults follow them."""
     return _finish(_reread(scenario, overrides))
+
+
+def quick_form(scenario: Scenario) -> Scenario:
+    """Return the quick form of a card: what `card.quick` holds, laid over what the scenario was read from.
+
+    Raises
+    ------
+    ScenarioError : with every problem of the quick form, at its place in the file.
+    """
+    assert scenario.origin is not None, "a card is read from something"
+    origin = scenario.origin
+    raw, written = Raw(origin.file, origin.folder, origin.tree), exactly(origin.tree, ("card", "quick"))
+    if scenario.card is None or not isinstance(written, Keys):
+        return scenario if scenario.card is None else override(scenario, list(scenario.card.quick.items()))
+    return _finish(laid_over(raw, [(key, entry.node) for key, entry in written.entries.items()]))
 
 
 def expand(source: str | os.PathLike[str] | Mapping[str, Any] | Scenario, overrides: Overrides = ()) -> list[Scenario]:
@@ -121,7 +136,7 @@ def _variants(raw: Raw, tree: Keys, name: str, written: Sequence[variants.Writte
     found: list[Variant] = []
     problems: dict[Problem, None] = {}
     for one in written:
-        base = variants.without(tree, "compare", "sweep", *(("strategy",) if "strategy" in one.values else ()))
+        base = variants.without(tree, "compare", "sweep", "card", *(("strategy",) if "strategy" in one.values else ()))
         values: list[tuple[str, Node]] = [(key, entry.node) for key, entry in one.values.items()]
         try:
             whole = _finish(laid_over(replace(raw, tree=base), [*values, ("name", variants.named(name, one))]))
@@ -152,7 +167,7 @@ def _resolved(scenario: Scenario) -> Scenario:
 def _sweep_problems(sweep: Mapping[str, Any] | None) -> Iterator[tuple[tuple[str, ...], str]]:
     for key in sweep or {}:
         first = key.split(".")[0]
-        known = [name for name in keys_of(Scenario) if name not in ("sweep", "compare", "folder")]
+        known = [name for name in keys_of(Scenario) if name not in ("sweep", "compare", "card", "folder")]
         if first not in known:
             yield ("sweep", key), f"{show(key)} starts with no section of a scenario{did_you_mean(first, known)}"
     for key, values in (sweep or {}).items():

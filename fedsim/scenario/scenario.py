@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le, MaxLen, MinLen
 
 from fedsim import data, models, strategies
+from fedsim.analysis.cards.card import Card
 from fedsim.core import LocalWork
 from fedsim.core.config.tagged import OneOf
 from fedsim.core.uplink import AnyCodec
@@ -111,6 +112,8 @@ class Scenario:
     keys of the scenario: `{name: "all, x10", strategy: {name: fedavg}, client: {lr: 0.05}}`."""
     sweep: Annotated[Mapping[str, Annotated[tuple[Any, ...], MinLen(1)]], MinLen(1)] | None = None
     """Dotted keys and the values each takes; the grid of all combinations is run by `fedsim sweep`."""
+    card: Card | None = None
+    """What makes this the set-up of a paper, for `fedsim reproduce`: source, claims, a quick form."""
     folder: str = "."
     """Where relative input paths start; the default is the folder of the scenario file."""
     origin: Origin | None = field(default=None, compare=False, repr=False, metadata={"internal": True})

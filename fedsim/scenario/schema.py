@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedsim.core.config.plain import plain_value
 from fedsim.core.foreign.door import Door, Foreign
 from fedsim.scenario.check import adapter
+from fedsim.scenario.checks.variants import MAX_NAME, NOT_HERE
 from fedsim.scenario.scenario import Scenario
 from fedsim.scenario.types import Key, Shape, field_texts, first_line, keys_of, shape
 
@@ -26,6 +27,8 @@ def json_schema(things: Things = ()) -> Schema:
     """
     definitions: dict[str, Schema] = {}
     whole = _object(Scenario, definitions, None, things)
+    lines = next(one for one in whole["properties"]["compare"]["anyOf"] if "items" in one)
+    lines["items"] = {"anyOf": [lines["items"], _variant(whole["properties"])]}
     text = "Another scenario file, over which this one is laid: what is not given here is taken from there."
     part = {key: value if _is_leaf(key) else _only_described(value) for key, value in whole["properties"].items()}
     return {
@@ -37,6 +40,21 @@ def json_schema(things: Things = ()) -> Schema:
         "then": {"additionalProperties": False, "properties": {"extends": _text(text), **part}},
         "else": whole,
         "definitions": dict(sorted(definitions.items())),
+    }
+
+
+def _variant(sections: Mapping[str, Schema]) -> Schema:
+    """Return the schema of a variant under `compare:`; inside its sections only what is laid over others stands."""
+    own = {key: value for key, value in sections.items() if key not in (*NOT_HERE, "name")}
+    shown = {key: value if _is_leaf(key) else _only_described(value) for key, value in own.items()}
+    return {
+        "title": "variant",
+        "description": "The scenario with some keys changed, under a name of its own.",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["name"],
+        "properties": {"name": {"type": "string", "minLength": 1, "maxLength": MAX_NAME}, **shown},
+        "anyOf": [{"required": [key]} for key in own],
     }
 
 

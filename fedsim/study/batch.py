@@ -71,7 +71,7 @@ def mapping_key(mapping: Mapping[str, Any], inputs: Sequence[Input] = ()) -> str
     >>> mapping_key({"name": "a", "seed": 1}) == mapping_key({"name": "b", "seed": 1})
     True
     """
-    left_out = ("name", "metrics", "compare", "sweep", "folder")
+    left_out = ("name", "metrics", "compare", "sweep", "card", "folder")
     kept = {key: value for key, value in mapping.items() if key not in left_out}
     by_content(kept, inputs)
     return sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]

@@ -35,6 +35,7 @@ def compare(
     baseline: str | None = None,
     target: Target | None = None,
     last: int = 1,
+    also: Sequence[str] = (),
     overwrite: bool = False,
     parallel: int | None = None,
     lanes: bool = True,
@@ -46,6 +47,8 @@ def compare(
 
     Runs advance in step where their clients can train in one stream (not without `lanes`), on all cores of this
     machine or on `parallel` processes; `say` is told how. No way changes a bit.
+
+    `also` names metrics that are measured besides the usual ones.
 
     Runs that were finished in `out` before are recognised and not repeated, unless `overwrite`.
 
@@ -105,7 +108,9 @@ def compare(
         run_all(jobs, parallel, lanes=lanes, signals=signals, done=newly, here=True, say=say)
         entries = [ended[place] for place in range(len(plan))]
         _assert_same_schedules([entry for entry in entries if entry.label not in marks])
-        found = Comparison(scenario.name, folder, rules, chosen, numbers, tuple(entries), target, last, marks)
+        found = Comparison(
+            scenario.name, folder, rules, chosen, numbers, tuple(entries), target, last, marks, tuple(also)
+        )
         write(found)
     return found
 

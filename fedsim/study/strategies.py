@@ -248,7 +248,7 @@ def with_strategy(scenario: Scenario, rule: Any, name: str) -> Scenario:
 
     Raises ScenarioError with every reason why the strategy does not fit the scenario.
     """
-    mapping = {key: value for key, value in to_mapping(scenario).items() if key not in ("compare", "sweep")}
+    mapping = {key: value for key, value in to_mapping(scenario).items() if key not in ("compare", "sweep", "card")}
     mapping["strategy"] = plain_value(rule)
     mapping["name"] = f"{scenario.name[: 198 - len(name)]}: {name}"
     try:

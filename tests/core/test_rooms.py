@@ -9,8 +9,13 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-TOPS = {"fedsim": ROOT / "fedsim", "fedsim.strategies": ROOT / "strategies", "fedsim.clients": ROOT / "clients"}
-"""Packages by name; two of them stand at the top of the repository, where links in `fedsim` lead to."""
+TOPS = {
+    "fedsim": ROOT / "fedsim",
+    "fedsim.strategies": ROOT / "strategies",
+    "fedsim.clients": ROOT / "clients",
+    "fedsim.cards": ROOT / "scenarios" / "cards",
+}
+"""Packages by name; three of them stand outside of the folder `fedsim`, where links in it lead to."""
 MOST_LINES, MOST_FILES, MOST_ENTRIES = 400, 15, 10
 
 

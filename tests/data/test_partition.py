@@ -13,9 +13,13 @@ from fedsim.data.partitions.config import Dealing
 from fedsim.data.partitions.dealing import group
 from fedsim.data.partitions.dirichlet import Dirichlet
 from fedsim.data.partitions.iid import Iid
+from fedsim.data.partitions.label_shares import LabelShares
+from fedsim.data.partitions.label_swap import LabelSwap
 from fedsim.data.partitions.natural import Natural
 from fedsim.data.partitions.quantity import Quantity
 from fedsim.data.partitions.shards import Shards
+from fedsim.data.partitions.similarity import Similarity
+from fedsim.data.partitions.two_tier import TwoTier
 
 LABELS = np.random.default_rng(3).integers(0, 10, 5000)
 POOLED = [
@@ -24,6 +28,10 @@ POOLED = [
     Dirichlet(alpha=0.01, min_examples=20),
     Shards(per_client=2),
     Quantity(sigma=1.5),
+    LabelShares(alpha=0.1),
+    Similarity(share=0.3),
+    LabelSwap(share=0.5, of=Dirichlet(alpha=0.1)),
+    TwoTier(alpha=0.5),
 ]
 
 any_partition = st.one_of(
@@ -31,11 +39,16 @@ any_partition = st.one_of(
     st.builds(Dirichlet, alpha=st.floats(1e-6, 1e6), min_examples=st.integers(1, 3)),
     st.builds(Shards, per_client=st.integers(1, 3)),
     st.builds(Quantity, sigma=st.floats(0, 30), min_examples=st.integers(1, 3)),
+    st.builds(LabelShares, alpha=st.floats(1e-6, 1e6), min_examples=st.integers(1, 3)),
+    st.builds(Similarity, share=st.floats(0, 1)),
 )
 
 
 def test_the_catalogue_names_every_kind() -> None:
-    assert list(partitions.catalogue()) == ["dirichlet", "iid", "natural", "quantity", "shards"]
+    assert list(partitions.catalogue()) == [
+        *("dirichlet", "fraction", "iid", "label_shares", "label_swap", "natural", "quantity"),
+        *("shards", "similarity", "two_tier"),
+    ]
 
 
 @given(

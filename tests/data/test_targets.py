@@ -11,10 +11,7 @@ from fedsim.core import ScenarioError, Targets
 from fedsim.data.arrays import deal
 from fedsim.data.partitioned import Partitioned
 from fedsim.data.partitions import catalogue
-from fedsim.data.partitions.dirichlet import Dirichlet
 from fedsim.data.partitions.iid import Iid
-from fedsim.data.partitions.quantity import Quantity
-from fedsim.data.partitions.shards import Shards
 from fedsim.data.reading.targets import as_numbers
 
 X = np.arange(60, dtype=np.float64).reshape(30, 2)
@@ -82,15 +79,17 @@ def test_labels_learnt_as_numbers_are_what_they_stood_for() -> None:
 
 @pytest.mark.parametrize("kind", sorted(catalogue()))
 def test_partitions_by_label_are_refused_where_there_are_none(kind: str) -> None:
-    choices = {"dirichlet": Dirichlet(alpha=1.0), "shards": Shards(), "iid": Iid(), "quantity": Quantity()}
     if kind == "natural":  # goes by a column
         return
+    keys = {"dirichlet": {"alpha": 1.0}, "label_shares": {"alpha": 1.0}, "two_tier": {"alpha": 1.0}}
+    keys |= {other: {"share": 0.5} for other in ("similarity", "label_swap", "fraction")}
+    choices: dict[str, Any] = {kind: catalogue()[kind](**keys.get(kind, {}))}
     for y, told in ((NUMBERS, "the targets are numbers"), (np.arange(60).reshape(30, 2), "rows of classes")):
         if choices[kind].by_label:
             with pytest.raises(ScenarioError, match=f"data.partition.kind: {kind} deals by label.*{told}"):
                 dealt(y, choices[kind])
         else:
-            assert dealt(y, choices[kind]).num_examples.sum() == 24
+            assert dealt(y, choices[kind]).num_examples.sum() == (12 if kind == "fraction" else 24)
 
 
 def test_whole_numbers_of_64_bits_stay_whole_as_tokens() -> None:

@@ -43,6 +43,17 @@ def test_the_written_pages_say_what_the_program_says() -> None:
         assert (reference.FOLDER / name).read_text() == text
 
 
+def test_the_page_of_the_papers_is_what_the_kept_results_give() -> None:
+    spec = spec_from_file_location("papers", ROOT / "docs" / "papers.py")
+    assert spec is not None
+    assert spec.loader is not None
+    papers = module_from_spec(spec)
+    spec.loader.exec_module(papers)
+    # to write it anew: python docs/papers.py, or with the folders of new results
+    assert len(list(papers.KEPT.glob("*.json"))) >= 9
+    assert papers.page() == papers.PAGE.read_text()
+
+
 def test_the_picture_of_the_house_is_what_the_imports_say() -> None:
     spec = spec_from_file_location("architecture", ROOT / "docs" / "architecture.py")
     assert spec is not None

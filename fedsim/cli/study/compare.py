@@ -75,7 +75,7 @@ def compare(
             overwrite=overwrite,
             parallel=parallel,
             lanes=lanes,
-            tell=None if quiet else _tell,
+            tell=None if quiet else tell_run,
             say=None if quiet else partial(typer.echo, err=True),
         )
     except Stopped as stop:
@@ -94,7 +94,8 @@ def compare(
         raise typer.Exit(found.exit_code)
 
 
-def _tell(entry: ComparedRun) -> None:
+def tell_run(entry: ComparedRun) -> None:
+    """Print how a run ended, in one line."""
     values = entry.outcome.headlines.items()
     final = "  ".join(f"{name.replace('test_', '')} {value:.4g}" for name, value in values)
     again = " (finished before)" if entry.outcome.recognised else ""

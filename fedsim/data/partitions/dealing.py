@@ -12,6 +12,8 @@ from fedsim.core import ScenarioError
 from fedsim.core.rng import stream
 
 Ints = npt.NDArray[np.int64]
+NOBODY = -1
+"""The owner of an example that is left out."""
 
 
 def group(owners: Ints, clients: int) -> tuple[Ints, Ints]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt
@@ -22,7 +22,6 @@ class Dirichlet(Dealing):
     """
 
     kind: Literal["dirichlet"] = "dirichlet"
-    by_label: ClassVar[bool] = True
     alpha: Annotated[float, Gt(0)]
     """Concentration: 0.1 gives most clients one or two labels, 100 is close to iid."""
     min_examples: Annotated[int, Ge(1)] = 1
@@ -40,6 +39,11 @@ class Dirichlet(Dealing):
                 owners[order[start : start + count]] = cut(count, shares)
                 start += count
         return top_up(owners, clients, self.min_examples, seed)
+
+    @property
+    def by_label(self) -> bool:
+        """It looks at labels."""
+        return True
 
     @property
     def least(self) -> int:

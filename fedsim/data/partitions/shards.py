@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge
@@ -22,7 +22,6 @@ class Shards(Dealing):
     """
 
     kind: Literal["shards"] = "shards"
-    by_label: ClassVar[bool] = True
     per_client: Annotated[int, Ge(1)] = 2
     """Shards of each client: about the number of labels that it sees."""
 
@@ -34,6 +33,11 @@ class Shards(Dealing):
         owners = np.empty(len(labels), np.int64)
         owners[by_label(labels, seed)] = dealt[np.arange(len(labels)) * shards // len(labels)]
         return owners
+
+    @property
+    def by_label(self) -> bool:
+        """It looks at labels."""
+        return True
 
     @property
     def least(self) -> int:

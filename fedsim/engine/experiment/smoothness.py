@@ -1,9 +1,9 @@
 """The smoothness L_i of each client's objective, where it is known in closed form: the weights of EF21-W.
 
-f_i is L_i-smooth: its gradient changes by at most L_i times what the model changes by. A quadratic's L_i is its
-curvature. For logistic regression it is the largest eigenvalue of X_i^T X_i / (4 n_i) (Richtarik et al., ICLR 2024,
-section 3), X_i (n_i, d) with a column of ones for the bias that the model has; with more classes, and for least squares,
-the factor 1/4 is another one, the same for all clients, so that the weights w_i = L_i / sum_j L_j are the same.
+f_i is L_i-smooth: its gradient changes at most by L_i times what the model changes by. A quadratic's L_i is its
+curvature. For logistic regression it is the largest eigenvalue of X_i^T X_i / (4 n_i) (Richtarik et al., ICLR 2024),
+X_i (n_i, d) with a column of ones for the bias that the model has; with more classes, and for least squares, the factor
+1/4 is another one, the same for all clients, so that the weights w_i = L_i / sum_j L_j are the same.
 """
 
 from __future__ import annotations

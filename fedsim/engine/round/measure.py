@@ -195,8 +195,8 @@ class RunTotals:
 def traffic(outcome: RoundResult, there: Attendance) -> dict[str, float]:
     """Return what server and clients would exchange: the model to everyone invited, a delta from all who delivered.
 
-    A correction's vectors go beside them; what a codec makes of either is counted where it was sent. In a round in which
-    clients only work for themselves nothing travels.
+    A correction's vectors go beside them; what a codec makes of either is counted where it was sent. In a round in
+    which clients only work for themselves nothing travels.
     """
     if outcome.beside is None:
         return {"bytes_down": 0.0, "bytes_up": 0.0}

@@ -17,6 +17,7 @@ NOT_HERE = {
     "seed": "the seeds of a comparison are the same for all of its lines; say --seeds",
     "compare": "a variant is one line of a comparison",
     "sweep": "a variant is one line of a comparison",
+    "card": "a card is about the whole comparison",
     "folder": "relative paths start where those of the scenario do",
 }
 MAX_NAME = 200

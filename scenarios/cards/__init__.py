@@ -1,0 +1,1 @@
+"""Cards: papers' set-ups as scenarios with their claims, one file each; `fedsim reproduce` runs them."""
