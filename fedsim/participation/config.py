@@ -11,8 +11,9 @@ import numpy as np
 from fedsim.core import Process, ScenarioError, World
 from fedsim.core.config.plain import LATER
 from fedsim.core.rng import digest
+from fedsim.participation.laws import Law
 from fedsim.participation.modulations import AnyModulation
-from fedsim.participation.modulations.config import UNKNOWN, Modulation
+from fedsim.participation.modulations.config import Modulation
 from fedsim.participation.select import Select
 
 
@@ -62,20 +63,23 @@ class Participation(ABC):
         if isinstance(self.select, Select) and self.select.size > world.num_clients:
             text = f"must not exceed the number of clients ({world.num_clients}), got {self.select.size}"
             yield "select.size", text
-        if isinstance(self.modulate, Modulation) and self.modulate.needs_probabilities and not self._tells(world):
-            yield "modulate.kind", f"{self.modulate.kind} {UNKNOWN}"
+        if isinstance(self.modulate, Modulation) and self.modulate.needs_probabilities:
+            yield from self._unfit(self.modulate, world)
 
     def misfits(self, world: World) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for everything that does not fit a world: the kind's options and the modifiers."""
         yield from self.problems_in(world)
         yield from self.modifier_problems_in(world)
 
-    def _tells(self, world: World) -> bool:
-        """Return whether the process knows its p_i; a process that cannot be made has problems of its own."""
+    def _unfit(self, modulation: Modulation, world: World) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) where the modulation does not fit the p_i; what a law draws is looked at in a run."""
         try:
-            return self.bare(world).probabilities is not None
-        except ScenarioError:
-            return True
+            found = self.bare(world)
+        except ScenarioError:  # a process that cannot be made has problems of its own
+            return
+        if found.probabilities is not None and isinstance(getattr(self, "probabilities", None), Law):
+            return
+        yield from modulation.unfit(found.probabilities)
 
     def nobody_comes(self, world: World, rounds: int) -> str | None:
         """Return why nobody can be there in any of rounds 1..`rounds`, None when somebody may. `check` has passed."""

@@ -221,6 +221,10 @@ WORLD = {
             {"kind": "schedule", "cohorts": [[1]], "modulate": {"kind": "interleaved"}},
             "participation.modulate.kind: interleaved compares",
         ),
+        (
+            {"kind": "bernoulli", "probabilities": 0.05, "modulate": {"kind": "interleaved"}},
+            "participation.modulate.cutoff: client 0 .* 10 of 10 clients could never come",
+        ),
         ({"kind": "separation", "rounds": 6, "size": 11}, "participation.size: must not exceed"),
         (
             {"kind": "separation", "rounds": 6, "size": 5, "of": {"kind": "uniform", "size": 11}},

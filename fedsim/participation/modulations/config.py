@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any
@@ -43,6 +44,18 @@ class Modulation(ABC):
         """Return the means of p_i(t) over a period (N,)."""
         return np.asarray(probabilities * np.mean([self.factor(t) for t in range(1, self.period + 1)]))
 
+    def unfit(self, own: Vector | None) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) when a process's p_i are needed and not known, or leave a client that never comes."""
+        if own is None and self.needs_probabilities:
+            yield "modulate.kind", f"{self.kind} {UNKNOWN}"
+        never = np.zeros(0, np.int64) if own is None else np.flatnonzero(self.known(own) == 0)
+        if own is not None and never.size:
+            yield (
+                "modulate.cutoff",
+                f"client {never[0]} (p = {own[never[0]]:g}) stays below it in every round, and {len(never)} of "
+                f"{len(own)} clients could never come; lower it, or raise the probabilities",
+            )
+
     def over(self, process: Process, world: World) -> ModulatedProcess:
         """Return a process with its probabilities modulated.
 
@@ -50,15 +63,8 @@ class Modulation(ABC):
         ------
         ScenarioError : the p_i are needed and not known, or leave a client that could never come.
         """
-        own = process.probabilities
-        if own is None and self.needs_probabilities:
-            raise ScenarioError(f"participation.modulate.kind: {self.kind} {UNKNOWN}")
-        never = np.zeros(0, np.int64) if own is None else np.flatnonzero(self.known(own) == 0)
-        if own is not None and never.size:
-            raise ScenarioError(
-                f"participation.modulate.cutoff: client {never[0]} (p = {own[never[0]]:g}) stays below it in every "
-                f"round, and {len(never)} of {len(own)} clients could never come; lower it, or raise the probabilities"
-            )
+        for key, message in self.unfit(process.probabilities):
+            raise ScenarioError(f"participation.{key}: {message}")
         return ModulatedProcess(world.seed, process, self)
 
 
