@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 
 from fedsim.clients import batches
-from fedsim.clients.clipping import shorten
 from fedsim.clients.augment import refuse_what_is_no_image
+from fedsim.clients.clipping import shorten
 from fedsim.clients.foreign.kernel import Carried, ForeignKernel, Opens
 from fedsim.clients.foreign.model import Loaded
 from fedsim.clients.kernels import Kernel, LaneResult
@@ -80,7 +80,9 @@ class Trainer:
         module = build(config, data.input_shape, self._outputs, seed)
         self.layout: Layout = layout(module, config.buffer_mode)
         if work.clip_update is not None and self.layout.buffers.size and not self.layout.buffers.local:
-            raise ScenarioError("client.clip_update: the model's buffers travel too, unclipped; use model.buffers: local")
+            raise ScenarioError(
+                "client.clip_update: the model's buffers travel too, unclipped; use model.buffers: local"
+            )
         self._own = values(module, config.buffer_mode) if config.keeps_values else None
         self._whole: Trainer | None = None
         self._information: tuple[torch.nn.Module, Source] | None = None
