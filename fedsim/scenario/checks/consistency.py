@@ -15,7 +15,16 @@ from fedsim.core import Rule, ScenarioError, World
 from fedsim.participation import Participation
 from fedsim.participation.processes.uniform import Uniform
 from fedsim.participation.select import Select
-from fedsim.scenario.checks import coins, corrections, foreign, local_work, model_values, own_evaluation, server_rate
+from fedsim.scenario.checks import (
+    coins,
+    corrections,
+    foreign,
+    local_work,
+    model_values,
+    own_evaluation,
+    server_rate,
+    uplink,
+)
 from fedsim.scenario.checks.float32 import unfit
 from fedsim.scenario.checks.goals import stop_looks_at_a_metric
 from fedsim.scenario.sections import DEFAULT_NODES
@@ -380,4 +389,5 @@ CHECKS: tuple[Check, ...] = (
     stock_runs_on_our_grids,
     *foreign.CHECKS,
     *corrections.CHECKS,
+    *uplink.CHECKS,
 )
