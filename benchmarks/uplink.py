@@ -1,7 +1,7 @@
 """Accuracy against what clients sent, from a finished comparison: `python -m benchmarks.uplink FOLDER [FIGURE]`.
 
-FOLDER is what `fedsim compare scenarios/uplink/accuracy-against-bytes.yaml --out FOLDER` wrote. Prints, for each line, the
-last accuracy and the bytes sent up until the first line's last accuracy less two points was reached, means over seeds.
+FOLDER is what `fedsim compare scenarios/uplink/accuracy-against-bytes.yaml --out FOLDER` wrote. Prints, for each
+line, the last accuracy and the bytes sent up until that of `whole` less two points was reached, means over seeds.
 """
 
 from __future__ import annotations
