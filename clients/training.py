@@ -12,6 +12,7 @@ import torch
 
 from fedsim.clients import batches
 from fedsim.clients.augment import refuse_what_is_no_image
+from fedsim.clients.clipping import shorten
 from fedsim.clients.foreign.kernel import Carried, ForeignKernel, Opens
 from fedsim.clients.foreign.model import Loaded
 from fedsim.clients.kernels import Kernel, LaneResult
@@ -78,6 +79,10 @@ class Trainer:
         self._outputs = self._loss.outputs(targets)
         module = build(config, data.input_shape, self._outputs, seed)
         self.layout: Layout = layout(module, config.buffer_mode)
+        if work.clip_update is not None and self.layout.buffers.size and not self.layout.buffers.local:
+            raise ScenarioError(
+                "client.clip_update: the model's buffers travel too, unclipped; use model.buffers: local"
+            )
         self._own = values(module, config.buffer_mode) if config.keeps_values else None
         self._whole: Trainer | None = None
         self._information: tuple[torch.nn.Module, Source] | None = None
@@ -236,7 +241,7 @@ class Trainer:
         `params` is (d + b,), or (C, d + b) with a start for each client; `kept` (C, w) is what the clients' optimisers
         kept (`LaneResult.kept`), and `buffers` (C, b) the buffers that clients keep. `given` tells of some clients what
         they train with beside the model, `foreign` what foreign work begins with. The arrays of a result hold until the
-        next one is asked for; its deltas are the ways from `params`.
+        next one is asked for; its deltas are the ways from `params`, no longer than `client.clip_update`.
 
         Raises
         ------
@@ -244,7 +249,8 @@ class Trainer:
         """
         ready, self._ready = self._ready, None
         if ready is not None:
-            yield from ready
+            for result in ready:
+                yield self._clipped(result)
             return
         for first in range(0, len(clients), self.group):
             lane = slice(first, first + self.group)
@@ -264,7 +270,13 @@ class Trainer:
                 raise CapacityError(self._too_long(min(self.plan.lane, len(clients)))) from error
             if beside.start is not None:
                 result.deltas.__iadd__(beside.start - common[..., : self.layout.size])
-            yield result
+            yield self._clipped(result)
+
+    def _clipped(self, result: LaneResult) -> LaneResult:
+        """Shorten the deltas where `client.clip_update` says so, in place."""
+        if self._work.clip_update is not None:
+            shorten(result.deltas, self._work.clip_update)
+        return result
 
     def _with(self, starts: Parameters, buffers: npt.NDArray[np.float32]) -> Parameters:
         """Return (C, d + b): the parameters of `starts`, and the buffers, in common or each client's own."""
