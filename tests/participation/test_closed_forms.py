@@ -162,6 +162,21 @@ def test_cyclic_with_phase_inactive_has_the_empty_last_round_of_each_period() ->
     assert process.cohort(50).size > 0
 
 
+def test_cyclic_groups_take_turns() -> None:
+    begins = set()
+    for seed in range(20):
+        process = Cyclic(probabilities=0.2, period=20, phase="turns").process(World(seed=seed, num_clients=11))
+        present = np.array([np.isin(np.arange(11), process.cohort(r)) for r in range(1, 41)])
+        assert (present[:20] == present[20:]).all()
+        assert (present[:20].sum(axis=0) == 4).all()
+        order = [tuple(np.flatnonzero(row)) for row in present[:20]]
+        first = next(r for r in range(1, 20) if order[r] != order[r - 1])
+        begins.add(first)
+        rolled = order[first:] + order[:first]
+        assert rolled == [group for group in ((3, 4), (5, 6), (7, 8), (9, 10), (0, 1, 2)) for _ in range(4)]
+    assert begins == {1, 2, 3, 4}
+
+
 def test_cyclic_clients_with_a_whole_period_are_always_there() -> None:
     for phase in ("uniform", "inactive"):
         process = Cyclic(probabilities=(0.999, 0.5), period=10, phase=phase).process(World(16, 2))
