@@ -21,8 +21,8 @@ import numpy as np
 import fedsim
 from fedsim.clients.gossip.merge import Row, Tensors, merge, moments
 from fedsim.core import Layout, World
+from fedsim.graphs.topology import Regular
 from fedsim.strategies.peers.mixing import rows
-from fedsim.strategies.peers.topology import Regular
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {"preset": "plain"},

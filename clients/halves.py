@@ -22,6 +22,7 @@ class Halves:
     def __init__(self, halves: Sequence[ClientHalf], trainer: Trainer, memories: Mapping[str, Memory]) -> None:
         self._halves, self._trainer, self._memories = halves, trainer, memories
         self._looks = any(half.gradients for half in halves)
+        self._informed = any(half.informed for half in halves)
         self._kept: tuple[Ids, Before] | None = None
         self._shifts: tuple[Ids, Sequence[Rows | None]] | None = None
         self.names = tuple(name for half in halves for name in half.memories)
@@ -55,9 +56,10 @@ class Halves:
         shifts: Sequence[Rows | None] = [None] * len(self._halves)
         if self._shifts is not None and np.array_equal(self._shifts[0], lane.clients):
             shifts = self._shifts[1]
+        fisher = self._trainer.fisher(task.params, lane.deltas, lane.clients) if self._informed else None
         found: dict[str, Rows] = {}
         for half, shift in zip(self._halves, shifts, strict=True):
-            kept = half.remember(before, Trained(lane.deltas, lane.steps, way, shift))
+            kept = half.remember(before, Trained(lane.deltas, lane.steps, way, shift, fisher))
             found |= {name: _float32(rows) for name, rows in kept.items()}
         missing = set(self.names) - set(found)
         assert not missing, f"a client half keeps {sorted(missing)} and says nothing of it after training"

@@ -20,9 +20,11 @@ from fedsim.clients.kernels.stream import Lane
 from fedsim.clients.memory import Memory
 from fedsim.clients.sketch import Sketch
 from fedsim.clients.training import Trainer
+from fedsim.clients.uplink import WRITTEN, Uplink, UplinkPlan
 from fedsim.core import ClientHalf, Reply, Task
 from fedsim.core.client_half import NOTHING, PLAIN, Given, Order
 from fedsim.core.contracts import Ids, Parameters
+from fedsim.core.messages import PAYLOAD
 from fedsim.core.sums import BUFFERS, DELTA, Asked, Dot, LinearSum, Vector
 
 TAKEN = "taken"
@@ -40,6 +42,7 @@ class Node:
     ----------
     memories : what the clients keep, by name; `delta` is h_i.
     halves : what clients do beside plain training; their memories are among `memories`.
+    uplink : how clients send; None where vectors travel as they are.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Node:
         timeout_s: float | None = None,
         halves: Sequence[ClientHalf] = (),
         states: States | None = None,
+        uplink: UplinkPlan | None = None,
     ) -> None:
         self.index = index
         self.trainer = trainer
@@ -63,6 +67,10 @@ class Node:
             self.memories[BUFFERS] = Memory(held.size)
         if trainer.carries:
             self.memories[TAKEN] = Memory(1)
+        self._uplink = uplink
+        self._sending: Uplink | None = None
+        if uplink is not None and uplink.rescales:
+            self.memories[WRITTEN] = Memory(1)
         self.halves = Halves(halves, trainer, self.memories)
 
     @property
@@ -97,6 +105,8 @@ class Node:
         began = perf_counter()
         totals = {name: np.zeros(self._length(one)) for name, one in task.sums.items()}
         delivered: list[Ids] = []
+        if self._uplink is not None:
+            self._sending = Uplink(self._uplink, self.memories, self.trainer.rate, task.round)
         done = delivery.run(partial(self._add, task, totals, delivered), lanes)
         clients = np.concatenate(delivered) if delivered else np.zeros(0, np.int64)
         self._add_absent(task, totals, clients)
@@ -105,10 +115,17 @@ class Node:
             round=task.round,
             clients=clients,
             sums=totals,
-            statistics=done.statistics,
+            statistics=self._counted(done.statistics),
             failures=done.failures,
             seconds={"train": done.train_s, "node": perf_counter() - began},
         )
+
+    def _counted(self, statistics: Mapping[str, float]) -> Mapping[str, float]:
+        """Return what is counted of a round, of deltas as the server reads them."""
+        sent = self._sending
+        if sent is None or "clients" not in statistics:
+            return statistics
+        return {**statistics, "delta_square": sent.square, PAYLOAD: float(sent.payload)}
 
     def alone(self, task: Task, client: int) -> None:
         """Train one client of a task by itself and throw the result away."""
@@ -210,8 +227,9 @@ class Node:
         """Add a lane to every sum, clients ascending, in float64; then note the deltas as memories."""
         delivered.append(lane.clients)
         places = np.searchsorted(task.clients, lane.clients)
+        lane = self._sent(task, lane)
         made = {DELTA: lane.deltas} | ({} if lane.buffers is None else {BUFFERS: lane.buffers})
-        made |= self.halves.made(task, lane)
+        made |= self._vectors_sent(task, lane.clients, self.halves.made(task, lane))
         old = self._old(task, lane.clients)
         for name, asked in task.sums.items():
             if isinstance(asked, Dot):
@@ -233,10 +251,31 @@ class Node:
             self.states.write(lane.clients, lane.states)
         if task.remember and self.memory is not None:
             self.memory.write(lane.clients, lane.deltas)
+        if self._sending is not None:
+            for name, kept in self._sending.notes.items():
+                self.memories[name].write(lane.clients, kept)
+            self._sending.notes = {}
+            if WRITTEN in self.memories:
+                self.memories[WRITTEN].write(lane.clients, np.full((len(lane.clients), 1), task.round, np.float32))
         if TAKEN in self.memories:
             made[TAKEN] = (self._taken(lane.clients) + 1).astype(np.float32)[:, None]
         for name in (*self.halves.names, *(name for name in (BUFFERS, TAKEN) if name in self.memories)):
             self.memories[name].write(lane.clients, made[name])
+
+    def _sent(self, task: Task, lane: LaneResult) -> LaneResult:
+        """Return a lane with its deltas as the server reads them; in a silent round nothing travels."""
+        if self._sending is None or task.order.silent:
+            return lane
+        if lane.buffers is not None and any(asked.of == BUFFERS for asked in _linear(task)):
+            self._sending.sent_whole(*lane.buffers.shape)
+        return replace(lane, deltas=self._sending.send(DELTA, lane.clients, lane.deltas))
+
+    def _vectors_sent(self, task: Task, clients: Ids, made: dict[str, Rows]) -> dict[str, Rows]:
+        """Return the vectors of the halves, those that travel as the server reads them."""
+        if self._sending is None or task.order.silent:
+            return made
+        asked = {one.of for one in _linear(task)}
+        return {name: self._sending.send(name, clients, rows) if name in asked else rows for name, rows in made.items()}
 
     def _old(self, task: Task, clients: Ids) -> dict[str, tuple[Ids, Rows]]:
         """Return the memories that sums over the cohort read, by name: places (into `clients`) and rows."""
@@ -269,6 +308,10 @@ class Node:
                 seen, rows = self.memories[asked.of].read(absent[first : first + PROBE_ROWS])
                 if len(seen):
                     totals[name] += np.einsum("i,ij->j", stale[first + seen], rows)
+
+
+def _linear(task: Task) -> list[LinearSum]:
+    return [one for one in task.sums.values() if isinstance(one, LinearSum)]
 
 
 @dataclass

@@ -112,8 +112,8 @@ def _gathered(data: Any, whose: Ids, places: Ids) -> Examples:
 
 
 def personal_work(work: LocalWork, epochs: int) -> LocalWork:
-    """Return the client's own local work, so many epochs long, with batches drawn afresh."""
-    return replace(work, local_steps=None, local_epochs=epochs, carry_batches=False)
+    """Return the client's own local work, so many epochs long, with batches drawn afresh and nothing clipped."""
+    return replace(work, local_steps=None, local_epochs=epochs, carry_batches=False, clip_update=None)
 
 
 def spread(name: str, values: Vector, better: str | None) -> dict[str, float]:

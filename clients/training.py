@@ -12,6 +12,7 @@ import torch
 
 from fedsim.clients import batches
 from fedsim.clients.augment import refuse_what_is_no_image
+from fedsim.clients.clipping import shorten
 from fedsim.clients.foreign.kernel import Carried, ForeignKernel, Opens
 from fedsim.clients.foreign.model import Loaded
 from fedsim.clients.kernels import Kernel, LaneResult
@@ -19,7 +20,7 @@ from fedsim.clients.kernels.choice import KernelChoice, fit, plan
 from fedsim.clients.kernels.lane import LaneKernel
 from fedsim.clients.kernels.quadratic import QuadraticKernel
 from fedsim.clients.kernels.sequential import SequentialKernel
-from fedsim.clients.kernels.source import source
+from fedsim.clients.kernels.source import Source, source
 from fedsim.clients.kernels.stack import StackStepper
 from fedsim.clients.kernels.stream import Lane
 from fedsim.clients.kernels.tensors import fresh
@@ -35,6 +36,7 @@ from fedsim.models import Model
 from fedsim.models.modules.building import build, layout, values
 from fedsim.models.modules.flops import forward_flops
 from fedsim.models.modules.held import Held
+from fedsim.models.modules.information import information
 from fedsim.task import Loss, usual_loss
 
 _GROUP_BYTES = 1 << 22
@@ -77,8 +79,13 @@ class Trainer:
         self._outputs = self._loss.outputs(targets)
         module = build(config, data.input_shape, self._outputs, seed)
         self.layout: Layout = layout(module, config.buffer_mode)
+        if work.clip_update is not None and self.layout.buffers.size and not self.layout.buffers.local:
+            raise ScenarioError(
+                "client.clip_update: the model's buffers travel too, unclipped; use model.buffers: local"
+            )
         self._own = values(module, config.buffer_mode) if config.keeps_values else None
         self._whole: Trainer | None = None
+        self._information: tuple[torch.nn.Module, Source] | None = None
         brought = config.brought or foreign is not None
         self._held = Held.of(module.to(self._device), config.buffer_mode) if brought else None
         self.plan: KernelChoice
@@ -163,6 +170,28 @@ class Trainer:
         lanes = self._whole.lanes(params, clients, 1)
         return np.concatenate([-lane.deltas for lane in lanes])
 
+    def fisher(self, params: Parameters, deltas: npt.NDArray[np.float32], clients: Ids) -> npt.NDArray[np.float32]:
+        """Return the diagonal Fisher information (C, d) of each client's examples, at its model params + delta."""
+        if isinstance(self._data, QuadraticData):
+            return np.repeat(self._data.curvature[clients, None], self.layout.size, axis=1).astype(np.float32)
+        if self._information is None:
+            module = build(self._config, self._data.input_shape, self._outputs, self._seed).to(self._device).eval()
+            self._information = module, source(self._data, self._device)
+        module, examples = self._information
+        found = np.zeros(deltas.shape, np.float32)
+        for place, client in enumerate(clients):
+            count = int(self._counts[client])
+            if count == 0:
+                continue
+            x, _ = examples.rows(clients[place : place + 1], np.arange(count)[None])
+            local = fresh(params[: self.layout.size] + deltas[place], self._device)
+            parts = torch.split(local, list(self.layout.sizes))
+            shapes = zip(self.layout.names, parts, self.layout.shapes, strict=True)
+            weights = {name: part.view(shape) for name, part, shape in shapes}
+            total = information(module, self._loss, weights, x[0])
+            found[place] = (total / count).float().cpu().numpy()
+        return found
+
     def way(self, round: int, steps: Ids) -> Vector:
         """Return the sum of the learning rates of a client's local steps in a round, for each of `steps` (C,)."""
         if not self._work.rate_by_step:
@@ -212,7 +241,7 @@ class Trainer:
         `params` is (d + b,), or (C, d + b) with a start for each client; `kept` (C, w) is what the clients' optimisers
         kept (`LaneResult.kept`), and `buffers` (C, b) the buffers that clients keep. `given` tells of some clients what
         they train with beside the model, `foreign` what foreign work begins with. The arrays of a result hold until the
-        next one is asked for; its deltas are the ways from `params`.
+        next one is asked for; its deltas are the ways from `params`, no longer than `client.clip_update`.
 
         Raises
         ------
@@ -220,7 +249,8 @@ class Trainer:
         """
         ready, self._ready = self._ready, None
         if ready is not None:
-            yield from ready
+            for result in ready:
+                yield self._clipped(result)
             return
         for first in range(0, len(clients), self.group):
             lane = slice(first, first + self.group)
@@ -240,7 +270,13 @@ class Trainer:
                 raise CapacityError(self._too_long(min(self.plan.lane, len(clients)))) from error
             if beside.start is not None:
                 result.deltas.__iadd__(beside.start - common[..., : self.layout.size])
-            yield result
+            yield self._clipped(result)
+
+    def _clipped(self, result: LaneResult) -> LaneResult:
+        """Shorten the deltas where `client.clip_update` says so, in place."""
+        if self._work.clip_update is not None:
+            shorten(result.deltas, self._work.clip_update)
+        return result
 
     def _with(self, starts: Parameters, buffers: npt.NDArray[np.float32]) -> Parameters:
         """Return (C, d + b): the parameters of `starts`, and the buffers, in common or each client's own."""

@@ -29,11 +29,11 @@ from annotated_types import Ge, Le
 from fedsim.core import PeerRule, ScenarioError, World, rng
 from fedsim.core.config.written import Written
 from fedsim.core.contracts import Ids
+from fedsim.graphs.graph import Graph
+from fedsim.graphs.topology import AnyTopology, Edges, Ring
 from fedsim.strategies.peers import mixing
 from fedsim.strategies.peers.asynchronous import Asynchronous, Clocks, Mail
-from fedsim.strategies.peers.graph import Graph
 from fedsim.strategies.peers.mixing import Law, Rows, Target
-from fedsim.strategies.peers.topology import AnyTopology, Edges, Ring
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "plain": {"correction": "none"},
@@ -135,7 +135,10 @@ class Gossip(Written, PeerRule):
 
     def graph(self, world: World, round: int) -> Graph:
         """Return the graph of a round before absences; refuses one that falls apart."""
-        return self.topology.graph(world, round, allow_disconnected=self.allow_disconnected)
+        try:
+            return self.topology.graph(world, round, allow_disconnected=self.allow_disconnected)
+        except ScenarioError as error:
+            raise ScenarioError(f"strategy.topology: {error}, or say `allow_disconnected: true`") from error
 
     def start(self, world: World) -> GossipState:
         """Return the state before round 1."""

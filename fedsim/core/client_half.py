@@ -101,12 +101,15 @@ class Trained:
     steps : (C,) local steps K_i.
     way : (C,) the sum of their learning rates, K_i lr where the rate is the same in all of them.
     shift : (C, d) what `begin` of the same half had gradients shifted by, where that is still at hand.
+    fisher : (C, d) the diagonal Fisher information of each client's examples at its trained model, for a half that is
+        `informed`.
     """
 
     delta: Rows
     steps: npt.NDArray[np.int64]
     way: npt.NDArray[np.float64]
     shift: Rows | None = None
+    fisher: Rows | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,8 @@ class ClientHalf:
     """Names of what each client keeps between its rounds, (d,) each; beside `delta`, which `remembers` asks for."""
     gradients: ClassVar[bool] = False
     """True when it looks at each client's gradient at the model, which costs one more pass over its examples."""
+    informed: ClassVar[bool] = False
+    """True when it looks at the Fisher information of trained models, which costs a pass for each class."""
 
     def begin(self, lane: Before) -> Given:
         """Return what the lane trains with."""

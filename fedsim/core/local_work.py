@@ -70,6 +70,9 @@ class LocalWork:
     clip_norm: Annotated[float, Gt(0)] | None = field(default=None, metadata=LATER)
     """The norm over all parameters to which each step's gradient is shortened when it is longer; FedProx's term is part
     of that gradient, weight decay is not."""
+    clip_update: Annotated[float, Gt(0)] | None = field(default=None, metadata=LATER)
+    """The norm over all parameters to which a client's whole delta is shortened when it is longer, before anything is
+    made of it: sums, memories and controls have the shortened one, and no client moves a sum of weight 1 by more."""
     schedule: AnySchedule | None = field(default=None, metadata=LATER)
     """How the rate changes from its first value lr: by round, or by the local steps of each round."""
     work: AnyWork = field(default_factory=OwnWork, hash=False, metadata=LATER)

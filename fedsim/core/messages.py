@@ -12,6 +12,9 @@ from fedsim.core.sums import Asked, Sums
 BUFFERS = "model.buffers"
 """The sum of the clients' buffers (b,), asked for beside those of the rule; no rule has a sum of this name."""
 
+PAYLOAD = "payload_bytes"
+"""The statistic of the bytes that clients sent up, where these are not a vector of the model's size for each."""
+
 
 @dataclass(frozen=True)
 class Failure:

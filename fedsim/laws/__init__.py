@@ -1,6 +1,7 @@
-"""Laws that a rule, a correction, a process or local work obeys or not: functions that tell what holds and was seen."""
+"""Laws of rules, corrections, processes, codecs and local work: functions that tell what holds and was seen."""
 
 from fedsim.laws import processes, work
+from fedsim.laws.codecs import CODEC_LAWS
 from fedsim.laws.corrections import (
     controls_are_means,
     exact_where_claimed,
@@ -68,6 +69,7 @@ WORK_LAWS = (
 
 __all__ = [
     "CLAIMED",
+    "CODEC_LAWS",
     "CORRECTION_LAWS",
     "LAWS",
     "PROCESS_LAWS",

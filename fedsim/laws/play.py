@@ -123,7 +123,8 @@ def _round(
     given = [half.begin(lane) for half in halves]
     delta = _train(problem, now.params, clients, given, order.pull, problem.lr * order.rate)
     steps = np.full(len(clients), problem.steps)
-    trained = Trained(delta, steps, steps * problem.lr * order.rate)
+    fisher = np.broadcast_to(problem.curvature[clients, None], delta.shape)
+    trained = Trained(delta, steps, steps * problem.lr * order.rate, fisher=fisher)
     made = {DELTA: delta} | {name: rows for half in halves for name, rows in half.remember(lane, trained).items()}
     statistics = {"clients": float(len(clients)), "steps": float(steps.sum())}
     who = replace(cohort, statistics=statistics)

@@ -37,8 +37,9 @@ def adds_up(rule: Rule) -> Verdict:
     """*adds up*: what is asked are sums that any split of the clients over nodes brings to the same."""
     worst, count = 0.0, 0
     for now, clients in _asked(rule):
-        made = {name: np.ones_like(rows)[clients] * (clients[:, None] + 0.3) for name, rows in now.memories.items()}
         sums: Mapping[str, Any] = rule.ask(now.rule, Cohort(now.round + 1, clients))
+        names = {*now.memories, *(one.of for one in sums.values() if isinstance(one, LinearSum))}
+        made = {name: np.ones_like(now.memories[DELTA])[clients] * (clients[:, None] + 0.3) for name in names}
         for name, one in sums.items():
             if not isinstance(one, LinearSum | Dot):
                 seen = f"{name!r} is a {type(one).__name__}, neither LinearSum nor Dot"

@@ -17,6 +17,7 @@ from fedsim.core.contracts import Vector
 from fedsim.participation.clock import Clock
 from fedsim.participation.config import Participation
 from fedsim.participation.processes.uniform import Uniform
+from fedsim.participation.select import Select
 from fedsim.participation.speeds import Speeds, resolve_speeds, speed_problems
 from fedsim.participation.table import read_table, unknown_clients
 
@@ -44,8 +45,8 @@ class Devices(Written):
     deadline_s: Annotated[float, Gt(0)] | None = None
     """Replies after this virtual time do not count: the client is absent from the round."""
     invite: Annotated[float, Ge(1)] = 1.0
-    """Over-selection: `uniform` invites ceil(invite * size) clients and keeps the first `size` replies; with other
-    processes the first floor(present / invite) replies are kept."""
+    """Over-selection: `uniform`, and a process with `select`, invite ceil(invite * size) clients and keep the first
+    `size` replies; with other processes the first floor(present / invite) replies are kept."""
 
     def clock(self, world: World) -> Clock:
         """Return the virtual clock of a world; raises ScenarioError when the two do not fit."""
@@ -108,14 +109,24 @@ class Devices(Written):
 def environment(participation: Participation, devices: Devices | None, world: World) -> tuple[Process, Clock | None]:
     """Return who is invited in each round, and the clock that says whose reply counts (None without devices).
 
-    Over-selection enlarges a `uniform` cohort here, so that a schedule and its hash speak of those who are invited.
+    Over-selection enlarges a `uniform` or selected cohort here, so that a schedule and its hash speak of those who are
+    invited.
     """
     if devices is None:
         return participation.process(world), None
-    if devices.invite > 1 and isinstance(participation, Uniform):
-        invited = ceil(round(devices.invite * participation.size, 9))
-        if invited > world.num_clients:
-            text = f"{devices.invite:g} x {participation.size} = {invited} clients, but there are {world.num_clients}"
-            raise ScenarioError(f"devices.invite: must leave room in the population: invites {text}")
-        participation = replace(participation, size=invited)
+    if devices.invite > 1:
+        participation = _over_selected(participation, devices.invite, world)
     return participation.process(world), devices.clock(world)
+
+
+def _over_selected(participation: Participation, invite: float, world: World) -> Participation:
+    """Return a process that invites more: a larger `select`, else a larger `uniform`, else as it is."""
+    picked = participation.select if isinstance(participation.select, Select) else participation
+    if not isinstance(picked, Select | Uniform):
+        return participation
+    invited = ceil(round(invite * picked.size, 9))
+    if invited > world.num_clients:
+        text = f"{invite:g} x {picked.size} = {invited} clients, but there are {world.num_clients}"
+        raise ScenarioError(f"devices.invite: must leave room in the population: invites {text}")
+    larger = replace(picked, size=invited)
+    return replace(participation, select=larger) if isinstance(larger, Select) else larger

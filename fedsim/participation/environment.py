@@ -35,20 +35,23 @@ class Environment:
     ----------
     process : who is scheduled. clock : how long each would take, None when time is not simulated.
     steps : (N,) local steps of each client's round. model_bytes : bytes of the parameters, each way.
+    up_bytes : bytes of what comes up, where a codec makes it another number; a first, whole message counts as the rest.
     """
 
     process: Process
     clock: Clock | None
     steps: Ids
     model_bytes: int
+    up_bytes: int | None = None
     _last: Attendance | None = field(default=None, init=False, repr=False)
 
     def attend(self, round: int) -> Attendance:
         """Return who is there in a round; the last answer is kept, for a round is asked for more than once."""
         if self._last is None or self._last.round != round:
             scheduled, size = self.process.cohort(round), self.model_bytes
+            up = size if self.up_bytes is None else self.up_bytes
             clock = self.clock
-            arrivals = None if clock is None else clock.realise(round, scheduled, self.steps[scheduled], size, size)
+            arrivals = None if clock is None else clock.realise(round, scheduled, self.steps[scheduled], size, up)
             self._last = Attendance(round, scheduled, arrivals, size)
         return self._last
 

@@ -91,12 +91,16 @@ def config(door: Door, thing: Thing) -> type:
         return ForeignProcess(world.num_clients, inner, str(thing.text), place, world.seed)
 
     if isinstance(target, type) and issubclass(target, Participation):
-        return made(door, thing, "kind", target, methods={"process": _checked(target, thing)}, guard=CHECKED)
-    return made(door, thing, "kind", Participation, options=options, methods={"process": process})
+        own = {"process": Participation.process, "bare": _checked(target, thing)}
+        return made(door, thing, "kind", target, methods=own, guard=CHECKED)
+    return made(
+        door, thing, "kind", Participation, options=options, methods={"bare": process}, yields=("modulate", "select")
+    )
 
 
 def _checked(target: Any, thing: Thing) -> Any:
-    build, place = guarded(target.process, str(thing.text)), thing.place
+    written = target.bare if target.process is Participation.process else target.process
+    build, place = guarded(written, str(thing.text)), thing.place
 
     def process(self: Any, world: World) -> ForeignProcess:
         return ForeignProcess(world.num_clients, build(self, world), str(thing.text), place, world.seed)

@@ -50,7 +50,8 @@ def settled(config: Participation, world: World) -> Participation:
     if isinstance(config, REFUSED):
         raise ScenarioError(f"probe: a {config.kind} has one fixed history; there is no other cohort to draw")
     if isinstance(config, Markov):
-        return Bernoulli(probabilities=_listed(resolve(config.probabilities, world)))
+        listed = _listed(resolve(config.probabilities, world))
+        return Bernoulli(probabilities=listed, modulate=config.modulate, select=config.select)
     if isinstance(config, Bernoulli | Cyclic):
         return replace(config, probabilities=_listed(resolve(config.probabilities, world)))
     if isinstance(config, Groups):
@@ -65,6 +66,8 @@ def settled(config: Participation, world: World) -> Participation:
 
 def independent(config: Participation, world: World) -> Vector | None:
     """Return p_i (N,) when clients come independently of each other (a chain: by its stationary law), else None."""
+    if config.modified:
+        return None
     if isinstance(config, Full):
         return np.ones(world.num_clients)
     if isinstance(config, Bernoulli | Markov):
@@ -78,6 +81,8 @@ def coins(config: Participation) -> bool:
     >>> coins(Bernoulli(probabilities=0.5)), coins(AllOf(processes=(Full(), Markov(probabilities=0.5))))
     (True, False)
     """
+    if config.modified:
+        return False
     if isinstance(config, AllOf):
         return all(map(coins, config.processes))
     if isinstance(config, Groups):

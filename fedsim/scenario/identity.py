@@ -64,7 +64,8 @@ def scenario_hash(scenario: Scenario, inputs: Sequence[Input] | None = None) -> 
     by_content(mapping, [one for one in held if one.key[:2] != ("task", "metrics")])
     clients = scenario.num_clients
     mapping["nodes"] = scenario.engine.nodes if clients is None else scenario.nodes_for(clients)
-    rescaled = scenario.strategy.remembers and scenario.rescales
+    fed_back = scenario.uplink is not None and scenario.uplink.feedback != "none"
+    rescaled = (scenario.strategy.remembers or fed_back) and scenario.rescales
     mapping["memory"] = {"dtype": scenario.memory.dtype} | ({"of": "gradient"} if rescaled else {})
     return sha256(json.dumps(mapping, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

@@ -12,6 +12,7 @@ from fedsim import data, models, strategies
 from fedsim.analysis.cards.card import Card
 from fedsim.core import LocalWork
 from fedsim.core.config.tagged import OneOf
+from fedsim.core.uplink import AnyCodec
 from fedsim.data import foreign as foreign_data
 from fedsim.metrics import MetricsConfig
 from fedsim.models import foreign as foreign_models
@@ -102,6 +103,8 @@ class Scenario:
     """What goes wrong on purpose; give `on_client_error: drop` to go on without those struck."""
     task: LearningTask | None = None
     """What is learnt from the targets, and by what it is judged; the default follows the targets."""
+    uplink: AnyCodec | None = None
+    """How clients send their vectors; null: as they are."""
     memory: MemoryOptions = field(default_factory=MemoryOptions)
     """How hosts keep the clients' last deltas."""
     compare: Annotated[tuple[AnyStrategy, ...], MinLen(1)] | None = None

@@ -1,4 +1,4 @@
-"""Check a rule, a process or local work against every law that applies to it; what it is tells which these are.
+"""Check a rule, process, codec or local work against every law that applies to it; what it is tells which these are.
 
 What is checked is written as on the command line: a name or a reference, with options as name:option=value.
 """
@@ -21,7 +21,10 @@ from fedsim.core.client_work import DOOR as WORK
 from fedsim.core.foreign.door import Door
 from fedsim.core.foreign.failures import RefusedError, told
 from fedsim.core.foreign.reference import Thing, find
-from fedsim.laws import CLAIMED, LAWS, PROCESS_LAWS, WORK_LAWS, Verdict
+from fedsim.core.uplink import DOOR as CODECS
+from fedsim.core.uplink import Codec
+from fedsim.core.uplink import catalogue as codecs
+from fedsim.laws import CLAIMED, CODEC_LAWS, LAWS, PROCESS_LAWS, WORK_LAWS, Verdict
 from fedsim.laws.flower import FLOWER_LAWS, quiet
 from fedsim.laws.play import beside
 from fedsim.laws.work import Bench, Done
@@ -115,6 +118,9 @@ def _subject(name: str, options: Mapping[str, Any], folder: str) -> tuple[str, A
     if door is PROCESSES:
         scenario = _read({**TINY, "strategy": {"name": "fedavg"}, "participation": {"kind": name, **options}}, folder)
         return "process", scenario.participation.process, PROCESS_LAWS
+    if door is CODECS:
+        uplink = {"codec": name, **options}
+        return "codec", _read({**LEARNT, "uplink": uplink}, folder).uplink, CODEC_LAWS
     if door is WORK:
         client = {**LEARNT["client"], "work": {"name": name, **options}}
         return "local work", _bench(_read({**LEARNT, "client": client}, folder)), WORK_LAWS
@@ -136,11 +142,12 @@ def _door(name: str, folder: str) -> Door | Thing:
     """Return through which door a name goes; a Flower strategy comes as the thing itself."""
     known: dict[str, Door] = dict.fromkeys(participation.catalogue(), PROCESSES)
     known |= dict.fromkeys((*strategies.catalogue(), *corrections.catalogue()), RULES)
-    known |= {word: door for door in (PROCESSES, WORK, RULES) for word in door.words()}
+    known |= {word: CODECS for word in codecs() if word not in known}
+    known |= {word: door for door in (PROCESSES, WORK, CODECS, RULES) for word in door.words()}
     if name in known:
         return known[name]
     if not RULES.opens(name):
-        raise ScenarioError(f"{name!r} is no rule, process or work, and no reference{did_you_mean(name, known)}")
+        raise ScenarioError(f"{name!r} is no rule, process, codec or work, and no reference{did_you_mean(name, known)}")
     try:
         thing = find(name, folder, RULES.group)
     except RefusedError as error:
@@ -152,6 +159,8 @@ def _door(name: str, folder: str) -> Door | Thing:
         return thing
     if callable(getattr(target, "train", None)):
         return WORK
+    if inspect.isclass(target) and issubclass(target, Codec):
+        return CODECS
     has_cohort = any(callable(getattr(target, name, None)) for name in ("cohort", "process"))
     return PROCESSES if has_cohort or inspect.isroutine(target) else RULES
 

@@ -62,6 +62,18 @@ class Loss(ABC):
         """Return the sum of the examples' losses, each times its scale (B,): () inside torch.func."""
         return (self.of(output, y) * scale).sum()
 
+    @property
+    def informs(self) -> bool:
+        """Whether it has `scores`."""
+        return type(self).scores is not Loss.scores
+
+    def scores(self, output: Tensor) -> Tensor | None:
+        """Return numbers whose squared derivatives add up to E_{y ~ p} (grad log p)^2, p being what the output says.
+
+        None where the loss is not the -log p of something whose expectation is a few numbers.
+        """
+        return None
+
     def errors(self, logits: Tensor, bias: Tensor, y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         """Return the weighted losses (A,) of A clients and their derivative E (A, B, K) after the outputs.
 

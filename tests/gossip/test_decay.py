@@ -10,8 +10,8 @@ import pytest
 
 from fedsim.clients.gossip.merge import Row, Tensors, merge, moments
 from fedsim.core import Layout, World
-from fedsim.strategies.peers import topology as kinds
-from fedsim.strategies.peers.graph import Graph, Topology
+from fedsim.graphs import topology as kinds
+from fedsim.graphs.graph import Graph, Topology
 from fedsim.strategies.peers.mixing import Rows, rows
 
 SIZE = 4000

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fedsim.core import ScenarioError, World
-from fedsim.strategies.peers.edge_list import read_edges
-from fedsim.strategies.peers.topology import Edges
+from fedsim.graphs.edge_list import read_edges
+from fedsim.graphs.topology import Edges
 
 
 def write(folder: Path, text: str) -> Path:

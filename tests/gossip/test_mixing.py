@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from fedsim.core import ScenarioError, World
+from fedsim.graphs import topology as kinds
+from fedsim.graphs.graph import Graph, Topology, from_networkx
 from fedsim.scenario import expand
 from fedsim.strategies.gossip import Gossip
-from fedsim.strategies.peers import topology as kinds
-from fedsim.strategies.peers.graph import Graph, Topology, from_networkx
 from fedsim.strategies.peers.mixing import Rows, rows, spectral_gap
 from fedsim.study.strategies import label
 

@@ -19,6 +19,7 @@ from fedsim.participation.processes.full import Full
 from fedsim.participation.processes.markov import Markov
 from fedsim.participation.processes.outage import Outage
 from fedsim.participation.processes.uniform import Uniform
+from fedsim.participation.processes.walk import Walk
 from fedsim.strategies import catalogue
 from fedsim.strategies.fedavg import FedAvg
 from fedsim.strategies.fedstale import FedStale
@@ -352,6 +353,7 @@ PROCESSES = {
     "markov": Markov(probabilities=0.3, activation=0.2),
     "cyclic": Cyclic(probabilities=0.3, period=10),
     "outage": Outage(),
+    "walk": Walk(),
 }
 
 

@@ -1,5 +1,6 @@
 """A process is a function of (seed, round): of nothing else, in any order, and its parts draw apart."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from fedsim.core import World
 from fedsim.participation import catalogue, schedule_hash
 from fedsim.participation.config import Participation
 from fedsim.participation.laws import Beta, TwoLevel, UniformLaw
+from fedsim.participation.modulations.sine import Sine
+from fedsim.participation.modulations.staircase import Staircase
 from fedsim.participation.processes.all_of import AllOf
 from fedsim.participation.processes.bernoulli import Bernoulli
 from fedsim.participation.processes.cyclic import Cyclic
@@ -18,7 +21,10 @@ from fedsim.participation.processes.groups import Group, Groups
 from fedsim.participation.processes.markov import Markov
 from fedsim.participation.processes.outage import Outage
 from fedsim.participation.processes.schedule import Schedule
+from fedsim.participation.processes.separation import Separation
 from fedsim.participation.processes.uniform import Uniform
+from fedsim.participation.processes.walk import Walk
+from fedsim.participation.select import Select
 from fedsim.scenario import from_dict
 
 N = 24
@@ -36,8 +42,15 @@ simple: st.SearchStrategy[Participation] = st.one_of(
     st.builds(Bernoulli, probabilities=probabilities),
     st.builds(Markov, probabilities=probabilities, activation=chances),
     st.builds(
-        Cyclic, probabilities=probabilities, period=st.integers(1, 12), phase=st.sampled_from(["uniform", "inactive"])
+        Cyclic,
+        probabilities=probabilities,
+        period=st.integers(1, 12),
+        phase=st.sampled_from(["uniform", "inactive"]),
     ),
+    st.builds(Walk, alpha=st.floats(0, 50), tokens=st.integers(1, 3), gamma=st.floats(0.51, 1.0)),
+    st.builds(Cyclic, probabilities=chances, period=st.integers(1, 12), phase=st.just("turns")),
+    st.builds(Separation, rounds=st.integers(1, 9), size=st.integers(1, N)),
+    st.builds(Separation, rounds=st.integers(1, 9), size=st.integers(1, 9), of=st.just(Bernoulli(probabilities=0.4))),
     st.builds(Outage, rate=st.floats(0.01, 0.9), duration=st.integers(1, 9), share=st.floats(0.1, 0.9)),
     st.builds(
         Schedule,
@@ -56,7 +69,14 @@ def groups_of(process: Participation, late: int, stay: int) -> Participation:
     )
 
 
-processes = st.one_of(simple, st.builds(groups_of, simple, st.integers(1, 9), st.integers(1, 20)))
+modifiers = st.fixed_dictionaries(
+    {
+        "modulate": st.sampled_from([None, Sine(period=5), Staircase(period=4)]),
+        "select": st.one_of(st.none(), st.builds(Select, size=st.integers(1, N))),
+    }
+)
+modified = st.builds(lambda config, how: replace(config, **how), simple, modifiers)
+processes = st.one_of(simple, modified, st.builds(groups_of, modified, st.integers(1, 9), st.integers(1, 20)))
 seeds = st.integers(0, 2**63 - 1)
 
 

@@ -19,7 +19,7 @@ from fedsim.core.foreign.reference import entry_points
 def _catalogues() -> dict[str, tuple[str, Callable[[], Mapping[str, type]]]]:
     """Return the catalogues by their words, each with where in a scenario its names stand."""
     from fedsim import data, models, optimizers, participation, strategies
-    from fedsim.core import server
+    from fedsim.core import server, uplink
     from fedsim.data import partitions
     from fedsim.strategies import corrections
     from fedsim.task import losses, metrics
@@ -34,6 +34,7 @@ def _catalogues() -> dict[str, tuple[str, Callable[[], Mapping[str, type]]]]:
         "metrics": ("task: {metrics: [...]}", metrics.catalogue),
         "optimizers": ("client: {optimizer: ...}", optimizers.catalogue),
         "server-optimizers": ("strategy: {server_optimizer: {kind: ...}}", server.catalogue),
+        "codecs": ("uplink: {codec: ...}", uplink.catalogue),
         "processes": ("participation: {kind: ...}", participation.catalogue),
         "laws": ("probabilities: {law: ...}", participation.laws),
     }

@@ -1,4 +1,4 @@
-"""fedsim check: try every law that a rule, a process or local work must obey."""
+"""fedsim check: try every law that a rule, a process, a codec or local work must obey."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def check(
         str,
         typer.Argument(
             metavar="THING",
-            help="fedstale:beta=0.3, ./rule.py:Fading:fade=0.05, ./process.py:Mine, ./work.py:Local, ...",
+            help="fedstale:beta=0.3, ./rule.py:Fading:fade=0.05, ./process.py:Mine, ./work.py:Local, topk:k=0.1, ...",
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
-    """Try every law on a rule, a participation process, local work or a Flower strategy; 1 when one fails."""
+    """Try every law on a rule, a participation process, a codec, local work or a Flower strategy; 1 when one fails."""
     from fedsim.study.checking import check as try_laws
 
     found = try_laws(thing)

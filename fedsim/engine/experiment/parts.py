@@ -18,6 +18,7 @@ from fedsim.clients.foreign.work import ClassWork
 from fedsim.clients.gossip.node import PeerPlan
 from fedsim.clients.sketch import EXACT
 from fedsim.clients.training import Trainer
+from fedsim.clients.uplink import UplinkPlan
 from fedsim.core import (
     ClientData,
     ClientHalf,
@@ -38,6 +39,7 @@ from fedsim.core.flower_project import read_project
 from fedsim.core.sums import DELTA
 from fedsim.data import Partitioned, QuadraticData
 from fedsim.data.reading.targets import as_numbers
+from fedsim.engine.experiment import sending
 from fedsim.engine.experiment.judging import Judge, judge
 from fedsim.engine.experiment.probe import Prober, gathers
 from fedsim.engine.nodes.host import HostPlan
@@ -111,8 +113,10 @@ class Experiment:
 
     @property
     def remembers(self) -> bool:
-        """Whether clients keep their last delta: the rule needs it, or a probe compares with rules that do."""
-        return self.scenario.strategy.remembers or self.scenario.probe is not None
+        """Whether clients keep their last delta: for the rule, for ef21, or as a probe compares with rules that do."""
+        scenario = self.scenario
+        coded = scenario.uplink is not None and scenario.uplink.feedback == "ef21"
+        return scenario.strategy.remembers or scenario.probe is not None or coded
 
     @cached_property
     def halves(self) -> tuple[ClientHalf, ...]:
@@ -133,7 +137,13 @@ class Experiment:
     @property
     def memories(self) -> tuple[str, ...]:
         """The names of what clients keep."""
-        return (*((DELTA,) if self.remembers else ()), *(name for half in self.halves for name in half.memories))
+        kept = (*((DELTA,) if self.remembers else ()), *(name for half in self.halves for name in half.memories))
+        return kept if self.uplink is None else (*kept, *self.uplink.memories(kept))
+
+    @cached_property
+    def uplink(self) -> UplinkPlan | None:
+        """How clients send; None where vectors travel as they are."""
+        return sending.uplink_plan(self.scenario, self.data, self.population)
 
     @property
     def keeps(self) -> bool:
@@ -197,7 +207,9 @@ class Experiment:
     def environment(self) -> Environment:
         """Return the world as the server meets it."""
         steps = local_steps(self.scenario.client, self.data)
-        return Environment(self.process, self.clock, steps, self.trainer.layout.nbytes)
+        layout = self.trainer.layout
+        up = sending.up_bytes(self.scenario.uplink, layout.size, layout.nbytes)
+        return Environment(self.process, self.clock, steps, layout.nbytes, up)
 
     def strategy(self, environment: Environment) -> Coordinator:
         """Return what coordinates the rounds: the rule as a Flower strategy, or one of Flower's own."""
@@ -251,6 +263,7 @@ class Experiment:
             peers=self.peer_plan,
             foreign=self.foreign,
             task=self.task,
+            uplink=self.uplink,
             faults=None if self.scenario.faults is None else partial(self.scenario.faults.events, self.scenario.seed),
         )
 
@@ -362,6 +375,8 @@ def _build(scenario: Scenario, data: ClientData | None, inputs: tuple[Input, ...
     if experiment.task is not None:
         experiment.evaluator.try_out()
     size = experiment.trainer.layout.size  # a model that does not fit the data is refused here, not in round 1
+    if experiment.uplink is not None:
+        sending.check(experiment.uplink.codec, size)
     _ = experiment.judge  # who cannot be judged is told here
     if scenario.probe is not None:
         _probeable(rule, population, size, scenario.strategy.name)

@@ -24,6 +24,7 @@ from fedsim.clients.kernels.stream import Streams
 from fedsim.clients.memory import Memory
 from fedsim.clients.node import Node, Turn
 from fedsim.clients.training import Trainer
+from fedsim.clients.uplink import UplinkPlan
 from fedsim.core import ClientData, ClientHalf, LocalWork, Reply
 from fedsim.core.sums import DELTA
 from fedsim.engine.checkpoint.remote import called
@@ -36,7 +37,7 @@ class HostPlan:
     """What a host needs to know to run its nodes; it travels to Ray actors, the data apart from it by reference.
 
     `memories` are the names of what clients keep, `memory` the number format; None when they keep nothing. `halves` are
-    what they do beside plain training.
+    what they do beside plain training, `uplink` how they send.
     """
 
     model: Any
@@ -51,6 +52,7 @@ class HostPlan:
     peers: PeerPlan | None = None
     task: LearningTask | None = None
     foreign: Opens | None = None
+    uplink: UplinkPlan | None = None
 
 
 class Host:
@@ -73,6 +75,7 @@ class Host:
                 plan.work.timeout_s,
                 halves=plan.halves,
                 states=None if plan.foreign is None else States(),
+                uplink=plan.uplink,
             )
             for index in nodes
         }

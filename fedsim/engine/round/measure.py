@@ -19,6 +19,7 @@ import numpy.typing as npt
 from fedsim.clients.delivery import TELLING, TOLD
 from fedsim.core import Diagnostics, Population, Reply, Strategy
 from fedsim.core.contracts import CUTOFF, WEIGHT, Ids, Parameters, Vector
+from fedsim.core.messages import PAYLOAD
 from fedsim.participation.environment import Attendance
 from fedsim.strategies.flower.coordinator import RoundResult
 
@@ -194,12 +195,15 @@ class RunTotals:
 def traffic(outcome: RoundResult, there: Attendance) -> dict[str, float]:
     """Return what server and clients would exchange: the model to everyone invited, a delta from all who delivered.
 
-    A correction's vectors go beside them; in a round in which clients only work for themselves nothing travels.
+    A correction's vectors go beside them; what a codec makes of either is counted where it was sent. In a round in
+    which clients only work for themselves nothing travels.
     """
     if outcome.beside is None:
         return {"bytes_down": 0.0, "bytes_up": 0.0}
     down, up = (there.model_bytes + more for more in outcome.beside)
-    return {"bytes_down": float(len(there.scheduled) * down), "bytes_up": float(len(outcome.cohort) * up)}
+    counted = outcome.cohort.statistics.get(PAYLOAD)
+    sent = len(outcome.cohort) * up if counted is None else counted
+    return {"bytes_down": float(len(there.scheduled) * down), "bytes_up": float(sent)}
 
 
 def add(one: Statistics, other: Statistics) -> dict[str, float]:

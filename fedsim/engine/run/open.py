@@ -153,7 +153,7 @@ def _open_processes(
             min(experiment.num_nodes, cores_here() if asked == "auto" else asked),
             parent,
             notice=notice,
-            stateful=experiment.remembers or plan.peers is not None,
+            stateful=experiment.keeps or plan.peers is not None,
             predict=experiment.cost,
         )
         try:

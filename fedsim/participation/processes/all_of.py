@@ -50,7 +50,7 @@ class AllOf(Participation):
     processes: Annotated[tuple[AnyParticipation, ...], MinLen(1)]
     """The processes, each over all clients."""
 
-    def process(self, world: World) -> AllOfProcess:
+    def bare(self, world: World) -> AllOfProcess:
         """Return the process in a world."""
         self.check(world)
         parts = (config.process(inner) for config, inner in zip(self.processes, self.inner(world), strict=True))
@@ -70,7 +70,7 @@ class AllOf(Participation):
     def problems_in(self, world: World) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for parts that do not fit the world."""
         for k, config in enumerate(self.processes):
-            yield from prefixed(f"processes.{k}", config.problems_in(world))
+            yield from prefixed(f"processes.{k}", config.misfits(world))
 
     def nobody_comes(self, world: World, rounds: int) -> str | None:
         """Return why a part has nobody: then the whole has nobody."""

@@ -47,7 +47,7 @@ class Bernoulli(Participation):
     probabilities: Probabilities
     """p_i: a number in (0, 1], a list with one entry per client, or a law."""
 
-    def process(self, world: World) -> BernoulliProcess:
+    def bare(self, world: World) -> BernoulliProcess:
         """Return the process in a world."""
         self.check(world)
         return BernoulliProcess(world.seed, resolve(self.probabilities, world))

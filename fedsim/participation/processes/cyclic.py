@@ -47,9 +47,9 @@ class Cyclic(Participation):
 
     With `phase: uniform` the stretch begins anywhere in the period; with `phase: inactive` (as in the code of FedAU)
     it never covers the last round of a period, which is then an empty round (but for clients that are always there).
-    With `phase: turns` period // on groups of clients with consecutive numbers come one group after the other, as in the
-    code of Crawshaw and Liu (NeurIPS 2024): of N clients and K groups the group of client i is floor(i K / N), and a
-    draw of 0..on-1 rounds has passed of the first stretch when round 1 begins.
+    With `phase: turns` period // on groups of clients with consecutive numbers come one group after the other, as in
+    the code of Crawshaw and Liu (NeurIPS 2024): of N clients and K groups the group of client i is floor(i K / N), and
+    a draw of 0..on-1 rounds has passed of the first stretch when round 1 begins.
     """
 
     kind: Literal["cyclic"] = "cyclic"
@@ -61,7 +61,7 @@ class Cyclic(Participation):
     """Where a client's stretch begins: uniform on 0..period-1, or on 0..period-on-1, or where that of the group before
     ends."""
 
-    def process(self, world: World) -> CyclicProcess:
+    def bare(self, world: World) -> CyclicProcess:
         """Return the process in a world."""
         self.check(world)
         on = np.maximum(1, np.rint(self.period * resolve(self.probabilities, world))).astype(np.int32)

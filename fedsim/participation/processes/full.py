@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -17,6 +17,7 @@ class FullProcess:
     """All clients in every round."""
 
     num_clients: int
+    period: ClassVar[int] = 1
 
     def cohort(self, round: int) -> Ids:
         """Return all ids."""
@@ -34,6 +35,6 @@ class Full(Participation):
 
     kind: Literal["full"] = "full"
 
-    def process(self, world: World) -> FullProcess:
+    def bare(self, world: World) -> FullProcess:
         """Return the process in a world."""
         return FullProcess(world.num_clients)

@@ -79,7 +79,7 @@ class Groups(Participation):
     groups: Annotated[tuple[Group, ...], MinLen(1)]
     """The groups in the order of their clients' ids."""
 
-    def process(self, world: World) -> GroupsProcess:
+    def bare(self, world: World) -> GroupsProcess:
         """Return the process in a world."""
         self.check(world)
         starts = self.starts(world.num_clients)
@@ -131,7 +131,7 @@ class Groups(Participation):
             if starts[k] == starts[k + 1]:
                 yield f"groups.{k}", f"no client of {world.num_clients} is left for this group"
                 continue
-            yield from prefixed(f"groups.{k}.process", group.process.problems_in(self.inner(world)[k]))
+            yield from prefixed(f"groups.{k}.process", group.process.misfits(self.inner(world)[k]))
 
     def nobody_comes(self, world: World, rounds: int) -> str | None:
         """Return why no group has anybody: it joins after the last round, or its own process has nobody."""

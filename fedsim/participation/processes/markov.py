@@ -74,7 +74,7 @@ class Markov(Participation):
     activation: Annotated[float, Gt(0), Le(1)] = 0.05
     """A = P(away -> present)."""
 
-    def process(self, world: World) -> MarkovProcess:
+    def bare(self, world: World) -> MarkovProcess:
         """Return the process in a world."""
         self.check(world)
         probabilities = resolve(self.probabilities, world)

@@ -65,7 +65,7 @@ class Outage(Participation):
     share: Annotated[float, Gt(0), Le(1)] = 0.2
     """Expected share of the clients that one outage hits."""
 
-    def process(self, world: World) -> OutageProcess:
+    def bare(self, world: World) -> OutageProcess:
         """Return the process in a world."""
         self.check(world)
         return OutageProcess(world.seed, world.num_clients, self.rate, self.duration, self.share)

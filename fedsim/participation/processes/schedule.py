@@ -56,7 +56,7 @@ class Schedule(Participation):
     file: InputPath | None = None
     """A schedule file (.npz with matrix, rounds, clients, hash), relative to the scenario."""
 
-    def process(self, world: World) -> Process:
+    def bare(self, world: World) -> Process:
         """Return the process in a world."""
         if self.file is not None and self.cohorts is None:
             saved, problem = self._read(world)

@@ -70,7 +70,7 @@ class Trace(Participation):
     length_s: Annotated[float, Gt(0)] | None = None
     """Length of a cycle; by default the trace is over when its last window ends."""
 
-    def process(self, world: World) -> TraceProcess:
+    def bare(self, world: World) -> TraceProcess:
         """Return the process in a world; raises ScenarioError with FILE:LINE for every wrong line."""
         table = read_table(place_of(self.file, world.folder), ("client", "start_s", "end_s"))
         clients, start, end = table.columns["client"], table.columns["start_s"], table.columns["end_s"]
@@ -95,13 +95,13 @@ class Trace(Participation):
     def problems_in(self, world: World) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for everything that is wrong in the file."""
         try:
-            self.process(world)
+            self.bare(world)
         except ScenarioError as error:
             yield from (("file", line) for line in str(error).splitlines())
 
     def nobody_comes(self, world: World, rounds: int) -> str | None:
         """Return why no window of the trace holds the start of a round."""
-        found = self.process(world)
+        found = self.bare(world)
         last = self.offset_s + (rounds - 1) * self.round_s
         if rounds > _LOOKED_AT:
             return None

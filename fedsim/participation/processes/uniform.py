@@ -39,6 +39,11 @@ class UniformProcess:
         return np.sort(able[smallest]).astype(np.int64, copy=False)
 
     @property
+    def fixed_size(self) -> int:
+        """Clients of every round, exchangeable ones."""
+        return self.size
+
+    @property
     def probabilities(self) -> Vector:
         """size/N for each client (N,)."""
         return np.full(self.num_clients, self.size / self.num_clients)
@@ -52,7 +57,7 @@ class Uniform(Participation):
     size: Annotated[int, Ge(1)]
     """Clients per round."""
 
-    def process(self, world: World) -> UniformProcess:
+    def bare(self, world: World) -> UniformProcess:
         """Return the process in a world."""
         self.check(world)
         return UniformProcess(world.seed, world.num_clients, self.size)

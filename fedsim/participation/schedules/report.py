@@ -31,6 +31,8 @@ def facts(found: ScheduleSummary, label_counts: Counts | None = None, rates: Vec
         "clients_never_seen": int((found.taken == 0).sum()),
         "age_mean": float(found.mean_age.mean()),
         "age_worst": int(found.worst_age.max()),
+        "tau_avg": float(found.mean_age.mean()),
+        "tau_max": int(found.worst_age.max()),
         "run_present_mean": _defined(found.mean_run_present),
         "run_away_mean": _defined(found.mean_run_away),
         "gap_mean": _defined(float((np.arange(found.rounds + 1) * found.gaps).sum() / max(found.gaps.sum(), 1)))
@@ -60,6 +62,7 @@ def rows(known: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("clients never seen", "", f"{known['clients_never_seen']:,} of {clients:,}"),
         ("age, mean over clients", "", _number(known["age_mean"])),
         ("age, worst", "", f"{known['age_worst']:,}"),
+        ("tau_max, tau_avg", "", f"{known['tau_max']:,}, {_number(known['tau_avg'])}"),
         ("rounds present in a row", "", _number(known["run_present_mean"])),
         ("rounds away in a row", "", _number(known["run_away_mean"])),
         (

@@ -13,6 +13,7 @@ from fedsim.participation.processes.bernoulli import BernoulliProcess
 from fedsim.participation.processes.full import FullProcess
 from fedsim.participation.processes.markov import MarkovProcess
 from fedsim.participation.processes.uniform import UniformProcess
+from fedsim.participation.select import SelectedProcess
 
 Counts = npt.NDArray[np.int64]
 BANDS, COLUMNS = 240, 480
@@ -150,6 +151,8 @@ def _share_sizes(total: int, parts: int) -> Vector:
 
 
 def _empty_probability(process: Process) -> float | None:
+    if isinstance(process, SelectedProcess):
+        return _empty_probability(process.inner)  # who is there is selected from: nobody, where nobody is
     if isinstance(process, FullProcess | UniformProcess):
         return 0.0
     if isinstance(process, BernoulliProcess | MarkovProcess):

@@ -13,7 +13,18 @@ import numpy.typing as npt
 
 from fedsim.core import Rule, ScenarioError, World
 from fedsim.participation import Participation
-from fedsim.scenario.checks import coins, corrections, foreign, local_work, model_values, own_evaluation, server_rate
+from fedsim.participation.processes.uniform import Uniform
+from fedsim.participation.select import Select
+from fedsim.scenario.checks import (
+    coins,
+    corrections,
+    foreign,
+    local_work,
+    model_values,
+    own_evaluation,
+    server_rate,
+    uplink,
+)
 from fedsim.scenario.checks.float32 import unfit
 from fedsim.scenario.checks.goals import stop_looks_at_a_metric
 from fedsim.scenario.sections import DEFAULT_NODES
@@ -45,10 +56,10 @@ def _keys(section: str, key: str) -> tuple[str, ...]:
     return (section, *(part for part in key.split(".") if part))
 
 
-def _asked(section: str, config: Any, surroundings: Any) -> Found:
+def _asked(section: str, config: Any, surroundings: Any, ask: Callable[[Any], Any] | None = None) -> Found:
     """Ask a config what does not fit its surroundings; it may look at files."""
     try:
-        found = list(config.problems_in(surroundings))
+        found = list((ask or config.problems_in)(surroundings))
     except (OSError, ValueError, ScenarioError) as error:
         found = [("", f"cannot be checked: {getattr(error, 'strerror', None) or error}")]
     yield from ((_keys(section, key), message) for key, message in found)
@@ -93,7 +104,8 @@ def starts_are_for_gossip(data: Any, model: Any, strategy: Any) -> Found:
 def participation_fits_population(data: Any, participation: Any, folder: str) -> Found:
     """Cohort ids, list lengths and sizes fit the number of clients."""
     if data.num_clients is not None:
-        yield from _asked("participation", participation, World(0, data.num_clients, folder=folder))
+        world = World(0, data.num_clients, folder=folder)
+        yield from _asked("participation", participation, world, participation.misfits)
 
 
 def listed_probabilities_fit(data: Any, strategy: Any) -> Found:
@@ -108,8 +120,10 @@ def devices_fit_population(data: Any, participation: Any, devices: Any, folder: 
     if devices is None or data.num_clients is None:
         return
     yield from _asked("devices", devices, World(0, data.num_clients, folder=folder))
-    if participation.kind == "uniform" and participation.size * devices.invite > data.num_clients:
-        text = f"invites {devices.invite:g} x {participation.size} clients, but there are {data.num_clients}"
+    picked = participation.select if isinstance(participation.select, Select) else participation
+    size = picked.size if isinstance(picked, Select | Uniform) else 0
+    if size * devices.invite > data.num_clients:
+        text = f"invites {devices.invite:g} x {size} clients, but there are {data.num_clients}"
         yield ("devices", "invite"), text
 
 
@@ -135,7 +149,7 @@ def _cannot_tell(data: Any, participation: Any, folder: str) -> bool:
     # whether p_i is known depends neither on labels, which are not there yet, nor on N, unless something lists clients
     for size in (min(count, 1000), count):
         world = World(0, size, partial(_any_labels, size), folder)
-        if not any(True for _ in _asked("participation", participation, world)):
+        if not any(True for _ in _asked("participation", participation, world, participation.misfits)):
             return _process(participation, world) is None
     return False
 
@@ -375,4 +389,5 @@ CHECKS: tuple[Check, ...] = (
     stock_runs_on_our_grids,
     *foreign.CHECKS,
     *corrections.CHECKS,
+    *uplink.CHECKS,
 )

@@ -30,4 +30,23 @@ def compared_corrections_fit(compare: Any, client: Any, participation: Any, memo
             yield (("compare", str(number), *key[1:]) if key[0] == "strategy" else key), message
 
 
-CHECKS = (correction_fits, compared_corrections_fit)
+def information_is_known(strategy: Any, task: Any, client: Any) -> Found:
+    """Fisher information is that of what a model says of its targets, by a loss that is a likelihood."""
+    if not getattr(strategy, "informed", False):
+        return
+    loss = None if task is None else task.loss
+    if loss is not None and not loss.informs:
+        text = f"{strategy.name} weighs by how sure a model is of its answers, which {loss.kind} does not say"
+        yield ("task", "loss"), f"{text}; cross_entropy, mse and bce do"
+    if client.app is not None:
+        yield ("client", "app"), f"an app reads its own examples, and {strategy.name} looks at those of each client"
+
+
+def compared_information_is_known(compare: Any, task: Any, client: Any) -> Found:
+    """So is that of the strategies under `compare:`."""
+    for number, strategy in enumerate(compare or ()):
+        for _, message in information_is_known(strategy, task, client):
+            yield ("compare", str(number), "name"), message
+
+
+CHECKS = (correction_fits, compared_corrections_fit, information_is_known, compared_information_is_known)

@@ -68,7 +68,14 @@ def stock_does_not_carry_batches(strategy: Any, client: Any) -> Found:
         yield ("client", "carry_batches"), "a stock Flower strategy has no clients that remember; leave it out"
 
 
+def updates_that_are_clipped_are_sent_to_a_server(strategy: Any, client: Any) -> Found:
+    """In gossip clients send models, not updates."""
+    if strategy.name == "gossip" and client.clip_update is not None:
+        yield ("client", "clip_update"), "clips what a client sends to a server, and in gossip clients send models"
+
+
 CHECKS = (
+    updates_that_are_clipped_are_sent_to_a_server,
     augmented_examples_are_images,
     normalise_gives_every_channel,
     stock_does_not_carry_batches,

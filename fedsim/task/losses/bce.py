@@ -38,6 +38,11 @@ class Bce(Entrywise):
             return f"bce is for targets 0 and 1, and there are {targets.classes} labels; cross_entropy is for these"
         return None
 
+    def scores(self, output: Tensor) -> Tensor:
+        """Return sqrt(s(z) (1 - s(z))) z, the root held fixed."""
+        chance = output.detach().sigmoid()
+        return (chance * (1.0 - chance)).sqrt() * output
+
     def errors(self, logits: Tensor, bias: Tensor, y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         """Return losses (A,) and E = scale (s(Z) - y) / K, (A, B, K)."""
         output, wanted = logits + bias.unsqueeze(1), y.reshape(logits.shape).to(logits.dtype)

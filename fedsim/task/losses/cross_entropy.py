@@ -63,6 +63,13 @@ class CrossEntropy(Loss):
         onehot = (y[:, None] == torch.arange(logs.shape[1], device=y.device)).to(logs.dtype)
         return -((logs * onehot).sum(1) * scale).sum()
 
+    def scores(self, output: Tensor) -> Tensor:
+        """Return sqrt(p_y) log p_y, the root held fixed, for every class y."""
+        import torch
+
+        logs = torch.log_softmax(output, dim=-1)
+        return (0.5 * logs.detach()).exp() * logs
+
     def errors(self, logits: Tensor, bias: Tensor, y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         """Return losses (A,) and E = scale (softmax(Z) - onehot(y)), (A, B, C).
 

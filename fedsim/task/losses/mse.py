@@ -22,6 +22,10 @@ class Mse(Entrywise):
         """Return the square of each difference."""
         return (output - y).square()
 
+    def scores(self, output: Tensor) -> Tensor:
+        """Return the output: that of a normal distribution of variance 1 around it."""
+        return output
+
     def errors(self, logits: Tensor, bias: Tensor, y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         """Return losses (A,) and E = scale 2 (Z - y) / K, (A, B, K)."""
         away = (logits + bias.unsqueeze(1)).sub_(y.reshape(logits.shape))

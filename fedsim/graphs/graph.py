@@ -1,4 +1,4 @@
-"""Who is whose neighbour: what a graph of gossip is, and how it is drawn, keyed by the run's seed.
+"""Who is whose neighbour: what a graph of clients is, and how it is drawn, keyed by the run's seed.
 
 A graph is a set of arcs (receiver, sender). Undirected graphs hold both directions of every edge; only
 `one_peer_exponential` is directed. Random graphs are drawn anew, up to a hundred times, until they are connected.
@@ -127,7 +127,6 @@ def _graph(topology: Topology, seed: int, num_clients: int, folder: str, held: s
         graph = topology.draw(world, rng.digest(seed, "topology", number, attempt) & 0xFFFFFFFF)
         if anyhow or graph.num_components() <= 1:
             return graph
-    raise ScenarioError(
-        f"strategy.topology: this {topology.kind} graph falls into {graph.num_components()} parts that never hear each "
-        "other; give it more edges, or say `allow_disconnected: true`"
-    )
+    parts = graph.num_components()
+    text = f"this {topology.kind} graph falls into {parts} parts that never hear each other; give it more edges"
+    raise ScenarioError(text)

@@ -1,4 +1,4 @@
-"""The kinds of graphs that gossip runs on, through networkx: fixed, random, or another one in each round."""
+"""The kinds of graphs of clients, through networkx: fixed, random, or another one in each round."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from annotated_types import Ge, Le
 from fedsim.core import ScenarioError, World, rng
 from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.core.config.tagged import Tagged
-from fedsim.strategies.peers.edge_list import read_edges
-from fedsim.strategies.peers.graph import Graph, Problems, Topology, directed, from_networkx, undirected
+from fedsim.graphs.edge_list import read_edges
+from fedsim.graphs.graph import Graph, Problems, Topology, directed, from_networkx, undirected
 
 Count = Annotated[int, Ge(1)]
 Probability = Annotated[float, Ge(0), Le(1)]
