@@ -10,6 +10,7 @@ import numpy as np
 from fedsim.core.foreign.door import Door, made, options_of, refuse
 from fedsim.core.foreign.failures import ForeignError, blamed
 from fedsim.core.foreign.reference import Thing
+from fedsim.data.partitions import hub_partitioner
 from fedsim.data.partitions.config import Dealing
 from fedsim.data.partitions.dealing import Ints
 
@@ -20,6 +21,8 @@ GIVEN = ("labels", "clients", "seed")
 def config(door: Door, thing: Thing) -> type:
     """Return a user's partition as the config class `data: {partition: {kind: ...}}`."""
     target = thing.target
+    if hub_partitioner.is_partitioner(target):
+        return hub_partitioner.config(door, thing)
     is_class = isinstance(target, type)
     owners = getattr(target, "owners", None) if is_class or not inspect.isroutine(target) else target
     if not callable(owners):
