@@ -16,14 +16,15 @@ from fedsim.service.thinning import kept
 from fedsim.store.database import Store
 from fedsim.store.queries import Pair, Series, finite, series
 
-Axis = Literal["round", "virtual", "bytes", "wall"]
+Axis = Literal["round", "virtual", "bytes", "up", "wall"]
 AXES: dict[str, tuple[str, ...]] = {
     "round": (),
     "virtual": ("virtual_s",),
     "bytes": ("bytes_down", "bytes_up", "bytes_exchanged"),
+    "up": ("bytes_up",),
     "wall": ("round_s",),
 }
-"""What each axis is made of: simulated seconds; bytes so far; seconds of training so far."""
+"""What each axis is made of: simulated seconds; bytes so far; bytes sent up so far; seconds of training so far."""
 
 Vector = npt.NDArray[np.float64]
 

@@ -80,6 +80,7 @@ def test_the_first_group_is_the_baseline(client: Client) -> None:
     [
         ("round", [0, 1, 2, 3, 4]),
         ("bytes", [0, 10, 20, 30, 40]),
+        ("up", [0, 10, 20, 30, 40]),
         ("wall", [0, 0.5, 1, 1.5, 2]),
         ("virtual", [None] * 5),
     ],

@@ -4,7 +4,7 @@ import { ask, failure, h, linkState, query, svg } from "./dom.js";
 import { metricName, number } from "./format.js";
 import { chosen } from "./list.js";
 
-const AXES = { round: "rounds", virtual: "simulated time (s)", bytes: "bytes exchanged", wall: "training time (s)" };
+const AXES = { round: "rounds", virtual: "simulated time (s)", bytes: "bytes exchanged", up: "bytes sent up by clients", wall: "training time (s)" };
 const FIRST = ["test_accuracy", "node_accuracy_mean", "distance", "test_loss", "consensus_distance"];
 
 export function showCompare(main, given) {
