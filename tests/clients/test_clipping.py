@@ -17,7 +17,8 @@ from fedsim.data import QuadraticData
 from fedsim.engine.run.run import resume
 from fedsim.models.point import Point
 from fedsim.scenario import from_dict, scenario_hash
-from tests.clients.fakes import collect
+from tests.clients.fakes import collect, ragged
+from tests.models.own import Normalised
 
 WORLD: dict[str, Any] = {
     "name": "clipped",
@@ -111,3 +112,13 @@ def test_gossip_is_refused_and_the_default_is_no_part_of_a_run() -> None:
         from_dict({**CLIPPED, "strategy": {"name": "gossip", "topology": {"kind": "ring"}}})
     null = {**WORLD, "client": {**WORLD["client"], "clip_update": None}}
     assert scenario_hash(from_dict(null)) == scenario_hash(from_dict(WORLD)) != scenario_hash(from_dict(CLIPPED))
+
+
+def test_buffers_that_travel_are_refused_and_others_are_not() -> None:
+    def trainer(buffers: Any) -> Trainer:
+        return Trainer(Normalised(buffers=buffers), LocalWork(clip_update=1.0), ragged((4, 4)), seed=1)
+
+    with pytest.raises(ScenarioError, match=r"client\.clip_update: the model's buffers travel too"):
+        trainer("average")
+    assert trainer("local").layout.buffers.local
+    assert trainer("frozen").layout.buffers.size == 0

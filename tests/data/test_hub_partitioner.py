@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fedsim.core import ScenarioError
+from fedsim.core.foreign.failures import ForeignError
 from fedsim.scenario import load
 
 SCENARIO = """
@@ -78,7 +79,7 @@ def test_a_class_like_theirs_deals_with_the_clients_the_labels_and_the_seed(
     np.testing.assert_array_equal(one.order, again.order)
     assert not np.array_equal(one.order, other.order)
     file.write_text(SCENARIO.format(partition="{kind: ./theirs.py:Every, extra: 1}"))
-    with pytest.raises(ScenarioError, match="gives 11 partitions, and there are 10 clients"):
+    with pytest.raises(ForeignError, match="gives 11 partitions, and there are 10 clients"):
         load(str(file)).data.load(1)
     file.write_text(SCENARIO.format(partition="{kind: ./theirs.py:Every, extr: 1}"))
     with pytest.raises(ScenarioError, match="did you mean"):
