@@ -139,13 +139,13 @@ def read_keys(
 
 
 def _what_instead(name: str, known: Mapping[str, Key], path: Path, report: Findings, others: Mapping[str, type]) -> str:
-    """Return a hint for an unknown key: a slip, an option of another choice, a key of another section."""
-    hint = did_you_mean(name, known)
-    if hint:
-        return hint
+    """Return a hint for an unknown key: an option of another choice, a slip, a key of another section."""
     choices = [tag for tag, cls in others.items() if name in keys_of(cls)]
     if choices:
         return f"; it is an option of {either(choices)}"
+    hint = did_you_mean(name, known)
+    if hint:
+        return hint
     home = report.homes.get(name, "")
     if home and home.split(".")[0] not in path:
         return f"; did you mean {home!r}?"
