@@ -24,7 +24,7 @@ def _read(codec: Codec, vector: Row, draw: int) -> Row:
 
 
 def is_keyed(codec: Codec) -> Verdict:
-    """The same key gives the same bits, in any company, and what is sent is left as it was."""
+    """Keyed: the same key gives the same bits, in any company, and what is sent is left as it was."""
     for vector in _vectors():
         given = vector.copy()
         one, two = (np.array(codec.code(given, rng.stream(2, "codec laws", 7))) for _ in range(2))
@@ -38,7 +38,7 @@ def is_keyed(codec: Codec) -> Verdict:
 
 
 def is_finite(codec: Codec) -> Verdict:
-    """Zeros are read as zeros, and what is finite stays so."""
+    """Finite: zeros are read as zeros, and what is finite stays so."""
     zeros = _read(codec, np.zeros(SIZE, np.float32), 1)
     if zeros.any():
         return Verdict("is_finite", False, f"zeros are read as {zeros.tolist()}")
@@ -50,7 +50,7 @@ def is_finite(codec: Codec) -> Verdict:
 
 
 def counts_bytes(codec: Codec) -> Verdict:
-    """Bytes are whole numbers above 0 that do not fall with the length."""
+    """Bytes: they are whole numbers above 0 that do not fall with the length."""
     sizes = [SIZE, 100, 1000, 10_000]
     found = [codec.nbytes(size) for size in sizes]
     sound = all(isinstance(one, int) and one > 0 for one in found) and found == sorted(found)
@@ -58,7 +58,7 @@ def counts_bytes(codec: Codec) -> Verdict:
 
 
 def passes_whole_vectors(codec: Codec) -> Verdict:
-    """Where it says that vectors arrive whole, they do, bit for bit."""
+    """Whole: where it says that vectors arrive whole, they do, bit for bit."""
     if not codec.whole(SIZE):
         return beside("passes_whole_vectors", f"codes vectors of {SIZE}")
     same = all(_read(codec, vector, 1).tobytes() == vector.tobytes() for vector in _vectors())
@@ -84,7 +84,7 @@ def _moments(codec: Codec, vector: Row) -> _Moments:
 
 
 def is_unbiased_where_claimed(codec: Codec) -> Verdict:
-    """The mean of what is read is what was sent: 4,000 draws, within 5 standard errors in every entry."""
+    """Unbiased: the mean of what is read is what was sent; 4,000 draws, within 5 standard errors in every entry."""
     if not codec.unbiased:
         return beside("is_unbiased_where_claimed", "does not claim it")
     worst = max(_moments(codec, vector).off for vector in _vectors())
@@ -92,7 +92,7 @@ def is_unbiased_where_claimed(codec: Codec) -> Verdict:
 
 
 def has_its_variance(codec: Codec) -> Verdict:
-    """E ||C(x) - x||^2 is at most omega ||x||^2, or (1 - delta) ||x||^2, as it says: 4,000 draws, 5 standard errors."""
+    """Error: E ||C(x) - x||^2 is at most omega ||x||^2, or (1 - delta) ||x||^2; 4,000 draws, 5 standard errors."""
     omega, delta = codec.variance(SIZE), codec.contraction(SIZE)
     bounds = [one for one in (omega, None if delta is None else 1.0 - delta) if one is not None]
     if not bounds:
