@@ -1,4 +1,4 @@
-"""Partitioners of flwr-datasets by reference; the package itself, whose bounds are not ours, from a folder of its own."""
+"""Partitioners of flwr-datasets by reference; the package, whose bounds are not ours, from a folder of its own."""
 
 from __future__ import annotations
 
