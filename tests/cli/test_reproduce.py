@@ -12,6 +12,8 @@ import pytest
 from fedsim.cli import main
 from fedsim.study.reproduce import read_about, read_card, shelf
 
+pytestmark = pytest.mark.slow
+
 CARD = """\
 name: tiny
 seed: 1
@@ -178,7 +180,6 @@ def _roles(folder: Path) -> None:
     (folder / "shakespeare.txt").write_text("\n----\n".join(f"{k} to be or not to be " * 60 for k in range(8)))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["crawshaw2024-fig2", "rodio2024-mnist", "jhunjhunwala2022-cifar10", "jhunjhunwala2022-shakespeare"],
