@@ -288,5 +288,5 @@ def test_a_wrong_answer_is_told_with_the_line_that_gives_it(tmp_path: Path) -> N
 
 
 def test_a_bare_word_is_told_as_the_mapping_it_means() -> None:
-    with pytest.raises(ScenarioError, match="must be a mapping such as {name: mlp}"):
+    with pytest.raises(ScenarioError, match=r"must be a mapping such as \{name: mlp\}"):
         fedsim.run(WORLD, model="mlp")
