@@ -14,11 +14,11 @@ from annotated_types import Ge, Gt, Lt
 from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.core.config.plain import LATER
-from fedsim.data.normalise import Normalise, normalised
 from fedsim.data.partitioned import Partitioned, apart, deal_out
 from fedsim.data.partitions import IID, AnyDealing
 from fedsim.data.partitions.dealing import Ints
 from fedsim.data.reading.files import find_all, missing, read
+from fedsim.data.reading.normalise import Normalise, normalised
 
 _PIXELS = 3 * 32 * 32
 _OFFICIAL = {10: "cifar-10-batches-bin", 100: "cifar-100-binary"}

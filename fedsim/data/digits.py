@@ -14,9 +14,9 @@ from annotated_types import Ge, Gt, Lt
 
 from fedsim.core import ScenarioError
 from fedsim.core.config.plain import LATER
-from fedsim.data.normalise import Normalise, normalised
 from fedsim.data.partitioned import Partitioned, apart, deal_out, hold_out
 from fedsim.data.partitions import IID, AnyDealing
+from fedsim.data.reading.normalise import Normalise, normalised
 
 _IMAGES = 1797
 

@@ -19,14 +19,14 @@ from fedsim.core.foreign.content import is_array, is_dataset
 from fedsim.core.foreign.door import Door, Foreign, made, options_of, refuse
 from fedsim.core.foreign.failures import RefusedError, blamed
 from fedsim.core.foreign.reference import Thing
-from fedsim.data.arrays import Layout, channels_first, deal
-from fedsim.data.normalise import Normalise, normalised
 from fedsim.data.partitioned import Partitioned, apart, held_apart
 from fedsim.data.partitions import IID, AnyPartition
 from fedsim.data.partitions.iid import Iid
 from fedsim.data.partitions.natural import Natural
+from fedsim.data.reading.arrays import Layout, channels_first, deal
 from fedsim.data.reading.frames import CLIENT, Columns
 from fedsim.data.reading.given import Given, given
+from fedsim.data.reading.normalise import Normalise, normalised
 
 GIVEN = ("seed", "folder", "clients", "test_fraction")
 """What the run itself gives to a dataset."""

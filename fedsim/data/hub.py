@@ -14,11 +14,11 @@ from annotated_types import Ge, Gt, Lt
 from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import Reads, place_of
 from fedsim.core.config.plain import LATER
-from fedsim.data.arrays import Array, deal
-from fedsim.data.normalise import Normalise, normalised
 from fedsim.data.partitioned import Partitioned, apart
 from fedsim.data.partitions import IID, AnyPartition
 from fedsim.data.partitions.natural import Natural
+from fedsim.data.reading.arrays import Array, deal
+from fedsim.data.reading.normalise import Normalise, normalised
 
 
 @dataclass(frozen=True, kw_only=True)

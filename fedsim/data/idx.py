@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,19 +15,75 @@ from annotated_types import Ge, Gt, Lt
 from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.core.config.plain import LATER
-from fedsim.data.normalise import Normalise, normalised
 from fedsim.data.partitioned import Partitioned, apart, deal_out
 from fedsim.data.partitions import IID, AnyDealing
 from fedsim.data.partitions.dealing import Ints
 from fedsim.data.reading.files import find_all, missing, read
+from fedsim.data.reading.normalise import Normalise, normalised
 
 _IMAGES, _LABELS = 0x803, 0x801  # unsigned bytes in three dimensions, in one
 _ENDS = ("", ".gz")
 _ROLES = ("training images", "training labels", "test images", "test labels")
 
 
+class IdxFiles(ABC):
+    """What datasets in IDX files share; a subclass says where the four files lie."""
+
+    clients: int
+    partition: AnyDealing
+    normalise: Normalise
+    test_per_client: float | None
+    key: ClassVar[str] = "path"
+    channels: ClassVar[int] = 1
+
+    @property
+    def num_clients(self) -> int | None:
+        """N."""
+        return self.clients
+
+    @property
+    def stems(self) -> tuple[str, str]:
+        """What the names of the training files and of the test files begin with."""
+        return "train", "t10k"
+
+    @abstractmethod
+    def place(self, folder: str) -> Path:
+        """Return the folder with the files."""
+
+    def problems_in(self, folder: str) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for each file that is not there."""
+        yield from ((self.key, message) for message in missing(self.place(folder), self._files()))
+
+    def inputs(self, folder: str) -> dict[str, dict[str, Path]]:
+        """Return the four files that are read in the folder, by what they are."""
+        found = find_all(self.place(folder), self._files())
+        return {self.key: dict(zip(_ROLES, found, strict=True))}
+
+    def load(self, seed: int, folder: str = ".") -> Partitioned:
+        """Read the four files; bytes stay bytes until a batch is gathered."""
+        place = self.place(folder)
+        images, labels, test_images, test_labels = find_all(place, self._files())
+        x, y = _split(images, labels)
+        test_x, test_y = _split(test_images, test_labels)
+        if x.shape[1:] != test_x.shape[1:]:
+            raise ScenarioError(
+                f"data.path: {place}: training images are {x.shape[2:]}, test images {test_x.shape[2:]}"
+            )
+        classes = int(max(y.max(), test_y.max())) + 1
+        dealt = deal_out(x, y, self.partition, self.clients, classes, seed=seed, test=(test_x, test_y), divisor=255.0)
+        return normalised(apart(dealt, self.test_per_client, seed), self.normalise)
+
+    def _files(self) -> dict[str, list[str]]:
+        """Return the names of the four files: four spellings each."""
+        kinds = {f"{stem} {part}": (stem, part) for stem in self.stems for part in ("images", "labels")}
+        return {
+            what: [f"{stem}-{part}{dash}idx{3 if part == 'images' else 1}-ubyte{end}" for dash in "-." for end in _ENDS]
+            for what, (stem, part) in kinds.items()
+        }
+
+
 @dataclass(frozen=True, kw_only=True)
-class Idx:
+class Idx(IdxFiles):
     """Images in MNIST's IDX format in a folder (MNIST, Fashion-MNIST, KMNIST, EMNIST), raw or gzipped; in [0, 1].
 
     The folder holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte,
@@ -49,43 +106,15 @@ class Idx:
     test_per_client: Annotated[float, Gt(0), Lt(1)] | None = field(default=None, metadata=LATER)
     """Share of its examples that each client holds out for itself, by key, on which `evaluate.clients` judges; null:
     none."""
-    channels: ClassVar[int] = 1
 
     @property
-    def num_clients(self) -> int | None:
-        """N."""
-        return self.clients
+    def stems(self) -> tuple[str, str]:
+        """What the names of the files begin with."""
+        return self.train, self.test
 
-    def problems_in(self, folder: str) -> Iterator[tuple[str, str]]:
-        """Yield (key, message) for each file that is not there."""
-        yield from (("path", message) for message in missing(place_of(self.path, folder), self._files()))
-
-    def inputs(self, folder: str) -> dict[str, dict[str, Path]]:
-        """Return the four files that are read in the folder, by what they are."""
-        found = find_all(place_of(self.path, folder), self._files())
-        return {"path": dict(zip(_ROLES, found, strict=True))}
-
-    def load(self, seed: int, folder: str = ".") -> Partitioned:
-        """Read the four files; bytes stay bytes until a batch is gathered."""
-        place = place_of(self.path, folder)
-        images, labels, test_images, test_labels = find_all(place, self._files())
-        x, y = _split(images, labels)
-        test_x, test_y = _split(test_images, test_labels)
-        if x.shape[1:] != test_x.shape[1:]:
-            raise ScenarioError(
-                f"data.path: {place}: training images are {x.shape[2:]}, test images {test_x.shape[2:]}"
-            )
-        classes = int(max(y.max(), test_y.max())) + 1
-        dealt = deal_out(x, y, self.partition, self.clients, classes, seed=seed, test=(test_x, test_y), divisor=255.0)
-        return normalised(apart(dealt, self.test_per_client, seed), self.normalise)
-
-    def _files(self) -> dict[str, list[str]]:
-        """Return the names of the four files: four spellings each."""
-        kinds = {f"{stem} {part}": (stem, part) for stem in (self.train, self.test) for part in ("images", "labels")}
-        return {
-            what: [f"{stem}-{part}{dash}idx{3 if part == 'images' else 1}-ubyte{end}" for dash in "-." for end in _ENDS]
-            for what, (stem, part) in kinds.items()
-        }
+    def place(self, folder: str) -> Path:
+        """Return the folder with the files."""
+        return place_of(self.path, folder)
 
 
 def _split(images: Path, labels: Path) -> tuple[npt.NDArray[np.uint8], Ints]:

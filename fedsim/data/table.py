@@ -14,13 +14,13 @@ from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import InputPath, place_of
 from fedsim.core.config.plain import LATER
 from fedsim.core.foreign.words import did_you_mean
-from fedsim.data.arrays import deal
-from fedsim.data.normalise import Normalise, normalised
 from fedsim.data.partitioned import Partitioned, apart
 from fedsim.data.partitions import IID, AnyDealing
 from fedsim.data.partitions.iid import Iid
 from fedsim.data.partitions.natural import Natural
+from fedsim.data.reading.arrays import deal
 from fedsim.data.reading.frames import CLIENT, Columns, arrays_of
+from fedsim.data.reading.normalise import Normalise, normalised
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ from fedsim.clients.augment import Augment
 from fedsim.clients.training import Trainer
 from fedsim.core import LocalWork, ScenarioError
 from fedsim.data import Partitioned
-from fedsim.data.normalise import Statistics, normalised
+from fedsim.data.reading.normalise import Statistics, normalised
 from fedsim.models.linear import Linear
 from tests.clients.fakes import COUNTS, collect, ragged, train
 

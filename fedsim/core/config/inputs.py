@@ -106,6 +106,8 @@ def files_of(config: Any, folder: str, key: tuple[str, ...] = ()) -> Iterator[In
             elif value is not None:
                 found = named.get(one.name, {"": place_of(value, folder)})
                 yield from (InputFile(where, role, path) for role, path in found.items())
+        for name in named.keys() - marked.keys():  # read without a path in the scenario: data that was fetched
+            yield from (InputFile((*key, name), role, path) for role, path in named[name].items())
     elif isinstance(config, Mapping):
         for name, value in config.items():
             yield from files_of(value, folder, (*key, str(name)))
