@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fedsim
@@ -79,8 +80,8 @@ def test_a_run_shows_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert f"{quiet.final['test_loss']:.5g}" in html
     axes = quiet.plot().axes
     loss = next(one for one in axes if one.get_title("left") == "test loss" or one.get_title() == "test loss")
-    assert loss.lines[0].get_xdata()[-1] == 6
-    assert loss.lines[0].get_ydata()[-1] == pytest.approx(quiet.final["test_loss"])
+    assert np.asarray(loss.lines[0].get_xdata())[-1] == 6
+    assert np.asarray(loss.lines[0].get_ydata())[-1] == pytest.approx(quiet.final["test_loss"])
 
 
 def test_a_comparison_shows_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
