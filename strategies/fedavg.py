@@ -8,15 +8,23 @@ With a_i = `weights`, p_i = `probabilities`, S the realised cohort and `normalis
     inverse_probability   v =  sum_S (a_i / p_i) delta_i             unbiased; weights do not sum to 1 in a round
 
 State: nothing, or the interval estimate of 1/p_i, O(N), with `probabilities: estimated`. Empty cohort: nothing
-arrives, nothing moves. Departures from the paper: the paper samples a fixed number of clients; here the cohort is the
-world's doing and the denominator is named instead of implied.
+arrives, nothing moves. With `server_noise` s and C = `client.clip_update`, Gaussian noise of deviation s C max_i c_i
+is added to every entry of the sum before any division, c_i being the coefficient of delta_i in it (McMahan et al.,
+"Learning differentially private recurrent language models", ICLR 2018, algorithm 1); the forms without a realised
+denominator then step by the noise alone when nobody came. Departures from the paper: the paper samples a fixed number
+of clients; here the cohort is the world's doing and the denominator is named instead of implied.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
 
+import numpy as np
+from annotated_types import Ge
+
+from fedsim.core.config.plain import LATER
 from fedsim.core.contracts import Cohort, Diagnostics, LinearSum, Parameters, Population, Rule, Sums, Vector
 from fedsim.strategies import inverse
 from fedsim.strategies.inverse import Inverse, Probabilities
@@ -45,6 +53,24 @@ class FedAvg(Rule):
     probabilities: Probabilities = "known"
     """Where p_i comes from, for `normalise: inverse_probability`."""
 
+    server_noise: Annotated[float, Ge(0)] = field(default=0.0, metadata=LATER)
+    """Standard deviation of the Gaussian noise on the sum of clipped deltas, in multiples of how far one client can
+    move that sum: `client.clip_update` times the largest coefficient of any client."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Refuse noise where one client can move the sum by more than is known before the run."""
+        if self.server_noise and self.correction is not None:
+            text = "client.clip_update bounds deltas, and a correction has clients start elsewhere or send more"
+            yield "server_noise", f"{text}; leave one out"
+        if self.server_noise and self.normalise == "inverse_probability" and self.probabilities == "estimated":
+            yield "server_noise", "is measured by the largest a_i / p_i, which an estimate does not bound; list the p_i"
+
+    def largest(self, population: Population) -> float:
+        """Return max_i c_i over all clients: one client moves the sum by at most this times the bound of its delta."""
+        everyone = Cohort(1, np.arange(population.num_clients))
+        state = self.start(np.zeros(0, np.float32), population)
+        return float(self._coefficients(state, everyone).max())
+
     def unbiased(self) -> bool:
         """Only the inverse-probability form with `known` p_i is."""
         return self.needs_probabilities()
@@ -69,7 +95,7 @@ class FedAvg(Rule):
     def step(self, state: Inverse, cohort: Cohort, sums: Sums) -> tuple[Inverse, Vector | None]:
         """Normalise by the realised cohort where the form says so."""
         after = state.after(cohort)
-        if len(cohort) == 0:
+        if len(cohort) == 0 and (self.normalise == "participants" or not self.server_noise):
             return after, None
         if self.normalise == "participants":
             return after, sums["update"] / state.population.weights[cohort.clients].sum()

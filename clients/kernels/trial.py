@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from fedsim.clients.kernels.vmap import VmapStepper
 from fedsim.core import ScenarioError
+from fedsim.core.foreign.door import Foreign
 from fedsim.core.foreign.failures import told
+from fedsim.core.foreign.reference import defined
 from fedsim.models import Model
 from fedsim.models.modules import draws
 from fedsim.models.modules.building import trained
@@ -46,19 +48,19 @@ def look(config: Model, module: nn.Module, x: Tensor, y: Tensor, loss: Loss, out
     ScenarioError : it cannot take the examples, answers in another shape, or seeds global generators.
     """
     held = Held(module, config.buffer_mode)
-    before = held.read()
+    before, called = held.read(), _called(config, module)
     with draws.kept(x.device):
         draws.turn(_KEY, x.device)
         try:
-            output = _answer(config, module, x, y, loss, outputs)
+            output = _answer(called, module, x, y, loss, outputs)
             drew, moved = draws.drawn_since(_KEY, x.device), held.moved(before)
             if draws.reseeded(_KEY):
                 raise ScenarioError(
-                    f"model: {config.name} seeds torch's global generator in its forward pass; leave that out: its "
+                    f"model: {called} seeds torch's global generator in its forward pass; leave that out: its "
                     "draws are keyed by seed, round, client and step"
                 )
             if not output.requires_grad:
-                raise ScenarioError(f"model: {config.name}: its answer has no gradient (detached, or under no_grad)")
+                raise ScenarioError(f"model: {called}: its answer has no gradient (detached, or under no_grad)")
             if moved:
                 few = tuple(running(module))
                 few = () if not few or _takes_one(module, x) else few
@@ -72,16 +74,23 @@ def look(config: Model, module: nn.Module, x: Tensor, y: Tensor, loss: Loss, out
             held.load(before)
 
 
-def _answer(config: Model, module: nn.Module, x: Tensor, y: Tensor, loss: Loss, outputs: int) -> Tensor:
+def _called(config: Model, module: nn.Module) -> str:
+    """Return a model's name; of somebody's own also FILE:LINE of what answers, or of what made the module."""
+    if not isinstance(config, Foreign):
+        return config.name
+    forward = type(module).forward
+    theirs = not forward.__module__.startswith("torch.")
+    return f"{config.name} ({(theirs and defined(forward)) or config.thing.place})"
+
+
+def _answer(called: str, module: nn.Module, x: Tensor, y: Tensor, loss: Loss, outputs: int) -> Tensor:
     try:
         output = module(x)
     except Exception as error:
-        raise ScenarioError(
-            f"model: {config.name} cannot take a batch of shape {tuple(x.shape)}: {told(error)}"
-        ) from error
+        raise ScenarioError(f"model: {called} cannot take a batch of shape {tuple(x.shape)}: {told(error)}") from error
     if not isinstance(output, Tensor):
-        raise ScenarioError(f"model: {config.name} returns {type(output).__name__} from its forward pass, not a tensor")
-    shape = f"model: {config.name} returns shape {tuple(output.shape)} for {len(x)} examples"
+        raise ScenarioError(f"model: {called} returns {type(output).__name__} from its forward pass, not a tensor")
+    shape = f"model: {called} returns shape {tuple(output.shape)} for {len(x)} examples"
     if y.dim() == 1 and y.dtype == torch.int64 and output.shape != (len(x), outputs):
         raise ScenarioError(f"{shape}; it must be (examples, classes) = {(len(x), outputs)}")
     try:

@@ -69,7 +69,7 @@ def read(node: Node, annotation: Any, path: Path, key: Place, report: Findings) 
             if not is_broken(found):
                 report.add(found.place, (*path, *below), message if below else _with_mapping(message, allowed))
         return INVALID if wrong else value
-    report.add(node.place, path, f"must be {_mapping_words(allowed)}, got {show(plain(node))}")
+    report.add(node.place, path, f"must be {_mapping_words(allowed, plain(node))}, got {show(plain(node))}")
     return INVALID
 
 
@@ -139,13 +139,13 @@ def read_keys(
 
 
 def _what_instead(name: str, known: Mapping[str, Key], path: Path, report: Findings, others: Mapping[str, type]) -> str:
-    """Return a hint for an unknown key: a slip, an option of another choice, a key of another section."""
-    hint = did_you_mean(name, known)
-    if hint:
-        return hint
+    """Return a hint for an unknown key: an option of another choice, a slip, a key of another section."""
     choices = [tag for tag, cls in others.items() if name in keys_of(cls)]
     if choices:
         return f"; it is an option of {either(choices)}"
+    hint = did_you_mean(name, known)
+    if hint:
+        return hint
     home = report.homes.get(name, "")
     if home and home.split(".")[0] not in path:
         return f"; did you mean {home!r}?"
@@ -223,14 +223,15 @@ def _with_mapping(message: str, allowed: Shape) -> str:
     return f"{start} or {_mapping_words(allowed)}, got {end}"
 
 
-def _mapping_words(allowed: Shape) -> str:
+def _mapping_words(allowed: Shape, got: Any = None) -> str:
     if allowed.members is None:
         return "a list of mappings"
     if allowed.key is None:
         names = list(keys_of(allowed.members[""]))
         return f"a mapping with {'keys such as ' if len(names) > 3 else ''}{', '.join(names[:3])}"
     tags = list(allowed.members)
-    return f"a mapping such as {{{allowed.key}: {tags[0]}}} ({allowed.key} is one of {', '.join(tags)})"
+    example = got if got in tags else tags[0]
+    return f"a mapping such as {{{allowed.key}: {example}}} ({allowed.key} is one of {', '.join(tags)})"
 
 
 MAX_REPORTED = 10

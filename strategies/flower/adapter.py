@@ -25,6 +25,7 @@ from fedsim.core.sums import BUFFERS as MOVED
 from fedsim.core.sums import Asked, LinearSum, Sums, Vector
 from fedsim.strategies.flower import arrays, codec
 from fedsim.strategies.flower.coordinator import Coordinator, RoundResult, ServerState
+from fedsim.strategies.flower.noise import SumNoise
 from fedsim.strategies.flower.rates import Rates, factors, ratio
 from fedsim.strategies.flower.sums import CORRECTION, SumPlan, by_node, part, plan, reduce, statistics
 
@@ -53,6 +54,7 @@ class RuleStrategy(Coordinator):
     layout : which parameters are one tensor, for transforms of the server that want to know; and how many entries of
         the model behind the parameters are buffers: averaged over who came by the objective weights, whatever the rule,
         which does not see them.
+    noise : what the server adds to the sum of the rule.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class RuleStrategy(Coordinator):
         remember: bool | None = None,
         rates: Rates | None = None,
         layout: Layout | None = None,
+        noise: SumNoise | None = None,
     ) -> None:
         self.rule = rule
         self.correction = rule.corrected_by()
@@ -78,6 +81,7 @@ class RuleStrategy(Coordinator):
         self.remember = rule.remembers if remember is None else remember
         self.rates = rates
         self.layout = layout
+        self.noise = noise
         self.buffers = 0 if layout is None else layout.buffers.size
         self._round: _Round | None = None
 
@@ -179,7 +183,10 @@ class RuleStrategy(Coordinator):
         cohort = Cohort(server_round, clients, statistics(received))
         size = len(current.state.params) - self.buffers
         sums = reduce(received, current.plan.sent, size, self.buffers)
-        rule_state, update = self.rule.step(current.state.rule, cohort, current.plan.asked(sums))
+        asked: Sums = current.plan.asked(sums)
+        if self.noise is not None:
+            asked = self.noise.added(asked, server_round)
+        rule_state, update = self.rule.step(current.state.rule, cohort, asked)
         noted = current.state if current.state.written is None else _noted(current.state, current.state.written, cohort)
         noted, update = self._corrected(noted, cohort, current.plan.asked(sums), update)
         self.state = self._move(self._averaged(noted, cohort, sums), rule_state, update, server_round)

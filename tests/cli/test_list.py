@@ -47,7 +47,7 @@ def test_everything_is_listed_without_a_word(capsys: pytest.CaptureFixture[str])
     titles = [line.split()[0] for line in lines if line and not line.startswith(" ")]
     assert titles == [
         "strategies", "corrections", "datasets", "partitions", "models", "losses", "metrics", "optimizers",
-        "server-optimizers", "processes", "laws",
+        "server-optimizers", "codecs", "processes", "laws",
     ]  # fmt: skip
 
 

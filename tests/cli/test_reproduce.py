@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fedsim.cli import main
 from fedsim.study.reproduce import read_about, read_card, shelf
+
+pytestmark = pytest.mark.slow
 
 CARD = """\
 name: tiny
@@ -149,3 +152,46 @@ def test_every_card_is_listed_and_those_on_bundled_data_are_sound(capsys: pytest
         assert about.hours.quick * 60 <= 10
         if dataset in ("digits", "synthetic"):
             assert read_card(name).name == read_card(name, quick=True).name == name
+
+
+def _images(folder: Path) -> None:
+    """Write MNIST's four IDX files, with few images of noise."""
+    draw = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for stem, count in (("train", 1500), ("t10k", 60)):
+        for part, shape in (("images-idx3", (count, 28, 28)), ("labels-idx1", (count,))):
+            sizes = np.array([0x800 | len(shape), *shape], dtype=">u4").tobytes()
+            values = draw.integers(0, 256 if len(shape) > 1 else 10, shape, np.uint8).tobytes()
+            (folder / f"{stem}-{part}-ubyte").write_bytes(sizes + values)
+
+
+def _colours(folder: Path) -> None:
+    """Write CIFAR-10's six binary files, with few images of noise."""
+    draw = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for name in [*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"]:
+        pixels = draw.integers(0, 256, (200, 3072), np.uint8)
+        labels = draw.integers(0, 10, (200, 1)).astype(np.uint8)
+        (folder / name).write_bytes(np.concatenate([labels, pixels], axis=1).tobytes())
+
+
+def _roles(folder: Path) -> None:
+    """Write a text of eight roles."""
+    (folder / "shakespeare.txt").write_text("\n----\n".join(f"{k} to be or not to be " * 60 for k in range(8)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["crawshaw2024-fig2", "rodio2024-mnist", "jhunjhunwala2022-cifar10", "jhunjhunwala2022-shakespeare"],
+)
+def test_a_card_on_files_runs_where_they_are(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _images(Path("data/mnist"))
+    _images(Path("data/fashion-mnist"))
+    _colours(Path("data/cifar-10-batches-bin"))
+    _roles(Path("data"))
+    options = ["--set", "rounds=2", "--seeds", "1", "--quiet", "--parallel", "1"]
+    assert main(["reproduce", name, "--quick", *options]) == 0
+    found = _found(Path(f"runs/cards/{name}-quick"))
+    assert {one["verdict"] for one in found["claims"]} == {"undecided at this power"}
+    assert {run["status"] for line in found["comparison"]["strategies"] for run in line["runs"]} == {"completed"}

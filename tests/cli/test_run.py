@@ -176,6 +176,7 @@ def test_the_ceiling_of_the_quickstart_is_its_own_model_on_all_data(tmp_path: Pa
     assert json.loads((tmp_path / "c" / "summary.json").read_text())["final"]["test_accuracy"] > 0.97
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_does_not_hold_up_a_run(scenario: Scenario) -> None:
     text = TOY.replace("rounds: 3", "rounds: 30") + "checkpoint: {every: 1}\n"
     command = [sys.executable, "-m", "fedsim", "run", str(scenario(text)), "--out", "piped"]

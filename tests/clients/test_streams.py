@@ -59,6 +59,7 @@ def assert_as_alone(lanes: list[Lane]) -> None:
         assert_same(got, wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [10, 200])
 @pytest.mark.parametrize("options", [{}, PULLED], ids=["plain", "pulled"])
 @pytest.mark.parametrize("amount", AMOUNTS)

@@ -48,6 +48,7 @@ def services() -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @needs_compose
 @pytest.mark.parametrize("secret", SECRETS)
 def test_without_a_secret_nothing_starts(secret: str) -> None:

@@ -1,7 +1,9 @@
-"""Partitioners of flwr-datasets by reference; with the package itself where it is installed."""
+"""Partitioners of flwr-datasets by reference; the package, whose bounds are not ours, from a folder of its own."""
 
 from __future__ import annotations
 
+import importlib
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +24,21 @@ strategy: {{name: fedavg}}
 """
 
 
+THEIRS = ["flwr-datasets==0.6.1", "datasets==3.6.0", "dill==0.4.1", "multiprocess==0.70.19", "xxhash==4.1.0"]
+THEIRS += ["huggingface-hub==0.36.0", "tqdm==4.70.1", "seaborn==0.13.2"]
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a folder with flwr-datasets and what it needs beyond our own packages."""
+    folder = tmp_path_factory.mktemp("theirs")
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder), *THEIRS]
+    subprocess.run(pip, check=True)
+    return str(folder)
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("default")  # theirs are not ours to mend
 @pytest.mark.parametrize(
     "partition",
     [
@@ -32,8 +49,11 @@ strategy: {{name: fedavg}}
         '{kind: label_swap, share: 0.5, of: {kind: "flwr_datasets.partitioner:IidPartitioner"}}',
     ],
 )
-def test_a_partitioner_deals_by_the_runs_seed(tmp_path: Path, partition: str) -> None:
-    pytest.importorskip("flwr_datasets")
+def test_a_partitioner_deals_by_the_runs_seed(
+    tmp_path: Path, theirs: str, partition: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, theirs])
+    importlib.invalidate_caches()
     (tmp_path / "w.yaml").write_text(SCENARIO.format(partition=partition))
     data = load(str(tmp_path / "w.yaml")).data
     one, again = data.load(1), data.load(1)

@@ -279,3 +279,14 @@ def test_the_module_of_the_page_runs(tmp_path: Path) -> None:
         (text,) = re.findall(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
         (tmp_path / file).write_text(text)
     assert fedsim.run(tmp_path / "scenario.yaml", out=tmp_path / "run", rounds=8).final["test_accuracy"] > 0.3
+
+
+def test_a_wrong_answer_is_told_with_the_line_that_gives_it(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(NET.replace("self.out(self.drop", "(self.drop"))
+    with pytest.raises(ScenarioError, match=r"net.py:14\) returns shape \(4, 8\) for 4 examples; it must be"):
+        fedsim.run({**WORLD, "model": {"name": str(tmp_path / "net.py:Net")}}, out=tmp_path / "run")
+
+
+def test_a_bare_word_is_told_as_the_mapping_it_means() -> None:
+    with pytest.raises(ScenarioError, match=r"must be a mapping such as \{name: mlp\}"):
+        fedsim.run(WORLD, model="mlp")

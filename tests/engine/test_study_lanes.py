@@ -20,6 +20,8 @@ from fedsim.study.compare import compare
 from fedsim.study.lanes import Grouping, grouping, lane_key
 from fedsim.study.sweep import sweep
 
+pytestmark = pytest.mark.slow
+
 WORLD: dict[str, Any] = {
     "name": "lanes",
     "rounds": 5,
@@ -127,7 +129,6 @@ def test_runs_are_put_together_by_what_they_share() -> None:
     assert lane_key(from_dict(WORLD | {"client": {"lane": 1}})) is None
 
 
-@pytest.mark.slow
 def test_a_process_that_dies_takes_no_other_run_of_its_stream_with_it(tmp_path: Path) -> None:
     killed = False
 

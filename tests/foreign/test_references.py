@@ -145,6 +145,7 @@ def test_a_file_that_is_edited_between_reading_and_running_is_not_taken_for_what
     assert build(load("s.yaml")).scenario.model != scenario.model
 
 
+@pytest.mark.slow
 def test_another_machine_needs_no_file_of_the_driver(own: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     sent = pickle.dumps((load("s.yaml").model, load("s.yaml").strategy))
     for file in own.glob("*.py"):

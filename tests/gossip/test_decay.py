@@ -14,6 +14,8 @@ from fedsim.graphs import topology as kinds
 from fedsim.graphs.graph import Graph, Topology
 from fedsim.strategies.peers.mixing import Rows, rows
 
+pytestmark = pytest.mark.slow
+
 SIZE = 4000
 TENSORS = Tensors.of(Layout(("w",), ((SIZE // 10, 10),)), "weights")
 SAMPLING = np.sqrt(2 / SIZE)

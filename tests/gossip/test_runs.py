@@ -18,6 +18,8 @@ from fedsim.engine.experiment import build
 from fedsim.engine.run.folder import params_sha256
 from fedsim.engine.run.run import execute, resume
 
+pytestmark = pytest.mark.slow
+
 POINTS: dict[str, Any] = {
     "name": "points",
     "seed": 2,

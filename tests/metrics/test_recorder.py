@@ -180,6 +180,7 @@ def test_a_quiet_run_is_in_the_store_and_leaves_no_spool(
         assert [row.status for row in store.runs()] == ["completed"]
 
 
+@pytest.mark.slow
 def test_a_run_on_postgresql_is_in_the_store(address: str, tmp_path: Path) -> None:
     with Recorder([Database(address, tmp_path / "spool.jsonl")]) as recorder:
         recorder.emit(started())
@@ -377,6 +378,7 @@ os.kill(os.getpid(), 9)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("locked", [False, True])
 def test_what_was_flushed_before_a_kill_is_in_the_store_exactly_once_after_the_resume(
     database: Callable[[], Database],

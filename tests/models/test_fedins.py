@@ -14,6 +14,8 @@ import torch
 import fedsim
 from fedsim.engine.run.run import resume
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[2] / "examples" / "fedins"
 NET: dict[str, Any] = runpy.run_path(str(FOLDER / "net.py"))
 X = torch.rand((5, 1, 8, 8), generator=torch.Generator().manual_seed(1))
@@ -68,7 +70,6 @@ def test_only_pools_keys_and_head_travel_and_hosts_and_a_break_leave_the_bits(tm
     assert up.eq(4 * 1930).all()
 
 
-@pytest.mark.slow
 def test_the_example_learns(tmp_path: Path) -> None:
     folder = shutil.copytree(FOLDER, tmp_path / "fedins")
     assert fedsim.run(folder / "scenario.yaml", out=tmp_path / "run").final["test_accuracy"] > 0.5

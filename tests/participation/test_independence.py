@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +27,8 @@ from fedsim.participation.processes.uniform import Uniform
 from fedsim.participation.processes.walk import Walk
 from fedsim.participation.select import Select
 from fedsim.scenario import from_dict
+
+pytestmark = pytest.mark.slow
 
 N = 24
 chances = st.floats(0.01, 1.0)

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from fedsim.cli import main
 from fedsim.scenario import dump, from_dict, json_schema, load
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = json_schema()
 SECTIONS: dict[str, Any] = {"extends": {"type": "string"}, **SCHEMA["else"]["properties"]}
 BASES: list[dict[str, Any]] = [

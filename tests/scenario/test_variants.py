@@ -79,6 +79,7 @@ def test_variants_of_the_command_line_stand_behind_the_files_lines(tmp_path: Pat
             with_variants(own, None, [wrong], [])
 
 
+@pytest.mark.slow
 def test_a_comparison_runs_variants_and_marks_what_they_do_not_share(tmp_path: Path) -> None:
     found = compare(from_dict(WORLD), seeds=2, out=tmp_path / "all", parallel=1)
     assert found.exit_code == 0

@@ -98,6 +98,7 @@ def test_simulated_time_is_the_clock_itself(client: Client, store: Store) -> Non
     assert compared(client, "a", x="virtual")["runs"][0]["x"] == [0, 3]
 
 
+@pytest.mark.slow
 def test_twenty_long_runs_are_thinned_and_keep_their_last_points(client: Client, store: Store) -> None:
     rng = np.random.default_rng(1)
     values = rng.random((20, 1000))

@@ -12,6 +12,8 @@ from fedsim.service.guard import Access, Limits
 from fedsim.store.database import Store
 from tests.service.conftest import Client, begun
 
+pytestmark = pytest.mark.slow
+
 JSON = {"content-type": "application/json"}
 OURS = {"authorization": "Bearer one"}
 WRONG = {"authorization": "Bearer no"}

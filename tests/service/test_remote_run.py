@@ -12,6 +12,7 @@ from fedsim.store.database import Store
 from tests.service.conftest import TOKEN, Access, listening
 
 
+@pytest.mark.slow
 def test_a_run_arrives_whole(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB", TOKEN)
     with listening(store, Access(token=TOKEN)) as address:

@@ -74,6 +74,7 @@ WORLD: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_hosts_and_a_break_leave_the_bits(tmp_path: Path) -> None:
     whole = fedsim.run(WORLD | {"engine": {"kind": "serial"}}, out=tmp_path / "whole")
     fedsim.run(WORLD | {"rounds": 3, "engine": {"kind": "serial"}}, out=tmp_path / "part")

@@ -133,6 +133,7 @@ DIGITS: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_hosts_and_a_break_leave_the_bits(tmp_path: Path) -> None:
     whole = fedsim.run(DIGITS | {"engine": {"kind": "serial"}}, out=tmp_path / "whole")
     fedsim.run(DIGITS | {"rounds": 3, "engine": {"kind": "serial"}}, out=tmp_path / "part")

@@ -15,6 +15,8 @@ from sklearn.metrics import mean_squared_error, r2_score
 import fedsim
 from fedsim.scenario import from_dict
 
+pytestmark = pytest.mark.slow
+
 POEM = "the rain in spain stays mainly in the plain. " * 60
 
 

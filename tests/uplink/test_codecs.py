@@ -36,6 +36,7 @@ def test_there_is_a_case_for_every_codec() -> None:
     assert list(EACH) == sorted(catalogue(), key=list(EACH).index)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", EACH.values(), ids=EACH.keys())
 def test_every_law_holds(codec: Codec) -> None:
     assert [verdict for verdict in (law(codec) for law in CODEC_LAWS) if not verdict.holds] == []

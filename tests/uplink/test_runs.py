@@ -11,6 +11,8 @@ import pytest
 import fedsim
 from fedsim.core import ScenarioError
 
+pytestmark = pytest.mark.slow
+
 QUADRATIC = """
 name: quadratic
 data: {{dataset: quadratic, centers: {centers}, curvature: [1, 3]}}

@@ -39,7 +39,7 @@ from fedsim.core.flower_project import read_project
 from fedsim.core.sums import DELTA
 from fedsim.data import Partitioned, QuadraticData
 from fedsim.data.reading.targets import as_numbers
-from fedsim.engine.experiment import sending
+from fedsim.engine.experiment import privacy, sending
 from fedsim.engine.experiment.judging import Judge, judge
 from fedsim.engine.experiment.probe import Prober, gathers
 from fedsim.engine.nodes.host import HostPlan
@@ -227,6 +227,7 @@ class Experiment:
             remember=self.remembers,
             rates=self.scenario.client.rate if self.rescales else None,
             layout=self.trainer.layout,
+            noise=privacy.noise(self.scenario, self.population),
         )
 
     def peers(self, environment: Environment) -> GossipStrategy:

@@ -21,6 +21,7 @@ from fedsim.scenario.checks import (
     foreign,
     local_work,
     model_values,
+    noise,
     own_evaluation,
     server_rate,
     uplink,
@@ -390,4 +391,5 @@ CHECKS: tuple[Check, ...] = (
     *foreign.CHECKS,
     *corrections.CHECKS,
     *uplink.CHECKS,
+    *noise.CHECKS,
 )
