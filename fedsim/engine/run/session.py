@@ -109,11 +109,9 @@ class Session:
         )
         self.loop: Rounds | None = None
         self.results: tuple[dict[str, npt.NDArray[Any]], Parameters] | None = None
-        self.startup_s = 0.0
-        self.peak = 0
+        self.startup_s, self.peak = 0.0, 0
         self.empty: str | None = None
-        self.rollbacks = 0
-        self.notices = 0
+        self.rollbacks = self.notices = 0
         self.place: dict[str, Any] = {}
         self.earlier: Earlier | None = None
         self.csv: RoundsCsv | None = None
