@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from fedsim.scenario import Scenario, from_dict, load, override
 
 if TYPE_CHECKING:
-    from fedsim.analysis.comparison import Comparison
+    from rich.console import Console
+
+    from fedsim.analysis.comparison import ComparedRun, Comparison
     from fedsim.core import Rule
     from fedsim.engine.run.run import Run
+    from fedsim.metrics.sinks.base import Sink
     from fedsim.study.sweep import Sweep
 
 
@@ -51,6 +54,8 @@ def run(
     *,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    callbacks: Callable[..., Any] | Sequence[Callable[..., Any]] = (),
+    verbose: bool = False,
     **overrides: Any,
 ) -> Run:
     """Run a scenario and return what it came to.
@@ -59,6 +64,10 @@ def run(
     ----------
     source : a scenario file, its content as a mapping, or a scenario that was read before.
     out, overwrite : as `--out` and `--overwrite` of `fedsim run`.
+    callbacks : functions f(round, metrics), called after each evaluation with its metrics by name, in order. One that
+        returns True ends the run there, with status "stopped", as `stop:` would; nothing else that it returns counts.
+        They are no part of the scenario and move no bit. One that raises ends the run with its file and line.
+    verbose : whether to print progress, as `fedsim run` does.
     overrides : values by dotted key, as `--set`; in a keyword write two underscores for a dot. `model=`, `data=`,
         `strategy=` and `participation=` replace the whole section, and may be classes, functions and objects;
         `client_work=`, `loss=` and `metrics=[...]` stand for `client.work`, `task.loss` and `task.metrics`.
@@ -75,10 +84,24 @@ def run(
         run = fedsim.run("scenarios/quickstart.yaml", rounds=20, strategy__server_lr=0.5)
         run.rounds.query("metric == 'test_accuracy'").plot(x="round", y="value")
     """
+    from fedsim.engine.round.callbacks import Callbacks
     from fedsim.engine.run.run import execute
 
-    scenario = read(source, overrides)
-    return execute(scenario, out=None if out is None else os.fspath(out), overwrite=overwrite)
+    scenario, heard = read(source, overrides), Callbacks.of(callbacks)
+    place = None if out is None else os.fspath(out)
+    return execute(scenario, out=place, overwrite=overwrite, sinks=[_progress()] if verbose else (), heard=heard)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def _progress() -> Sink:
+    from fedsim.metrics.sinks.console import ConsoleSink
+
+    return ConsoleSink(_console())
 
 
 def compare(
@@ -93,6 +116,7 @@ def compare(
     overwrite: bool = False,
     parallel: int | None = None,
     lanes: bool = True,
+    verbose: bool = False,
     **overrides: Any,
 ) -> Comparison:
     """Run several strategies on the same data and absences, and compare them seed by seed.
@@ -105,6 +129,7 @@ def compare(
         under the scenario's `compare:` when None.
     seeds : how many, from the scenario's own on, or which.
     baseline, target, last, out, overwrite, parallel, lanes : as of `fedsim compare`.
+    verbose : whether to print how each run ended, as it ends.
     overrides : values by dotted key, as `--set`; in a keyword write two underscores for a dot.
 
     Raises
@@ -132,6 +157,17 @@ def compare(
         overwrite=overwrite,
         parallel=parallel,
         lanes=lanes,
+        tell=_tell if verbose else None,
+    )
+
+
+def _tell(run: ComparedRun) -> None:
+    numbers = "  ".join(f"{name} {value:.4g}" for name, value in run.outcome.headlines.items())
+    _console().print(
+        f"{run.label}, seed {run.seed}: {run.outcome.status}  {numbers}".rstrip(),
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
     )
 
 

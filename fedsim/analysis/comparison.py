@@ -38,6 +38,7 @@ from fedsim.metrics.registry import bounds, higher_is_better, of_tasks
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -307,6 +308,20 @@ class Comparison:
             if any(found.count for found in rows.values()):
                 panels.insert(2, Forest(f"{titles[name].title}: paired difference to {self.baseline}", rows))
         return panels
+
+    def plot(self) -> Figure:
+        """Return the figure of the comparison: curves with their bands, and the paired differences."""
+        from fedsim.analysis.notebook.shown import plot
+
+        return plot(self.name, self.panels)
+
+    def __repr__(self) -> str:
+        return f"Comparison({self.name}: {', '.join(self.labels)}; {len(self.seeds)} seeds; {self.folder})"
+
+    def _repr_html_(self) -> str:
+        from fedsim.analysis.notebook.shown import html_of_comparison
+
+        return html_of_comparison(self)
 
     def _target_of(self, measure: Measure) -> float | None:
         return self.target.value if self.target is not None and self.target.metric == measure.metric else None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from math import isfinite
+from typing import TYPE_CHECKING
 
-from fedsim.analysis.comparison import Comparison
 from fedsim.analysis.paired import Difference, median_reached
 from fedsim.analysis.tables import Table, number, with_interval
 from fedsim.metrics.registry import higher_is_better
+
+if TYPE_CHECKING:
+    from fedsim.analysis.comparison import Comparison
 
 
 def tables(found: Comparison) -> list[Table]:

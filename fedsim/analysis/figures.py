@@ -22,6 +22,7 @@ from fedsim.metrics.registry import find, unit_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#2B2B2B", "#8A7B00")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1)), (0, (8, 2)), "-", (0, (2, 2)))
@@ -75,10 +76,23 @@ def labels_of(panels: Sequence[Panel | Forest]) -> list[str]:
 
 
 def draw(title: str, panels: Sequence[Panel | Forest]) -> bytes:
-    """Return the figure as a PNG: a grid of panels, one legend for all."""
+    """Return the figure as a PNG."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
+    figure = Figure()
+    FigureCanvasAgg(figure)
+    compose(figure, title, panels)
+    file = io.BytesIO()
+    with rc_context(STYLE):
+        figure.savefig(file, format="png", dpi=130, metadata={"Title": title})
+    return file.getvalue()
+
+
+def compose(figure: Figure, title: str, panels: Sequence[Panel | Forest]) -> None:
+    """Draw a grid of panels, one legend for all, into an empty figure, and give it the size that they need."""
+    from matplotlib import rc_context
     from matplotlib.lines import Line2D
 
     labels = labels_of(panels)
@@ -88,8 +102,7 @@ def draw(title: str, panels: Sequence[Panel | Forest]) -> bytes:
     legend_rows = ceil(len(labels) / across)
     height = 3.55 * rows + 0.6 + 0.24 * legend_rows
     with rc_context(STYLE):
-        figure = Figure(figsize=(5.4 * columns, height))
-        FigureCanvasAgg(figure)
+        figure.set_size_inches(5.4 * columns, height)
         top = 1 - (0.5 + 0.24 * legend_rows) / height
         figure.set_layout_engine("constrained", w_pad=0.13, h_pad=0.12, rect=(0, 0, 1, top))
         figure.text(0.013, 1 - 0.13 / height, title, ha="left", va="top", fontsize=14, fontweight="bold")
@@ -113,9 +126,6 @@ def draw(title: str, panels: Sequence[Panel | Forest]) -> bytes:
                 draw_curves(axes, panel, labels)
             else:
                 draw_forest(axes, panel, labels)
-        file = io.BytesIO()
-        figure.savefig(file, format="png", dpi=130, metadata={"Title": title})
-    return file.getvalue()
 
 
 def draw_curves(axes: Axes, panel: Panel, labels: Sequence[str], scale: float = 1.0) -> None:

@@ -17,6 +17,7 @@ from fedsim.core.contracts import Parameters
 from fedsim.core.system.signals import Signals
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.nodes.grid import Collected, NodeGrid
+from fedsim.engine.round.callbacks import Callbacks
 from fedsim.engine.round.early_stopping import EarlyStopping
 from fedsim.engine.round.waiting import Play, Wanted
 from fedsim.metrics.events import Evaluated, Event, Notice, RoundDone
@@ -63,6 +64,7 @@ class Rounds(ABC):
     emit : where events go. csv : the rows. checkpoint : writes one; it is asked every `checkpoint.every` rounds.
     at : is told of every phase of a round before it begins; tests stop the process there.
     metrics : those of this run that say themselves how they follow from a round.
+    heard : is told of every evaluation once the round is saved, and may end the run.
     ready : looks before every round whether all is still in order; raises when it is not.
     """
 
@@ -78,6 +80,7 @@ class Rounds(ABC):
     at: Callable[[str, int], None] = nowhere
     ready: Callable[[int], None] | None = None
     metrics: Sequence[Metric] = ()
+    heard: Callbacks = field(default_factory=Callbacks)
     progress: Any = None
     watch: EarlyStopping = field(default_factory=EarlyStopping)
     seconds: dict[str, deque[float]] = field(default_factory=dict)
@@ -99,6 +102,7 @@ class Rounds(ABC):
         if self.progress.round == 0:
             self.evaluate(0)
             self.settle(wait=True)
+            self.heard.tell()
         self.status = self._verdict()
         while self.status == "completed" and self.progress.round < end:
             round = self.progress.round + 1
@@ -122,8 +126,10 @@ class Rounds(ABC):
                 self.record(round, played, probed, last=round == rounds)
                 self.at("save", round)
                 self.save(round)
+            self.heard.tell()
             self.status = self._verdict() if round < rounds or not self.watch.finite else "completed"
         self.settle(wait=True)
+        self.heard.tell()
 
     @property
     def standing(self) -> RunState:
@@ -142,7 +148,7 @@ class Rounds(ABC):
             whose = told_of(scenario.strategy)
             self.reason = f"round {self.progress.round}: the global model is no longer finite{whose}"
             return "diverged"
-        self.reason = None if scenario.stop is None else self.watch.reason(scenario.stop)
+        self.reason = (None if scenario.stop is None else self.watch.reason(scenario.stop)) or self.heard.reason
         return "completed" if self.reason is None else "stopped"
 
     @abstractmethod
@@ -190,7 +196,7 @@ class Rounds(ABC):
             self.emit(notice(self.run, round, failure))
         if due:
             self.evaluate(round)
-            self.settle(wait=scenario.stop is not None and scenario.stop.metric is not None)
+            self.settle(wait=bool(self.heard) or (scenario.stop is not None and scenario.stop.metric is not None))
         self.watch = replace(self.watch, finite=finite and (not due or self.finite()))
         took = {name: value for name, value in values.items() if name.endswith("_s")}
         self.took({**took, "updates_per_s": len(outcome.cohort) / values["round_s"]})
@@ -226,6 +232,7 @@ class Rounds(ABC):
     def evaluated(self, round: int, values: Mapping[str, float], seconds: float) -> None:
         """Tell what an evaluation found."""
         self.final = {"round": round, **values}
+        self.heard.await_turn(round, values)
         self.watch = self.watch.seeing(self.experiment.scenario.stop, values)
         values = {**values, "evaluate_s": seconds}
         self.took({"evaluate_s": seconds})

@@ -16,6 +16,7 @@ from fedsim.core.system.signals import Signals, listener
 from fedsim.core.system.versions import versions
 from fedsim.engine.checkpoint.local import found_in, newest
 from fedsim.engine.experiment import build
+from fedsim.engine.round.callbacks import Callbacks
 from fedsim.engine.round.rounds import nowhere
 from fedsim.engine.run.earlier import tell_again
 from fedsim.engine.run.folder import LOCK, ROUNDS, PreviousRun, create, read_past, refuse_others, reopen
@@ -32,6 +33,7 @@ from fedsim.scenario.raw import Overrides
 if TYPE_CHECKING:
     import pandas as pd
     from flwr.serverapp import Grid
+    from matplotlib.figure import Figure
 
     from fedsim.core import ClientData
     from fedsim.engine.ray.session import RaySession
@@ -75,6 +77,23 @@ class Run:
 
         return load(self.store, runs=[self.id])
 
+    def plot(self) -> Figure:
+        """Return a figure of the run's main metrics over the rounds, each with its unit along its axis."""
+        from fedsim.analysis.notebook.shown import plot_run
+
+        return plot_run(self.summary, self.rounds)
+
+    def __repr__(self) -> str:
+        about = self.summary
+        return (
+            f"Run({self.id}, {about.get('name')}, {self.status} after {about.get('rounds', 0)} rounds, {self.folder})"
+        )
+
+    def _repr_html_(self) -> str:
+        from fedsim.analysis.notebook.shown import html_of_run
+
+        return html_of_run(self.id, str(self.folder), self.summary)
+
 
 def execute(
     scenario: Scenario,
@@ -88,13 +107,14 @@ def execute(
     ray: RaySession | None = None,
     flower: Grid | None = None,
     at: Callable[[str, int], None] = nowhere,
+    heard: Callbacks | None = None,
 ) -> Run:
     """Run a scenario from round 1 to its end.
 
     `data`, `inputs` and `ray` are for many runs in a row: what the scenario's data section gives, what its files held
     when the runs were planned, and an open Ray session.
     `flower` is the grid of a Flower app that this run is part of.
-    `at` is told of every phase of every round before it begins.
+    `at` is told of every phase of every round before it begins, `heard` of every evaluation.
 
     Raises
     ------
@@ -115,6 +135,7 @@ def execute(
             flower=flower,
             at=at,
             zygote=zygote,
+            heard=heard,
         ) as session,
     ):
         return Run.of(session, session.run())

@@ -25,6 +25,7 @@ from fedsim.engine.checkpoint.remote import CheckpointURL, Digests
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.nodes.grid import HostLostError, NodeGrid
 from fedsim.engine.nodes.hosted import HostedGrid
+from fedsim.engine.round.callbacks import Callbacks
 from fedsim.engine.round.early_stopping import EarlyStopping
 from fedsim.engine.round.rounds import Rounds, RunState, nowhere
 from fedsim.engine.round.waiting import Play, alone
@@ -85,6 +86,7 @@ class Session:
         at: Callable[[str, int], None] = nowhere,
         until: int | None = None,
         hash: str | None = None,
+        heard: Callbacks | None = None,
     ) -> None:
         self.began = time.perf_counter()
         self.experiment = experiment
@@ -100,15 +102,16 @@ class Session:
         self.zygote = zygote
         self.at = at
         self.until = until
+        self.heard = heard or Callbacks()
         self.store = self.scenario.metrics.store or str(folder.path.absolute().parent / "fedsim.db")
-        self.recorder = Recorder([Database(self.store, folder.path / SPOOL), *sinks, *self._chosen()])
+        self.recorder = Recorder(
+            [Database(self.store, folder.path / SPOOL), *sinks, *self.scenario.metrics.open(folder.path)]
+        )
         self.loop: Rounds | None = None
         self.results: tuple[dict[str, npt.NDArray[Any]], Parameters] | None = None
-        self.startup_s = 0.0
-        self.peak = 0
+        self.startup_s, self.peak = 0.0, 0
         self.empty: str | None = None
-        self.rollbacks = 0
-        self.notices = 0
+        self.rollbacks = self.notices = 0
         self.place: dict[str, Any] = {}
         self.earlier: Earlier | None = None
         self.csv: RoundsCsv | None = None
@@ -180,6 +183,7 @@ class Session:
                 checkpoint=lambda: self._save(grid),
                 at=self.at,
                 ready=self._ready,
+                heard=self.heard,
                 metrics=[METRICS[name] for name in reported if METRICS[name].of is not None],
             )
             self._go_back(loop, self.saved, told=not self.fresh)
@@ -319,10 +323,6 @@ class Session:
         done = self.loop.progress.round if self.loop else 0
         how = f"after round {done} of {self.scenario.rounds}" if done else "before the first round was done"
         return f"{how}; fedsim resume {self.folder.path} goes on"
-
-    def _chosen(self) -> list[Sink]:
-        """Return the sinks that the scenario names."""
-        return self.scenario.metrics.open(self.folder.path)
 
     def _summary(self, status: str, why: str | None) -> dict[str, Any]:
         loop = self.loop
