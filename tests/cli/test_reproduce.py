@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from fedsim.cli import main
+from fedsim.data.sources import catalogue as sources
 from fedsim.study.reproduce import read_about, read_card, shelf
 
 pytestmark = pytest.mark.slow
@@ -132,9 +134,13 @@ def test_a_card_whose_files_are_not_here_says_what_to_bring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FEDSIM_DATA", "nothing")
     for name, path in shelf().items():
-        about = read_about(path)[0]
+        about, dataset = read_about(path)
         assert about is not None
+        if dataset in sources():
+            assert main(["reproduce", name, "--quick"]) == 2
+            assert f"`fedsim data get {dataset}` fetches it" in capsys.readouterr().err
         if about.files:
             assert main(["reproduce", name, "--quick"]) == 2
             said = capsys.readouterr().err
@@ -186,8 +192,11 @@ def _roles(folder: Path) -> None:
 )
 def test_a_card_on_files_runs_where_they_are(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    _images(Path("data/mnist"))
-    _images(Path("data/fashion-mnist"))
+    monkeypatch.setenv("FEDSIM_DATA", "fetched")
+    _images(Path("fetched/mnist"))
+    _images(Path("fetched/fashion-mnist"))
+    for path in Path("fetched/fashion-mnist").iterdir():
+        Path(f"{path}.gz").write_bytes(gzip.compress(path.read_bytes()))
     _colours(Path("data/cifar-10-batches-bin"))
     _roles(Path("data"))
     options = ["--set", "rounds=2", "--seeds", "1", "--quiet", "--parallel", "1"]
