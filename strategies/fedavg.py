@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Lt
 
 from fedsim.core.config.plain import LATER
 from fedsim.core.contracts import Cohort, Diagnostics, LinearSum, Parameters, Population, Rule, Sums, Vector
@@ -56,14 +56,23 @@ class FedAvg(Rule):
     server_noise: Annotated[float, Ge(0)] = field(default=0.0, metadata=LATER)
     """Standard deviation of the Gaussian noise on the sum of clipped deltas, in multiples of how far one client can
     move that sum: `client.clip_update` times the largest coefficient of any client."""
+    dp_delta: Annotated[float, Gt(0), Lt(1)] | None = field(default=None, metadata=LATER)
+    """The delta at which `dp_epsilon` is told, of (epsilon, delta) differential privacy of clients; null tells none."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Refuse noise where one client can move the sum by more than is known before the run."""
+        if self.server_noise and type(self) is not FedAvg:
+            yield "server_noise", "is measured by FedAvg's own sum, and a class derived from it may ask for another"
         if self.server_noise and self.correction is not None:
             text = "client.clip_update bounds deltas, and a correction has clients start elsewhere or send more"
             yield "server_noise", f"{text}; leave one out"
         if self.server_noise and self.normalise == "inverse_probability" and self.probabilities == "estimated":
             yield "server_noise", "is measured by the largest a_i / p_i, which an estimate does not bound; list the p_i"
+
+        if self.dp_delta is not None and not 0.1 <= self.server_noise <= 1e6:
+            yield "dp_delta", f"epsilon is told of server_noise from 0.1 to 1e6; got {self.server_noise:g}"
+        if self.dp_delta is not None and self.normalise == "participants" and self.weights != "uniform":
+            yield "dp_delta", "the sum is divided by the weight of who came, which has no noise; use weights: uniform"
 
     def largest(self, population: Population) -> float:
         """Return max_i c_i over all clients: one client moves the sum by at most this times the bound of its delta."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy.stats import norm
 
 import fedsim
 from fedsim.core import Cohort, Population, ScenarioError
+from fedsim.engine.experiment.accountant import epsilon
 from fedsim.engine.run.run import resume
 from fedsim.scenario import from_dict, scenario_hash
 from fedsim.strategies.fedavg import FedAvg
@@ -122,6 +125,14 @@ def test_processes_end_with_the_bits_of_the_serial_run(tmp_path: Path) -> None:
     assert sha(fedsim.run(hosts, out=tmp_path / "hosts")) == sha(fedsim.run(WORLD, out=tmp_path / "serial"))
 
 
+def test_a_rule_derived_from_fedavg_has_no_noise(tmp_path: Path) -> None:
+    text = "from fedsim.strategies.fedavg import FedAvg\n\n\nclass Twice(FedAvg):\n    pass\n"
+    (tmp_path / "twice.py").write_text(text)
+    strategy = {"name": f"{tmp_path / 'twice.py'}:Twice", "server_noise": 1.0}
+    with pytest.raises(ScenarioError, match=r"strategy\.server_noise: is measured by FedAvg's own sum"):
+        from_dict({**WORLD, "strategy": strategy})
+
+
 def test_no_noise_is_no_part_of_a_run() -> None:
     silent = {**WORLD, "strategy": {"name": "fedavg", "server_noise": 0.0}}
     plain = {**WORLD, "strategy": {"name": "fedavg"}}
@@ -160,3 +171,80 @@ def test_no_noise_is_no_part_of_a_run() -> None:
 def test_what_has_no_meaning_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ScenarioError, match=message):
         from_dict({**WORLD, **changes})
+
+
+COINS = {"kind": "bernoulli", "probabilities": 0.5}
+FIXED = {"kind": "uniform", "size": 4}
+PRIVATE = {"name": "fedavg", "normalise": "population", "server_noise": 4.0, "dp_delta": 1e-3}
+
+
+@pytest.mark.parametrize(
+    ("sampling", "share", "ratio", "rounds", "delta", "expected"),
+    [
+        # what dp-accounting 0.6.0's RdpAccountant gives at the same orders
+        ("poisson", 0.1, 1.0, 100, 1e-5, 7.972921510380539),
+        ("poisson", 0.5, 4.0, 40, 1e-3, 2.7805054809052265),
+        ("poisson", 0.01, 0.8, 1000, 1e-6, 4.300886494496127),
+        ("poisson", 1.0, 3.0, 10, 1e-5, 5.0305061145976),
+        ("fixed size", 0.1, 2.0, 100, 1e-5, 5.3790096960759),
+        ("fixed size", 0.2, 4.0, 40, 1e-3, 2.1497176276332546),
+        ("fixed size", 0.01, 1.0, 1000, 1e-6, 4.0212080917779724),
+        ("fixed size", 0.5, 0.7, 3, 1e-5, 12.062533184789238),
+        ("fixed size", 1.0, 3.0, 10, 1e-5, 5.0305061145976),
+    ],
+)
+def test_epsilon_is_that_of_the_reference(
+    sampling: Any, share: float, ratio: float, rounds: int, delta: float, expected: float
+) -> None:
+    assert epsilon(sampling, share, ratio, rounds, delta) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_plain_gaussian_is_bounded_by_its_exact_epsilon() -> None:
+    """Delta of one Gaussian sum is Phi(1/2s - e s) - exp(e) Phi(-1/2s - e s) (Balle and Wang 2018), never more."""
+    for ratio in (0.5, 1.0, 5.0):
+        told = epsilon("poisson", 1.0, ratio, 1, 1e-5)
+        exact = norm.cdf(0.5 / ratio - told * ratio) - np.exp(told) * norm.cdf(-0.5 / ratio - told * ratio)
+        assert 1e-7 < exact <= 1e-5
+
+
+@pytest.mark.parametrize(("participation", "sampling", "ratio"), [(COINS, "poisson", 4.0), (FIXED, "fixed size", 2.0)])
+def test_epsilon_is_told_at_each_evaluation(
+    participation: dict[str, Any], sampling: Any, ratio: float, tmp_path: Path
+) -> None:
+    told = {**WORLD, "participation": participation, "strategy": PRIVATE, "evaluate": {"every": 2}}
+    run = fedsim.run(told, out=tmp_path / "told")
+    with (run.folder / "rounds.csv").open() as file:
+        rows = {int(row["round"]): row["dp_epsilon"] for row in csv.DictReader(file)}
+    for round in (2, 4):
+        assert float(rows[round]) == pytest.approx(epsilon(sampling, 0.5, ratio, round, 1e-3), rel=1e-4)
+    assert rows[1] == rows[3] == ""
+    silent = {key: value for key, value in PRIVATE.items() if key != "dp_delta"}
+    assert sha(fedsim.run({**told, "strategy": silent}, out=tmp_path / "silent")) == sha(run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"strategy": {**PRIVATE, "server_noise": 0.0}},
+            r"strategy\.dp_delta: epsilon is told of server_noise from 0\.1",
+        ),
+        ({"strategy": {**PRIVATE, "normalise": "participants"}}, r"divides by how many came"),
+        (
+            {"strategy": {**PRIVATE, "normalise": "participants", "weights": "examples"}, "participation": FIXED},
+            r"divided by the weight of who came",
+        ),
+        ({"participation": {"kind": "full"}}, r"epsilon is known for .*; got full"),
+        ({"participation": {"kind": "bernoulli", "probabilities": [0.5] * 7 + [0.4]}}, r"here they differ"),
+        ({"participation": {**COINS, "select": {"size": 2}}}, r"neither modulated nor selected from"),
+        ({"on_client_error": "drop"}, r"where all who are sampled deliver"),
+        (
+            {"strategy": {"name": "fedavg"}, "compare": [PRIVATE], "participation": {"kind": "full"}},
+            r"compare\.0\.dp_delta: epsilon is known",
+        ),
+    ],
+)
+def test_epsilon_that_is_not_known_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ScenarioError, match=message):
+        from_dict({**WORLD, "strategy": PRIVATE, **changes})
+    from_dict({**WORLD, "strategy": PRIVATE})

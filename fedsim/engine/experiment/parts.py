@@ -98,6 +98,7 @@ class Experiment:
             "estimates": WEIGHT in told.vectors and self.population.probabilities is not None,
             "clock": self.clock is not None,
             "probe": scenario.probe is not None,
+            "privacy": getattr(scenario.strategy, "dp_delta", None) is not None,
             "checkpoints": scenario.checkpoint is not None,
         }
         measured = () if self.task is None else (f"test_{name}" for name in self.task.names)
@@ -214,10 +215,9 @@ class Experiment:
     def strategy(self, environment: Environment) -> Coordinator:
         """Return what coordinates the rounds: the rule as a Flower strategy, or one of Flower's own."""
         if isinstance(self.scenario.strategy, Stock):
+            chosen, examples = self.scenario.strategy, self.population.num_examples
             layout, seed = self.trainer.layout, self.scenario.seed
-            return stock.StockStrategy(
-                self.scenario.strategy, layout, environment.present, seed, self.population.num_examples
-            )
+            return stock.StockStrategy(chosen, layout, environment.present, seed, examples)
         return RuleStrategy(
             self.rule,
             self.population,

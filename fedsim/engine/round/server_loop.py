@@ -15,6 +15,7 @@ from flwr.app import ConfigRecord, Message
 from fedsim.clients.evaluation import reported
 from fedsim.core import Rule
 from fedsim.core.contracts import ADDED_UP, Parameters, Vector
+from fedsim.engine.experiment import privacy
 from fedsim.engine.experiment.probe import Prober
 from fedsim.engine.nodes.grid import Collected
 from fedsim.engine.round.measure import RunTotals, round_values, traffic
@@ -150,12 +151,12 @@ class Loop(Rounds):
     def evaluate(self, round: int) -> None:
         """Evaluate the global model, in the overlapping thread where there is one."""
         evaluator, params = self.experiment.evaluator, self.progress.server.params
-        judge = self.experiment.judge
+        judge, scenario, population = self.experiment.judge, self.experiment.scenario, self.experiment.population
 
         def work() -> tuple[dict[str, float], float]:
             began = perf_counter()
             found = reported(evaluator.evaluate(params)) | (judge.evaluate(params, round) if judge else {})
-            return found, perf_counter() - began
+            return found | privacy.spent(scenario, population, round), perf_counter() - began
 
         if self.overlap is not None:
             self._evaluations.append((round, self.overlap.submit(work)))

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from fedsim.participation.processes.bernoulli import Bernoulli
+from fedsim.participation.processes.uniform import Uniform
+
 Found = Iterator[tuple[tuple[str, ...], str]]
-KEY = "server_noise"
+KEY, DELTA = "server_noise", "dp_delta"
 
 
 def _noisy(strategy: Any) -> bool:
@@ -42,4 +45,44 @@ def compared_noise_fits(compare: Any, client: Any, uplink: Any, probe: Any) -> F
         yield from noise_is_not_probed(strategy, probe)
 
 
-CHECKS = (noise_has_a_scale, noise_goes_on_clipped_deltas, noise_is_not_probed, compared_noise_fits)
+def epsilon_is_known(strategy: Any, participation: Any, devices: Any, faults: Any, on_client_error: Any) -> Found:
+    """Epsilon is known where cohorts are samples: of a fixed size, or by coins of one probability."""
+    if getattr(strategy, "dp_delta", None) is None:
+        return
+    yield from ((("strategy", DELTA), text) for text in _unaccounted(strategy, participation))
+    if devices is not None or faults is not None or on_client_error == "drop":
+        text = "is accounted for where all who are sampled deliver: leave out devices, faults and on_client_error: drop"
+        yield ("strategy", DELTA), text
+
+
+def _unaccounted(strategy: Any, participation: Any) -> Iterator[str]:
+    known = "epsilon is known for participation of the kinds uniform, and bernoulli with one probability for all"
+    if isinstance(participation, Bernoulli):
+        p = participation.probabilities
+        if not (isinstance(p, float | int) or (isinstance(p, tuple | list) and len(set(p)) == 1)):
+            yield f"{known}; here they differ"
+        elif strategy.normalise == "participants":
+            yield "normalise: participants divides by how many came, which has no noise; use population"
+    elif not isinstance(participation, Uniform):
+        yield f"{known}; got {participation.kind}"
+    if participation.modified:
+        yield f"{known}, neither modulated nor selected from"
+
+
+def compared_epsilon_is_known(
+    compare: Any, participation: Any, devices: Any, faults: Any, on_client_error: Any
+) -> Found:
+    """So is that of the strategies under `compare:`."""
+    for number, strategy in enumerate(compare or ()):
+        for _, message in epsilon_is_known(strategy, participation, devices, faults, on_client_error):
+            yield ("compare", str(number), DELTA), message
+
+
+CHECKS = (
+    noise_has_a_scale,
+    noise_goes_on_clipped_deltas,
+    noise_is_not_probed,
+    compared_noise_fits,
+    epsilon_is_known,
+    compared_epsilon_is_known,
+)
