@@ -61,6 +61,8 @@ class FedAvg(Rule):
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Refuse noise where one client can move the sum by more than is known before the run."""
+        if self.server_noise and type(self) is not FedAvg:
+            yield "server_noise", "is measured by FedAvg's own sum, and a class derived from it may ask for another"
         if self.server_noise and self.correction is not None:
             text = "client.clip_update bounds deltas, and a correction has clients start elsewhere or send more"
             yield "server_noise", f"{text}; leave one out"

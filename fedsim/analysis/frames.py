@@ -11,6 +11,7 @@ from fedsim.core.errors import ScenarioError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sqlalchemy import URL
 
     from fedsim.store.database import RunRow, Store
 
@@ -82,20 +83,32 @@ def rounds(folder: str | Path) -> pd.DataFrame:
 
 def open_for_reading(store: str | Path) -> Store:
     """Open a store by its file or URL, the folder it is in, or a run folder beside it. Raises ScenarioError."""
+    return _opened(store, writes=False)
+
+
+def open_for_writing(store: str | Path) -> Store:
+    """Open a store that is there as `open_for_reading` does, to change it. Raises ScenarioError."""
+    with open_for_reading(store) as found:
+        place = found.url
+    return _opened(place, writes=True)
+
+
+def _opened(store: str | Path | URL, writes: bool) -> Store:
+    from sqlalchemy import URL
     from sqlalchemy.exc import SQLAlchemyError
 
     from fedsim.store.database import Store
     from fedsim.store.schema import StoreError
 
-    place: str | Path = store
-    if "://" not in str(store) and Path(store).is_dir():
+    place = store
+    if not isinstance(store, URL) and "://" not in str(store) and Path(store).is_dir():
         inside = Path(store) / "fedsim.db"
         place = inside if inside.exists() else Path(store).absolute().parent / "fedsim.db"
     try:
-        return Store(place, create=False, busy_s=10.0)
+        return Store(place, create=writes, busy_s=10.0)
     except (SQLAlchemyError, StoreError) as error:
         reason = " ".join(str(getattr(error, "orig", None) or error).split())
-        raise ScenarioError(f"{place}: cannot be read as a store: {reason}") from error
+        raise ScenarioError(f"{place}: cannot be {'changed' if writes else 'read'} as a store: {reason}") from error
 
 
 def chosen(rows: Sequence[RunRow], words: Sequence[str]) -> list[RunRow]:

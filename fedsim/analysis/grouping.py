@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 NOT_COMPARED = frozenset(
     {"name", "seed", "metrics", "checkpoint", "engine", "evaluate", "probe", "folder", "compare", "sweep", "card"}
@@ -25,6 +26,17 @@ class About:
     strategy: str
     seed: int
     scenario: str = ""
+
+
+class _Listed(Protocol):
+    """What tells runs of one name apart."""
+
+    @property
+    def run(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def scenario(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -113,6 +125,36 @@ def groups(runs: Sequence[About]) -> list[RunGroup]:
         together.setdefault(tuple(sorted(leaves.items())), []).append(about)
     labels = _labels([dict(key) for key in together], list(together.values()))
     return [RunGroup(label, tuple(members)) for label, members in zip(labels, together.values(), strict=True)]
+
+
+def differences(runs: Sequence[_Listed]) -> dict[str, str]:
+    """Return, by run, what of its scenario sets it apart from the others of its name; strategies and seeds go unsaid.
+
+    >>> text = "{{strategy: {{name: fedstale, beta: {}}}, seed: {}, rounds: 5}}"
+    >>> differences([About(f"r{k}", "x", "fedstale", k, text.format(k / 10, k)) for k in range(2)])
+    {'r0': 'beta=0.0', 'r1': 'beta=0.1'}
+    """
+    named: dict[str, dict[str, dict[str, str]]] = {}
+    for about in runs:
+        kept = {key: value for key, value in flat(about.scenario).items() if key.split(".")[0] not in NOT_COMPARED}
+        named.setdefault(about.name, {})[about.run] = {k: v for k, v in kept.items() if k != "strategy.name"}
+    return {run: words for members in named.values() for run, words in _apart(members).items()}
+
+
+def _apart(members: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    known = [leaves for leaves in members.values() if leaves]  # a text that is none says nothing of the others
+    keys = list(dict.fromkeys(key for leaves in known for key in leaves))
+    apart = [key for key in keys if len({leaves.get(key) for leaves in known}) > 1]
+    last = [key.rpartition(".")[2] for key in apart]
+    found = {}
+    for run, leaves in members.items():
+        words = [
+            f"{short if last.count(short) == 1 else key}={leaves[key]}"
+            for key, short in zip(apart, last, strict=True)
+            if leaves.get(key, "null") not in ("null", "")
+        ]
+        found[run] = " ".join(words[:4]) + (" ..." if len(words) > 4 else "")
+    return found
 
 
 def _labels(leaves: Sequence[Mapping[str, str]], members: Sequence[Sequence[About]]) -> list[str]:

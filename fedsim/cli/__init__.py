@@ -39,6 +39,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schedule": ("fedsim.cli.scenario.schedule:schedule", "Write the schedule of a scenario into a file."),
     "profile": ("fedsim.cli.study.profile:profile", "Run a few rounds and show where their time goes."),
     "runs": ("fedsim.cli.results.runs:runs", "List the runs in a store."),
+    "tag": ("fedsim.cli.results.tag:tag", "Tag a run, with a note, to find it again."),
+    "delete": ("fedsim.cli.results.delete:delete", "Delete runs from a store, for good."),
     "report": ("fedsim.cli.results.report:report", "Write runs as one page or picture, to attach to a paper."),
     "export": ("fedsim.cli.results.export:export", "Write the metrics of runs as CSV or Parquet."),
     "serve": ("fedsim.cli.results.serve:serve", "Serve a live page of all runs, and the same as REST."),

@@ -79,7 +79,7 @@ class Store:
         self._engine = _sqlite(self.url, busy_s, create) if file is not None else _postgres(self.url)
         try:
             if create:
-                with self._writing() as connection:
+                with self.writing() as connection:
                     schema.prepare(connection)
             else:
                 self._check()
@@ -106,7 +106,7 @@ class Store:
         `sender` is who sent them to a service, as `senders.named` says; None for a process that may write any run.
         Raises ForeignRunError for a run that is another's.
         """
-        with self._writing() as connection:
+        with self.writing() as connection:
             if sender is not None:
                 claim(connection, {event.run for event in events}, sender)
             apply(connection, events)
@@ -173,7 +173,8 @@ class Store:
         ]
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def writing(self) -> Iterator[Connection]:
+        """Yield a connection in one transaction, which holds from its beginning the lock that a writer needs."""
         with self._engine.execution_options(fedsim_writes=True).begin() as connection:
             yield connection
 

@@ -92,6 +92,16 @@ senders = Table(
 )
 """Whose token sent a run's first event to a service. Stores of version 1 without this table gain it when opened."""
 
+tags = Table(
+    "fedsim_tags",
+    metadata,
+    Column("run", String(64), primary_key=True),
+    Column("tag", String(100), primary_key=True),
+    Column("note", Text, nullable=False),  # '': none
+    Column("time", Float(53), nullable=False),  # Unix seconds
+)
+"""What people call runs. Stores of version 1 without this table gain it when opened for writing."""
+
 
 class StoreError(Exception):
     """A store that cannot be used, in plain words."""
@@ -114,8 +124,9 @@ def prepare(connection: Connection) -> None:
         connection.execute(version.insert().values(version=VERSION))
         return
     check(connection)
-    if senders.name not in found:
-        senders.create(connection)
+    for later in (senders, tags):
+        if later.name not in found:
+            later.create(connection)
 
 
 def check(connection: Connection) -> None:

@@ -50,6 +50,23 @@ def test_true_stops_the_run_where_a_shorter_one_ends(tmp_path: Path) -> None:
     assert fedsim.resume(run.folder).summary["rounds"] == 4
 
 
+@pytest.mark.slow
+def test_hosts_that_train_ahead_stop_after_the_same_round(tmp_path: Path) -> None:
+    engines: list[dict[str, Any]] = [{"kind": "serial"}, {"kind": "processes", "hosts": 2}]
+    ends = {}
+    for engine in engines:
+        heard: list[int] = []
+
+        def enough(round: int, metrics: dict[str, float], heard: list[int] = heard) -> bool:
+            heard.append(round)
+            return round == 2
+
+        run = fedsim.run(TOY | {"engine": engine}, out=tmp_path / engine["kind"], callbacks=enough)
+        assert heard == [0, 2]
+        ends[str(engine)] = run.status, run.summary["rounds"], run.summary["params_sha256"]
+    assert len(set(ends.values())) == 1
+
+
 def test_a_callback_that_raises_is_told_with_its_line_and_the_run_goes_on_later(tmp_path: Path) -> None:
     def wrong(round: int, metrics: dict[str, float]) -> None:
         if round == 4:

@@ -288,7 +288,7 @@ def test_a_folder_in_place_of_the_store_costs_a_spool(
 def test_a_newer_store_is_left_alone(
     database: Callable[[], Database], file: Path, spool: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with Store(file) as store, store._writing() as connection:
+    with Store(file) as store, store.writing() as connection:
         connection.exec_driver_sql("UPDATE fedsim_schema SET version = 2")
     with Recorder([database()]) as recorder:
         recorder.emit(started())
@@ -302,7 +302,7 @@ def test_a_full_store_costs_a_spool_and_takes_it_when_there_is_room(
     sink = Database(file, spool)
     sink.write([started(), done(1)])
     assert sink._store is not None
-    with sink._store._writing() as connection:
+    with sink._store.writing() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 20")
     large = RoundDone(run="a", round=2, values={"train_loss": 0.5}, vectors={"v": np.zeros(100_000)})
     sink.write([large])

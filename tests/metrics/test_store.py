@@ -131,7 +131,7 @@ def test_opening_again_finds_the_rows(address: str) -> None:
 
 
 def test_a_newer_store_is_refused(store: Store, address: str) -> None:
-    with store._writing() as connection:
+    with store.writing() as connection:
         connection.exec_driver_sql("UPDATE fedsim_schema SET version = 99")
     for create in (True, False):
         with pytest.raises(StoreError, match="schema version 99, this fedsim reads version 1"):
@@ -170,7 +170,7 @@ def test_a_missing_file_is_not_made_by_reading(tmp_path: Path) -> None:
 def test_a_full_database_keeps_what_it_had(tmp_path: Path) -> None:
     with Store(tmp_path / "small.db") as store:
         store.write([started(), done(1)])
-        with store._writing() as connection:
+        with store.writing() as connection:
             connection.exec_driver_sql("PRAGMA max_page_count = 20")
         with pytest.raises(OperationalError, match="full"):
             store.write([RoundDone(run="a", round=2, values={}, vectors={"v": np.zeros(100_000)})])
@@ -204,7 +204,7 @@ def test_a_password_is_never_shown() -> None:
 def test_readers_go_on_while_a_run_writes(tmp_path: Path) -> None:
     with Store(tmp_path / "x.db") as store:
         store.write([started(), done(1)])
-        with store._writing() as connection, Store(tmp_path / "x.db", create=False) as reader:
+        with store.writing() as connection, Store(tmp_path / "x.db", create=False) as reader:
             connection.exec_driver_sql("DELETE FROM metrics")
             assert len(reader.values()) == 1
 
@@ -231,7 +231,7 @@ def test_a_server_that_dropped_its_connections_is_reached_again(postgres: str, a
     with Store(address) as store:
         store.write([started(), done(1)])
         if address == postgres:
-            with Store(address) as other, other._writing() as connection:
+            with Store(address) as other, other.writing() as connection:
                 everybody = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
                 connection.exec_driver_sql(f"{everybody} AND backend_type = 'client backend'")
         store.write([done(2)])

@@ -125,6 +125,14 @@ def test_processes_end_with_the_bits_of_the_serial_run(tmp_path: Path) -> None:
     assert sha(fedsim.run(hosts, out=tmp_path / "hosts")) == sha(fedsim.run(WORLD, out=tmp_path / "serial"))
 
 
+def test_a_rule_derived_from_fedavg_has_no_noise(tmp_path: Path) -> None:
+    text = "from fedsim.strategies.fedavg import FedAvg\n\n\nclass Twice(FedAvg):\n    pass\n"
+    (tmp_path / "twice.py").write_text(text)
+    strategy = {"name": f"{tmp_path / 'twice.py'}:Twice", "server_noise": 1.0}
+    with pytest.raises(ScenarioError, match=r"strategy\.server_noise: is measured by FedAvg's own sum"):
+        from_dict({**WORLD, "strategy": strategy})
+
+
 def test_no_noise_is_no_part_of_a_run() -> None:
     silent = {**WORLD, "strategy": {"name": "fedavg", "server_noise": 0.0}}
     plain = {**WORLD, "strategy": {"name": "fedavg"}}
