@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import sys
+import threading
+import time
 from pathlib import Path
 from timeit import repeat
 
@@ -9,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from fedsim.engine.flower import app_run
 from fedsim.engine.nodes.app_host import seed_generators
 from tests.engine.apps import ours, results, write
 
@@ -73,6 +78,23 @@ def test_what_clients_print_and_log_is_seen(hosts: str, tmp_path: Path) -> None:
     done = ours(write(tmp_path, WORDS), "--hosts", hosts)
     assert [f"printed by {number}" in done.stdout for number in range(4)] == [True] * 4
     assert [f"logged by {number}" in done.stderr for number in range(4)] == [True] * 4
+
+
+def test_lines_of_two_hosts_do_not_cut_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(io.StringIO):
+        def write(self, text: str, /) -> int:
+            time.sleep(0.01)  # another host's thread would write now
+            return super().write(text)
+
+    out = Slow()
+    monkeypatch.setattr(sys, "stdout", out)
+    heard = [[("stdout", text) for text in ("printed by", " ", str(host), "\n")] for host in range(2)]
+    threads = [threading.Thread(target=app_run._say, args=(one,)) for one in heard for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(out.getvalue().splitlines()) == ["printed by 0"] * 3 + ["printed by 1"] * 3
 
 
 @BOTH

@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import groupby
 from logging import ERROR
 from math import inf
+from operator import itemgetter
 from typing import Any
 
 from flwr.app import Context, RecordDict
@@ -27,6 +29,7 @@ WAITS = {"sample_nodes": ("min_available_nodes", "sample_size"), "wait_for": ("n
 """Functions of Flower in which a ServerApp waits for nodes, and the local names of how many."""
 LONG_S = 3600.0
 """A wait with a shorter limit than this is left to run out."""
+_SAYING = threading.Lock()
 
 
 def run_app(
@@ -123,11 +126,12 @@ def _get(reference: Any) -> Any:
 
 
 def _say(heard: Heard) -> None:
-    """Print here what was printed on a host."""
-    for name, text in heard:
-        stream = sys.stdout if name == "stdout" else sys.stderr
-        stream.write(text)
-        stream.flush()
+    """Print here what was printed on a host; hosts are heard in threads, and a line of one is not cut by another's."""
+    with _SAYING:
+        for name, texts in groupby(heard, key=itemgetter(0)):
+            stream = sys.stdout if name == "stdout" else sys.stderr
+            stream.write("".join(text for _, text in texts))
+            stream.flush()
 
 
 def _tell(node: int, reason: str | None) -> None:
