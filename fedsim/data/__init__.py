@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from fedsim.core.config.catalogue import discover
+from fedsim.data import fetched
 from fedsim.data.partitioned import Partitioned
 from fedsim.data.quadratic import QuadraticData
 from fedsim.data.synthetic import SyntheticData
@@ -16,4 +17,5 @@ __all__ = ["Partitioned", "QuadraticData", "SyntheticData", "catalogue"]
 @cache
 def catalogue() -> dict[str, type[Any]]:
     """Return the config class of each dataset by its word in `data: {dataset: ...}`."""
-    return discover(__name__, __path__, "dataset")
+    found = discover(__name__, __path__, "dataset") | discover(fetched.__name__, fetched.__path__, "dataset")
+    return dict(sorted(found.items()))

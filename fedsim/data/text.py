@@ -13,9 +13,8 @@ from annotated_types import Ge, Gt, Lt, MinLen
 
 from fedsim.core import ScenarioError
 from fedsim.core.config.inputs import InputPath, place_of
-from fedsim.data.partitioned import Partitioned, pool
-
-Ints = npt.NDArray[np.int64]
+from fedsim.data.partitioned import Partitioned
+from fedsim.data.reading.windows import Ints, Windows, numbered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,16 +69,7 @@ class Text:
                 f"data.clients: {self.clients} given, but {path} has {len(parts)} parts with {self.client!r} between "
                 "them; clients may be left out here"
             )
-        kept, held = zip(*(self._cut(part, number, path) for number, part in enumerate(parts)), strict=True)
-        if not sum(map(len, held)):
-            raise ScenarioError(
-                f"data.test_fraction: {self.test_fraction} of each client's part leaves none that holds a window of "
-                f"{self.window} tokens and the one after it"
-            )
-        owners = np.repeat(np.arange(len(kept)), [len(windows) for windows in kept])
-        rows, test = np.concatenate(kept), np.concatenate(held)
-        (x, y), (x_test, y_test) = _shifted(rows), _shifted(test)
-        return pool(x, y, owners, len(kept), size, test=(x_test, y_test))
+        return Windows(self.window, self.stride or self.window, self.test_fraction).cut(parts, size, str(path))
 
     @property
     def _holds_ids(self) -> bool:
@@ -92,12 +82,11 @@ class Text:
         except (OSError, UnicodeDecodeError) as error:
             raise ScenarioError(f"data.path: {path} cannot be read as UTF-8: {error}") from error
         texts = [part.strip("\r\n") for part in text.split(self.client)] if self.client else [text]
-        codes = [_codes(part) for part in texts if part]
-        if not codes:
+        texts = [part for part in texts if part]
+        if not texts:
             raise ScenarioError(f"data.path: {path} is empty")
-        alphabet = np.unique(np.concatenate(codes))
-        tokens = [np.searchsorted(alphabet, part).astype(np.int64) for part in codes]
-        return tokens if self.client else self._shared(tokens[0]), len(alphabet)
+        tokens, size = numbered(texts)
+        return tokens if self.client else self._shared(tokens[0]), size
 
     def _ids(self, path: Path) -> tuple[list[Ints], int]:
         try:
@@ -116,33 +105,3 @@ class Text:
         assert self.clients is not None, "told by problems"
         ends = np.arange(1, self.clients) * len(tokens) // self.clients
         return np.split(tokens, ends)
-
-    def _cut(self, part: Ints, number: int, path: Path) -> tuple[Ints, Ints]:
-        """Return the windows of one client to train on and those held out, each one token longer: (n, T + 1)."""
-        train = len(part) - int(len(part) * self.test_fraction)
-        kept, held = self._windows(part[:train]), self._windows(part[train:])
-        if not len(kept):
-            raise ScenarioError(
-                f"data.window: client {number} has {len(part)} tokens of {path}, {train} of them to train on: fewer "
-                f"than a window of {self.window} and the token after it"
-            )
-        return kept, held
-
-    def _windows(self, tokens: Ints) -> Ints:
-        if len(tokens) <= self.window:
-            return np.zeros((0, self.window + 1), np.int64)
-        return np.lib.stride_tricks.sliding_window_view(tokens, self.window + 1)[:: self.stride or self.window]
-
-
-def _codes(text: str) -> Ints:
-    """Return the characters' code points.
-
-    >>> _codes("az").tolist()
-    [97, 122]
-    """
-    return np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.int64)
-
-
-def _shifted(windows: Ints) -> tuple[Ints, Ints]:
-    """Return windows without their last token, and without their first."""
-    return np.ascontiguousarray(windows[:, :-1]), np.ascontiguousarray(windows[:, 1:])

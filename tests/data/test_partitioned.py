@@ -20,7 +20,8 @@ from fedsim.data.partitions.shards import Shards
 
 
 def test_the_catalogue_names_every_dataset() -> None:
-    words = "digits synthetic quadratic idx cifar npz hub table text mnist fashion-mnist"
+    words = "digits synthetic quadratic idx cifar npz hub table text femnist"
+    words += " mnist fashion-mnist shakespeare letter magic mushroom"
     assert set(catalogue()) == set(words.split())
 
 

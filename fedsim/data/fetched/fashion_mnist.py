@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from fedsim.data.sources.images import FetchedImages
+from fedsim.data.fetched.images import FetchedImages
 
 
 @dataclass(frozen=True, kw_only=True)
