@@ -118,6 +118,8 @@ def chosen(rows: Sequence[RunRow], words: Sequence[str]) -> list[RunRow]:
     """
     found: dict[str, RunRow] = {}
     for word in words:
+        if not word.strip():  # an unset variable of a shell, of which every id would be the beginning
+            raise ScenarioError("an empty word names no run; give an id, a name or a folder")
         place = str(Path(word).absolute())
         exact = [row for row in rows if word in (row.run, row.name) or (row.folder and _absolute(row.folder) == place)]
         hits = exact or [row for row in rows if row.run.startswith(word)]

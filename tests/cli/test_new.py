@@ -84,3 +84,8 @@ def test_the_template_speaks_of_the_main_sections() -> None:
     for key in ("name", "seed", "rounds", "data", "model", "client", "participation", "strategy", "evaluate", "engine"):
         assert key in keys_of(Scenario)
         assert re.search(rf"^{key}:", TEMPLATE, flags=re.MULTILINE)
+
+
+def test_a_name_with_its_ending_is_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new", "s.yaml"]) == 0
+    assert load("s.yaml").name == "s"

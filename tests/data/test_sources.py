@@ -84,6 +84,8 @@ def test_an_archive_is_unpacked_whole(content: bytes, tmp_path: Path, cache: Pat
     assert small().get(tmp_path / "got")
     assert {path.name: path.read_bytes() for path in (cache / "small").iterdir()} == {"a": b"one", "b": b"two"}
     assert not small().get()  # nothing is fetched again
+    with pytest.raises(ScenarioError, match="none cannot be read"):
+        small().get(tmp_path / "none")
     (cache / "small" / "a").write_bytes(b"changed")
     assert small().get(tmp_path / "got")
     assert small().whole()

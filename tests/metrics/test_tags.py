@@ -113,6 +113,8 @@ def test_an_archived_run_is_hidden_until_it_is_asked_for(home: Path, capsys: pyt
         (["tag", "a1", "best", "--remove"], "a1: has no tag best"),
         (["tag", "a1", "x", "--store", "none.db"], "there is no store here"),
         (["delete", "zzz", "--yes"], "zzz: no run of this id"),
+        (["delete", "", "--yes"], "an empty word names no run"),
+        (["tag", "", "best"], "an empty word names no run"),
     ],
 )
 def test_a_mistake_is_told_and_changes_nothing(

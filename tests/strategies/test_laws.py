@@ -257,9 +257,13 @@ def dead(forms: Iterable[Rule]) -> set[str]:
     return options - alive
 
 
+AROUND = {"server_noise", "dp_delta"}
+"""Options that act around a rule, on the sum that it is given and on what is told; test_server_noise.py moves them."""
+
+
 @pytest.mark.parametrize("kind", [type(rule) for rule in RULES.values()], ids=RULES.keys())
 def test_every_numeric_option_moves_the_result(kind: type[Rule]) -> None:
-    assert dead(rule for rule in FORMS.values() if type(rule) is kind) == set()
+    assert dead(rule for rule in FORMS.values() if type(rule) is kind) - AROUND == set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,7 +274,7 @@ class Careless(FedAvg):
 
 
 def test_an_option_that_nobody_reads_is_found() -> None:
-    assert dead([Careless()]) == {"trim"}
+    assert dead([Careless()]) - AROUND == {"trim"}
 
 
 # --- exact enumeration of all 2^N cohorts: nothing sampled --------------------------------------------------------

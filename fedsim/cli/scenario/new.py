@@ -77,6 +77,7 @@ def new(
     """Write a commented scenario to start from, and the schema that editors check it with."""
     from fedsim.scenario import from_dict, schema_text, slug
 
+    name = name.removesuffix(".yaml")
     path = Path(out if out is not None else f"{slug(name)}.yaml")
     if path.exists():
         raise ScenarioError(f"{path} exists already; choose another name or place with --out")

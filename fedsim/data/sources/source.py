@@ -64,13 +64,13 @@ class Source:
         return self.is_here and all(_sha256(self.folder / name) == sha256 for name, (_, sha256) in self.files.items())
 
     def get(self, archive: Path | None = None) -> bool:
-        """Fetch the data set, or take it from an archive; return False when it was here, whole.
+        """Fetch the data set, or take it from an archive; return False when nothing was fetched: it was here, whole.
 
         Raises
         ------
         ScenarioError : no client, no network, no such archive, or other files than these; nothing is left behind.
         """
-        if self.whole():
+        if archive is None and self.whole():
             return False
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{self.name}-", dir=self.folder.parent) as aside:

@@ -102,7 +102,8 @@ class Rounds(ABC):
         if self.progress.round == 0:
             self.evaluate(0)
             self.settle(wait=True)
-            self.heard.tell()
+            if self.heard.waiting:
+                self.heard.tell()
         self.status = self._verdict()
         while self.status == "completed" and self.progress.round < end:
             round = self.progress.round + 1
@@ -126,10 +127,12 @@ class Rounds(ABC):
                 self.record(round, played, probed, last=round == rounds)
                 self.at("save", round)
                 self.save(round)
-            self.heard.tell()
+            if self.heard.waiting:
+                self.heard.tell()
             self.status = self._verdict() if round < rounds or not self.watch.finite else "completed"
         self.settle(wait=True)
-        self.heard.tell()
+        if self.heard.waiting:
+            self.heard.tell()
 
     @property
     def standing(self) -> RunState:

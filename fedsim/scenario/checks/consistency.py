@@ -38,14 +38,14 @@ Check = Callable[..., Found]
 
 
 def cross_problems(sections: Mapping[str, Any]) -> Found:
-    """Yield (keys, message) of every check whose sections are all there."""
+    """Yield (keys, message) of every check whose sections are all valid; one is about its first, and that is given."""
     data = sections.get("data")
     if data is not None and (data.num_clients or 0) > MAX_CLIENTS:
         yield ("data", "clients"), f"must be at most {MAX_CLIENTS:,}, got {data.num_clients:,}"
         return
     for check in CHECKS:
         names = list(signature(check).parameters)
-        if all(name in sections for name in names):
+        if all(name in sections for name in names) and sections[names[0]] is not None:
             yield from check(*(sections[name] for name in names))
 
 
