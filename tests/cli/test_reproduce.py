@@ -182,8 +182,11 @@ def _colours(folder: Path) -> None:
 
 
 def _roles(folder: Path) -> None:
-    """Write a text of eight roles."""
-    (folder / "shakespeare.txt").write_text("\n----\n".join(f"{k} to be or not to be " * 60 for k in range(8)))
+    """Write plays of eight roles in all."""
+    folder.mkdir(parents=True)
+    lines = "\n\n".join(f"Role {word}.\n" + f"{word} to be or not to be " * 60 for word in "abcdefgh")
+    for place, name in enumerate(sources()["shakespeare"].files):
+        (folder / name).write_text("ACT I.\n\n" + (lines if place == 0 else ""))
 
 
 @pytest.mark.parametrize(
@@ -198,7 +201,7 @@ def test_a_card_on_files_runs_where_they_are(name: str, tmp_path: Path, monkeypa
     for path in Path("fetched/fashion-mnist").iterdir():
         Path(f"{path}.gz").write_bytes(gzip.compress(path.read_bytes()))
     _colours(Path("data/cifar-10-batches-bin"))
-    _roles(Path("data"))
+    _roles(Path("fetched/shakespeare"))
     options = ["--set", "rounds=2", "--seeds", "1", "--quiet", "--parallel", "1"]
     assert main(["reproduce", name, "--quick", *options]) == 0
     found = _found(Path(f"runs/cards/{name}-quick"))
