@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -127,6 +128,13 @@ def cifar(folder: Path, version: int) -> None:
         (folder / "in" / name).write_bytes(bytes([version] * 3073))
 
 
+def femnist(folder: Path, version: int) -> None:
+    (folder / "in").mkdir(exist_ok=True)
+    users = {name: {"x": [[float(version % 2)] * 784] * 2, "y": [0, 1]} for name in ("f1", "f2", "f3")}
+    content = {"users": list(users), "num_samples": [2] * 3, "user_data": users}
+    (folder / "in" / "all_data_0.json").write_text(json.dumps(content))
+
+
 def hub(folder: Path, version: int) -> None:
     (folder / "in").mkdir(exist_ok=True)
     (folder / "in" / "train.csv").write_text(f"a,label\n{version},0\n")
@@ -190,6 +198,7 @@ EXAMPLES: list[Example] = [
     ("Text", "path", text, "in.txt", "data.path", {"data": {"dataset": "text", "clients": 3, "window": 4}}),
     ("Weights", "file", weights, "in.safetensors", "model.init.file", {"model": {"name": "linear", "init": {}}}),
     ("LocalWork", "app", flower_app, "in", "client.app", {"client": {}}),
+    ("Femnist", "path", femnist, "in", "data.path", {"data": {"dataset": "femnist"}}),
 ]
 each = pytest.mark.parametrize("example", EXAMPLES, ids=[f"{name}.{field}" for name, field, *_ in EXAMPLES])
 
